@@ -1,0 +1,70 @@
+//! A table of a million rules: what a look-up costs, and what a durable change.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use postroad::mail::{Address, Domain};
+use postroad::routing::{
+    Change, MAX_CHANGES_PER_BATCH, Matcher, NewDomain, NewRule, Routing, RoutingOptions, RuleAction,
+};
+use postroad::store::Store;
+
+const DOMAINS: usize = 1000;
+const RULES_PER_DOMAIN: usize = 1000;
+
+fn domain(at: usize) -> Domain {
+    Domain::parse(&format!("n{at}.example")).unwrap()
+}
+
+fn rule(domain: Domain, local: String) -> NewRule {
+    let to = RuleAction::Forward(vec![Address::parse("real@dest.example").unwrap()]);
+    NewRule::new(domain, Matcher::Local(local), to)
+}
+
+fn changes() -> Vec<Change> {
+    let address = Address::parse("real@dest.example").unwrap();
+    let mut changes = vec![Change::CreateDestination { address, verified: true }];
+    for at in 0..DOMAINS {
+        let name = domain(at);
+        changes.push(Change::CreateDomain(NewDomain::new(name.clone())));
+        let rules = (0..RULES_PER_DOMAIN).map(|at| Change::CreateRule(rule(name.clone(), format!("u{at}"))));
+        changes.extend(rules);
+    }
+    changes
+}
+
+fn benches(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let options = RoutingOptions {
+        service_domain: Domain::parse("email.relay.example").unwrap(),
+        mx_hosts: Vec::new(),
+        postmaster: Address::parse("ops@relay.example").unwrap(),
+    };
+    let routing = Routing::open(&store, options).unwrap();
+    for batch in changes().chunks(MAX_CHANGES_PER_BATCH) {
+        runtime.block_on(routing.change(Change::Batch(batch.to_vec()))).unwrap();
+    }
+    let mut group = c.benchmark_group("a million rules");
+    let addresses: Vec<Address> = (0..10_000)
+        .map(|at| Address::parse(&format!("U{}+tag@n{}.example", at * 7 % 1000, at * 13 % 1000)).unwrap())
+        .collect();
+    let mut next = addresses.iter().cycle();
+    group.bench_function("resolve", |b| {
+        b.iter(|| black_box(routing.snapshot().resolve(next.next().unwrap())));
+    });
+    let mut local = 0;
+    group.bench_function("durable change", |b| {
+        b.iter(|| {
+            local += 1;
+            let change = Change::CreateRule(rule(domain(0), format!("more{local}")));
+            runtime.block_on(routing.change(change)).unwrap()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);

@@ -1,0 +1,305 @@
+//! What each stage costs for a message of 10 KiB, without sockets, disk or waiting: `cargo bench`.
+//!
+//! `authenticate` and `rewrite` are whole stages, actor and tasks included, on one thread; authenticate's DNS
+//! answers are in the resolver's cache. The others are the stages' pure functions; `route` has a bench of its own,
+//! `routing`.
+#![allow(clippy::unwrap_used, reason = "a bench that cannot be set up says so by panicking")]
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use criterion::{Criterion, Throughput};
+use postroad::config::{self, AddressLog, Authentication, DmarcMode, LogAddresses};
+use postroad::dev::dns::DnsServer;
+use postroad::dev::keys::DkimKey;
+use postroad::dns::Dns;
+use postroad::journal::{Journal, Limits};
+use postroad::mail::loop_token::LoopKey;
+use postroad::mail::{Address, BodyType, Domain, Envelope, Message, ReversePath, SmtpUtf8, TraceId};
+use postroad::pipeline::authenticate::{self, Authenticate};
+use postroad::pipeline::chronicle::{Chronicle, Manner};
+use postroad::pipeline::handoff::Handoff;
+use postroad::pipeline::parcel::{
+    Accepted, Action, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome, Protocol,
+    Recipient, Rewritten, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction, UpstreamReply,
+};
+use postroad::pipeline::rewrite::{self, Rewrite, Sealing, SigningKeys};
+use postroad::pipeline::settle::decide;
+use postroad::smtp::client::{DotStuffer, ReplyDecoder};
+use postroad::smtp::command;
+use postroad::smtp::data::{ContentCheck, DataDecoder};
+use postroad::smtp::line::{Line, LineDecoder};
+use postroad::srs::{Secret, Srs};
+use postroad::store::Store;
+use postroad::telemetry::Metrics;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+const POSTMASTER_URL: &str = "https://relay.test/postmaster";
+const MESSAGE_OCTETS: usize = 10 * 1024;
+/// Longest time that a stage may take for a message before the bench gives up.
+const STAGE_LIMIT: Duration = Duration::from_secs(10);
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    inbound(&mut criterion);
+    deliver(&mut criterion);
+    settle(&mut criterion);
+    stages(&mut criterion);
+    criterion.final_summary();
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn letter() -> Vec<u8> {
+    let mut octets = b"From: Alice <alice@sender.test>\r\nTo: <info@customer.test>\r\nSubject: bench\r\n\
+        Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@sender.test>\r\nMIME-Version: 1.0\r\n\r\n"
+        .to_vec();
+    while octets.len() < MESSAGE_OCTETS {
+        octets.extend_from_slice(
+            b"The quick brown fox jumps over the lazy dog, and then it rests a while.\r\n",
+        );
+    }
+    octets
+}
+
+fn inbound(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("inbound");
+    let envelope = b"EHLO mx.sender.test\r\nMAIL FROM:<alice@sender.test> SIZE=10240 BODY=8BITMIME\r\n\
+        RCPT TO:<info@customer.test>\r\nDATA\r\n";
+    group.bench_function("commands", |bencher| {
+        bencher.iter(|| {
+            let (mut lines, mut buffer) = (LineDecoder::default(), BytesMut::from(&envelope[..]));
+            while let Some(Line::Complete(line)) = lines.decode(&mut buffer) {
+                black_box(command::parse(&line)).unwrap();
+            }
+        });
+    });
+    let mut data = letter();
+    data.extend_from_slice(b".\r\n");
+    group.throughput(Throughput::Bytes(data.len() as u64));
+    group.bench_function("data", |bencher| {
+        bencher.iter(|| {
+            let (mut decoder, mut check) = (DataDecoder::default(), ContentCheck::default());
+            let mut octets = Vec::with_capacity(data.len());
+            black_box(decoder.decode(&data, &mut octets));
+            check.check(&octets);
+            black_box(check.finish())
+        });
+    });
+    group.finish();
+}
+
+fn deliver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deliver");
+    let reply =
+        b"250-mx.dest.test\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n";
+    group.bench_function("reply", |bencher| {
+        bencher.iter(|| ReplyDecoder::default().decode(&mut BytesMut::from(&reply[..])).unwrap());
+    });
+    let octets = letter();
+    group.throughput(Throughput::Bytes(octets.len() as u64));
+    group.bench_function("dot-stuffing", |bencher| {
+        bencher.iter(|| {
+            let (mut stuffer, mut out) = (DotStuffer::default(), Vec::with_capacity(octets.len() + 16));
+            stuffer.stuff(&octets, &mut out);
+            stuffer.finish(&mut out);
+            out
+        });
+    });
+    group.finish();
+}
+
+fn settle(criterion: &mut Criterion) {
+    let mut wire =
+        BytesMut::from(&b"550 5.1.1 <bob@dest.test>: Recipient address rejected: no bob here\r\n"[..]);
+    let reply = ReplyDecoder::default().decode(&mut wire).unwrap().unwrap();
+    let deliveries = [Delivery {
+        target: target(),
+        outcome: Outcome::Refused(UpstreamReply { host: "mx.dest.test".into(), reply }),
+    }];
+    let trace = TraceId::new(postroad::clock::now(), 1);
+    criterion.bench_function("settle/relayed-refusal", |bencher| {
+        bencher.iter(|| decide(black_box(&deliveries), POSTMASTER_URL, trace));
+    });
+}
+
+fn target() -> Target {
+    let (alias, destination) = (address("info@customer.test"), address("bob@dest.test"));
+    Target { alias, destination, kind: TargetKind::Forward }
+}
+
+/// The last actor of a bench: it keeps what it is handed.
+struct Collect<P>(mpsc::UnboundedSender<P>);
+
+impl<P: Unpin + 'static> Actor for Collect<P> {
+    type Context = Context<Self>;
+}
+
+impl<P: actix::Message<Result = ()> + Send + Unpin + 'static> Handler<P> for Collect<P> {
+    type Result = ();
+
+    fn handle(&mut self, parcel: P, _: &mut Self::Context) {
+        drop(self.0.send(parcel));
+    }
+}
+
+fn collect<P>() -> (Handoff<P>, mpsc::UnboundedReceiver<P>)
+where
+    P: actix::Message<Result = ()> + Send + Unpin + 'static,
+{
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Handoff::new(vec![Collect(sender).start().recipient()]), receiver)
+}
+
+async fn next<P>(parcels: &mut mpsc::UnboundedReceiver<P>) -> P {
+    tokio::time::timeout(STAGE_LIMIT, parcels.recv()).await.unwrap().unwrap()
+}
+
+fn transaction() -> Transaction {
+    let alias = address("info@customer.test");
+    let now = Instant::now();
+    Transaction {
+        id: TraceId::new(postroad::clock::now(), 1),
+        client: Arc::new(Client {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            helo: "mx.sender.test".into(),
+            protocol: Protocol::Esmtp,
+            tls: None,
+        }),
+        envelope: Envelope {
+            reverse_path: ReversePath::Mailbox(address("alice@sender.test")),
+            recipients: vec![alias.clone()],
+            body_type: BodyType::SevenBit,
+            smtp_utf8: SmtpUtf8::NotRequested,
+        },
+        recipients: vec![Recipient {
+            alias,
+            action: Action::Forward(vec![address("bob@dest.test")]),
+            standing: Standing::Ordinary,
+        }],
+        received_at: postroad::clock::now(),
+        dot_at: now,
+        deadline: now + STAGE_LIMIT,
+        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        answer: oneshot::channel().0,
+    }
+}
+
+fn accepted(octets: &Bytes) -> Accepted {
+    let (answer, early) = oneshot::channel();
+    let verdict = EarlyVerdict {
+        spf_helo: SpfVerdict::None,
+        spf_mail_from: SpfVerdict::Pass,
+        confirmed_names: Vec::new(),
+        iprev: IprevVerdict::PermError,
+        sender_null_mx: false,
+    };
+    answer.send(verdict).unwrap();
+    Accepted { transaction: transaction(), message: Message::from_octets(octets.clone()), early }
+}
+
+fn routed(authenticated: Authenticated) -> Routed {
+    let Authenticated { transaction, message, original, verdict } = authenticated;
+    Routed { transaction, message, original, verdict, targets: vec![target()] }
+}
+
+fn stages(criterion: &mut Criterion) {
+    let system = System::new();
+    let (sender_key, relay_key) = (DkimKey::generate().unwrap(), DkimKey::generate().unwrap());
+    let plain = letter();
+    let signature = sender_key.signature("sender.test", "s1", &plain).unwrap();
+    let octets = Bytes::from([signature.as_bytes(), &plain].concat());
+    let records = format!("s1._domainkey TXT {}\n_dmarc TXT \"v=DMARC1; p=reject\"\n", sender_key.record());
+    let metrics = Arc::new(Metrics::new().unwrap());
+
+    let server = system.block_on(DnsServer::start(&[("sender.test", &records)])).unwrap();
+    let (authenticate, mut judged) = system.block_on(async { start_authenticate(&server, &metrics) });
+    let mut group = criterion.benchmark_group("stage");
+    group.bench_function("authenticate", |bencher| {
+        bencher.iter(|| {
+            system.block_on(async {
+                authenticate.send(accepted(&octets)).await.unwrap();
+                next(&mut judged).await
+            })
+        });
+    });
+    let (rewrite, mut rewritten) = system.block_on(async { start_rewrite(&relay_key, &metrics) });
+    group.bench_function("authenticate-and-rewrite", |bencher| {
+        bencher.iter(|| {
+            system.block_on(async {
+                authenticate.send(accepted(&octets)).await.unwrap();
+                rewrite.send(routed(next(&mut judged).await)).await.unwrap();
+                next(&mut rewritten).await
+            })
+        });
+    });
+    group.finish();
+}
+
+/// Tells of refusals, of which a bench has none. Its folder is left to the system to clean.
+fn chronicle(metrics: &Arc<Metrics>) -> Chronicle {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let journal = Journal::open(&Store::open(&folder).unwrap(), Limits::default()).unwrap();
+    let manner = Manner {
+        addresses: AddressLog::new(LogAddresses::Full, b"secret"),
+        postmaster_url: POSTMASTER_URL.into(),
+    };
+    Chronicle::new(journal, metrics.clone(), manner, folder.join("poison"))
+}
+
+fn start_authenticate(
+    server: &DnsServer,
+    metrics: &Arc<Metrics>,
+) -> (Addr<Authenticate>, mpsc::UnboundedReceiver<Authenticated>) {
+    let settings = authenticate::Settings {
+        hostname: domain("mx.relay.test"),
+        service_domain: domain("relay.test"),
+        authentication: Authentication {
+            dmarc: DmarcMode::Enforce,
+            require_pass: true,
+            trusted_arc_sealers: Vec::new(),
+        },
+        dkim_signatures: 10,
+    };
+    let dns = Dns::new(&config::Dns { servers: vec![server.addr()] }, metrics.clone()).unwrap();
+    let (next, judged) = collect();
+    let context =
+        authenticate::Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle(metrics));
+    (Authenticate::new(Arc::new(ArcSwap::from_pointee(context)), next).start(), judged)
+}
+
+fn start_rewrite(
+    key: &DkimKey,
+    metrics: &Arc<Metrics>,
+) -> (Addr<Rewrite>, mpsc::UnboundedReceiver<Rewritten>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dkim.pem");
+    std::fs::write(&file, key.pem()).unwrap();
+    let key = config::DkimKey { selector: "2026".into(), private_key_file: file };
+    let settings = rewrite::Settings {
+        hostname: domain("mx.relay.test"),
+        service_domain: domain("relay.test"),
+        sealing: Sealing::On,
+    };
+    let secrets = rewrite::Secrets {
+        keys: SigningKeys::load(&config::Dkim { keys: vec![key] }).unwrap(),
+        srs: Arc::new(Srs::new(vec![Secret::new(b"secret")], 21)),
+        loop_key: LoopKey::new(b"secret", &domain("relay.test")),
+    };
+    let (next, rewritten) = collect();
+    let keep_alias: rewrite::KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
+    let context = rewrite::Context::new(settings, secrets, keep_alias, chronicle(metrics));
+    (Rewrite::new(Arc::new(ArcSwap::from_pointee(context)), next).start(), rewritten)
+}

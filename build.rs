@@ -1,0 +1,46 @@
+//! Generates Rust from `proto/` in pure Rust: no `protoc` to install. Writes messages, gRPC stubs, proto3
+//! JSON and the descriptor set that server reflection shows.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use protox::prost::Message;
+
+const FILES: [&str; 7] = [
+    "postroad/admin/v1/domain_service.proto",
+    "postroad/admin/v1/rule_service.proto",
+    "postroad/admin/v1/destination_service.proto",
+    "postroad/admin/v1/resolve_service.proto",
+    "postroad/admin/v1/trace_service.proto",
+    "postroad/admin/v1/event_service.proto",
+    "postroad/admin/v1/routing_service.proto",
+];
+const STORED: [&str; 1] = ["postroad/journal/v1/entry.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let stored = compile(&STORED)?;
+    tonic_prost_build::configure().build_client(false).build_server(false).compile_fds(stored)?;
+
+    let admin = compile(&FILES)?;
+    let encoded = admin.encode_to_vec();
+    fs::write(out.join("admin_descriptor.bin"), &encoded)?;
+    tonic_prost_build::configure()
+        .compile_well_known_types(true)
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .compile_fds(admin)?;
+    // Default values are written out: a script that reads `.enabled` gets an answer.
+    pbjson_build::Builder::new()
+        .register_descriptors(&encoded)?
+        .emit_fields()
+        .build(&[".postroad.admin.v1"])?;
+    Ok(())
+}
+
+fn compile(files: &[&str]) -> Result<protox::prost_reflect::prost_types::FileDescriptorSet, Box<dyn Error>> {
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
+    Ok(compiler.file_descriptor_set())
+}

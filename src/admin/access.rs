@@ -1,0 +1,117 @@
+//! Owns the one table that says what each gRPC method needs: a method that is not in it cannot be called.
+
+/// What a caller may do; each role may do what the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Reads, and changes rules and destinations.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// The word of the token file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the word of the token file.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// Who may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anyone who can connect: health probes carry no token.
+    Public,
+    /// This role or a higher one.
+    Role(Role),
+}
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One answer, within 30 s.
+    Unary,
+    /// One answer about the whole routing table, within 5 minutes.
+    Document,
+    /// Answers for as long as the caller listens.
+    Stream,
+}
+
+/// One method.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Method {
+    /// Full name of the service.
+    pub(super) service: &'static str,
+    /// Name of the method.
+    pub(super) name: &'static str,
+    /// Who may call it.
+    pub(super) access: Access,
+    /// How long it may take.
+    pub(super) shape: Shape,
+}
+
+const fn row(service: &'static str, name: &'static str, access: Access, shape: Shape) -> Method {
+    Method { service, name, access, shape }
+}
+
+const VIEWER: Access = Access::Role(Role::Viewer);
+const OPERATOR: Access = Access::Role(Role::Operator);
+const ADMIN: Access = Access::Role(Role::Admin);
+
+const DOMAINS: &str = "postroad.admin.v1.DomainService";
+const RULES: &str = "postroad.admin.v1.RuleService";
+const DESTINATIONS: &str = "postroad.admin.v1.DestinationService";
+const ROUTING: &str = "postroad.admin.v1.RoutingService";
+const TRACES: &str = "postroad.admin.v1.TraceService";
+const HEALTH: &str = "grpc.health.v1.Health";
+
+/// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
+/// admin's: they decide for whom we speak and to whom we send.
+pub(super) static METHODS: [Method; 25] = [
+    row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
+    row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
+    row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),
+    row(DOMAINS, "UpdateDomain", ADMIN, Shape::Unary),
+    row(DOMAINS, "DeleteDomain", ADMIN, Shape::Unary),
+    row(RULES, "GetRule", VIEWER, Shape::Unary),
+    row(RULES, "ListRules", VIEWER, Shape::Unary),
+    row(RULES, "CreateRule", OPERATOR, Shape::Unary),
+    row(RULES, "UpdateRule", OPERATOR, Shape::Unary),
+    row(RULES, "DeleteRule", OPERATOR, Shape::Unary),
+    row(DESTINATIONS, "GetDestination", VIEWER, Shape::Unary),
+    row(DESTINATIONS, "ListDestinations", VIEWER, Shape::Unary),
+    row(DESTINATIONS, "CreateDestination", OPERATOR, Shape::Unary),
+    row(DESTINATIONS, "VerifyDestination", ADMIN, Shape::Unary),
+    row(DESTINATIONS, "DeleteDestination", OPERATOR, Shape::Unary),
+    row("postroad.admin.v1.ResolveService", "ResolveRecipient", VIEWER, Shape::Unary),
+    row(TRACES, "GetTrace", VIEWER, Shape::Unary),
+    row(TRACES, "SearchTraces", VIEWER, Shape::Unary),
+    row("postroad.admin.v1.EventService", "TailEvents", VIEWER, Shape::Stream),
+    row(ROUTING, "ApplyRoutingDocument", ADMIN, Shape::Document),
+    row(ROUTING, "ExportRoutingDocument", VIEWER, Shape::Document),
+    row(HEALTH, "Check", Access::Public, Shape::Unary),
+    row(HEALTH, "Watch", Access::Public, Shape::Stream),
+    row("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),
+    row("grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),
+];
+
+/// What a path that names no method of ours is counted as.
+pub(super) static UNKNOWN: Method = row("unknown", "unknown", ADMIN, Shape::Unary);
+
+/// The method of a request path, `/package.Service/Method`.
+pub(super) fn find(path: &str) -> Option<&'static Method> {
+    let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+    METHODS.iter().find(|method| method.service == service && method.name == name)
+}

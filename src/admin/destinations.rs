@@ -1,0 +1,128 @@
+//! `DestinationService`.
+
+use std::sync::Arc;
+
+use tonic::{Code, Request, Response, Status};
+
+use super::access::Role;
+use super::auth::Actor;
+use super::status::Reason;
+use super::{audit, convert, names, page, status};
+use crate::mail::Address;
+use crate::proto::admin::v1::destination_service_server::DestinationService;
+use crate::proto::admin::v1::{
+    CreateDestinationRequest, DeleteDestinationRequest, Destination, GetDestinationRequest,
+    ListDestinationsRequest, ListDestinationsResponse, VerifyDestinationRequest,
+};
+use crate::routing::{self, Change, Changed, Routing};
+
+/// Answers from the routing table.
+#[derive(Debug)]
+pub(super) struct Destinations {
+    pub(super) routing: Routing,
+}
+
+#[tonic::async_trait]
+impl DestinationService for Destinations {
+    async fn get_destination(
+        &self,
+        request: Request<GetDestinationRequest>,
+    ) -> Result<Response<Destination>, Status> {
+        let found = names::destination(&self.routing.snapshot(), "name", &request.into_inner().name)?;
+        Ok(Response::new(convert::destination(&found)))
+    }
+
+    async fn list_destinations(
+        &self,
+        request: Request<ListDestinationsRequest>,
+    ) -> Result<Response<ListDestinationsResponse>, Status> {
+        const SCOPE: &str = "destinations";
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let table = self.routing.snapshot();
+        let after = page::key(SCOPE, &request.page_token)?
+            .map(|key| Address::parse(&key))
+            .transpose()
+            .map_err(|_| status::invalid("page_token", "is not a token of this list"))?;
+        let token_of = |destination: &&Arc<routing::Destination>| {
+            page::token(SCOPE, &destination.address.folded().to_string())
+        };
+        let (found, next_page_token) = match &after {
+            Some(after) => page::take(table.destinations_after(after), size, token_of),
+            None => page::take(table.destinations(), size, token_of),
+        };
+        let destinations = found.into_iter().map(|found| convert::destination(found)).collect();
+        Ok(Response::new(ListDestinationsResponse { destinations, next_page_token }))
+    }
+
+    async fn create_destination(
+        &self,
+        request: Request<CreateDestinationRequest>,
+    ) -> Result<Response<Destination>, Status> {
+        let actor = Actor::of(&request);
+        let request = request.into_inner();
+        let destination = request.destination.ok_or_else(|| status::invalid("destination", "is required"))?;
+        let address = Address::parse(&destination.address)
+            .map_err(|error| status::invalid("destination.address", error))?;
+        if request.verified && actor.role < Role::Admin {
+            let message = "taking a destination as verified needs the role admin";
+            let metadata = [("role", actor.role.as_str()), ("required_role", Role::Admin.as_str())];
+            return Err(status::new(Code::PermissionDenied, Reason::PermissionDenied, message, &metadata));
+        }
+        let resource = format!("destinations/{address}");
+        let change = Change::CreateDestination { address, verified: request.verified };
+        self.change(change, &actor, "CreateDestination", &resource).await.map(Response::new)
+    }
+
+    async fn verify_destination(
+        &self,
+        request: Request<VerifyDestinationRequest>,
+    ) -> Result<Response<Destination>, Status> {
+        let actor = Actor::of(&request);
+        let request = request.into_inner();
+        let found = names::destination(&self.routing.snapshot(), "name", &request.name)?;
+        let etag = convert::etag_from("etag", &request.etag)?;
+        if found.verified_at.is_some() && etag.is_none_or(|etag| etag == found.revision) {
+            return Ok(Response::new(convert::destination(&found)));
+        }
+        let change = Change::UpdateDestination { address: found.address.clone(), verified: true, etag };
+        self.change(change, &actor, "VerifyDestination", &found.resource_name()).await.map(Response::new)
+    }
+
+    async fn delete_destination(
+        &self,
+        request: Request<DeleteDestinationRequest>,
+    ) -> Result<Response<pbjson_types::Empty>, Status> {
+        let actor = Actor::of(&request);
+        let request = request.into_inner();
+        let found = names::destination(&self.routing.snapshot(), "name", &request.name)?;
+        let etag = convert::etag_from("etag", &request.etag)?;
+        let change = Change::DeleteDestination { address: found.address.clone(), etag };
+        let resource = found.resource_name();
+        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
+        audit(&actor, "DeleteDestination", &format!("destinations/{}", found.id), found.revision);
+        Ok(Response::new(pbjson_types::Empty {}))
+    }
+}
+
+impl Destinations {
+    async fn change(
+        &self,
+        change: Change,
+        actor: &Actor,
+        method: &'static str,
+        resource: &str,
+    ) -> Result<Destination, Status> {
+        let changed = self.routing.change(change).await.map_err(|error| status::routing(&error, resource))?;
+        match changed {
+            Changed::Destination(destination) => {
+                // By id: mail addresses in the log are `log.addresses`' affair.
+                audit(actor, method, &format!("destinations/{}", destination.id), destination.revision);
+                Ok(convert::destination(&destination))
+            }
+            Changed::Domain(_) | Changed::Rule(_) | Changed::Removed | Changed::Batch(_) => {
+                Err(status::unexpected("a destination"))
+            }
+        }
+    }
+}

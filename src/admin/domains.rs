@@ -1,0 +1,123 @@
+//! `DomainService`.
+
+use tonic::{Request, Response, Status};
+
+use super::auth::Actor;
+use super::mask::Mask;
+use super::{audit, convert, names, page, status};
+use crate::proto::admin::v1::domain_service_server::DomainService;
+use crate::proto::admin::v1::{
+    CreateDomainRequest, DeleteDomainRequest, Domain, GetDomainRequest, ListDomainsRequest,
+    ListDomainsResponse, UpdateDomainRequest,
+};
+use crate::routing::{Change, Changed, DomainPatch, NewDomain, Routing, RulesOfDeleted, TempfailSetting};
+
+/// Answers from the routing table.
+#[derive(Debug)]
+pub(super) struct Domains {
+    pub(super) routing: Routing,
+}
+
+#[tonic::async_trait]
+impl DomainService for Domains {
+    async fn get_domain(&self, request: Request<GetDomainRequest>) -> Result<Response<Domain>, Status> {
+        let entry = names::domain(&self.routing.snapshot(), "name", &request.into_inner().name)?;
+        Ok(Response::new(convert::domain(&entry)))
+    }
+
+    async fn list_domains(
+        &self,
+        request: Request<ListDomainsRequest>,
+    ) -> Result<Response<ListDomainsResponse>, Status> {
+        const SCOPE: &str = "domains";
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let table = self.routing.snapshot();
+        let after = page::key(SCOPE, &request.page_token)?
+            .map(|name| names::new_domain("page_token", &format!("domains/{name}")))
+            .transpose()?;
+        let token_of = |entry: &&std::sync::Arc<_>| {
+            let entry: &crate::routing::DomainEntry = entry;
+            page::token(SCOPE, entry.name.as_str())
+        };
+        let (entries, next_page_token) = match &after {
+            Some(after) => page::take(table.domains_after(after), size, token_of),
+            None => page::take(table.domains(), size, token_of),
+        };
+        let domains = entries.into_iter().map(|entry| convert::domain(entry)).collect();
+        Ok(Response::new(ListDomainsResponse { domains, next_page_token }))
+    }
+
+    async fn create_domain(&self, request: Request<CreateDomainRequest>) -> Result<Response<Domain>, Status> {
+        let actor = Actor::of(&request);
+        let domain = request.into_inner().domain.ok_or_else(|| status::invalid("domain", "is required"))?;
+        let name = names::new_domain("domain.name", &domain.name)?;
+        let new = NewDomain {
+            enabled: domain.enabled.unwrap_or(true),
+            on_tempfail: convert::on_tempfail(&domain)?,
+            subaddressing: domain.subaddressing.unwrap_or(true),
+            name,
+        };
+        let resource = format!("domains/{}", new.name);
+        self.change(Change::CreateDomain(new), &actor, "CreateDomain", &resource).await.map(Response::new)
+    }
+
+    async fn update_domain(&self, request: Request<UpdateDomainRequest>) -> Result<Response<Domain>, Status> {
+        let actor = Actor::of(&request);
+        let request = request.into_inner();
+        let domain = request.domain.ok_or_else(|| status::invalid("domain", "is required"))?;
+        let mask = Mask::read(request.update_mask.as_ref(), &["enabled", "on_tempfail", "subaddressing"])?;
+        let entry = names::domain(&self.routing.snapshot(), "domain.name", &domain.name)?;
+        let mut patch = DomainPatch::default();
+        if mask.names("enabled", domain.enabled.is_some()) {
+            patch.enabled = Some(domain.enabled.unwrap_or(true));
+        }
+        if mask.names("on_tempfail", domain.on_tempfail != 0) {
+            patch.on_tempfail = Some(TempfailSetting(convert::on_tempfail(&domain)?));
+        }
+        if mask.names("subaddressing", domain.subaddressing.is_some()) {
+            patch.subaddressing = Some(domain.subaddressing.unwrap_or(true));
+        }
+        let etag = convert::etag_from("domain.etag", &domain.etag)?;
+        let resource = entry.resource_name();
+        let change = Change::UpdateDomain { name: entry.name.clone(), patch, etag };
+        self.change(change, &actor, "UpdateDomain", &resource).await.map(Response::new)
+    }
+
+    async fn delete_domain(
+        &self,
+        request: Request<DeleteDomainRequest>,
+    ) -> Result<Response<pbjson_types::Empty>, Status> {
+        let actor = Actor::of(&request);
+        let request = request.into_inner();
+        let entry = names::domain(&self.routing.snapshot(), "name", &request.name)?;
+        let rules = if request.force { RulesOfDeleted::Delete } else { RulesOfDeleted::Keep };
+        let etag = convert::etag_from("etag", &request.etag)?;
+        let resource = entry.resource_name();
+        let change = Change::DeleteDomain { name: entry.name.clone(), rules, etag };
+        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
+        audit(&actor, "DeleteDomain", &resource, entry.revision);
+        Ok(Response::new(pbjson_types::Empty {}))
+    }
+}
+
+impl Domains {
+    async fn change(
+        &self,
+        change: Change,
+        actor: &Actor,
+        method: &'static str,
+        resource: &str,
+    ) -> Result<Domain, Status> {
+        let changed = self.routing.change(change).await.map_err(|error| status::routing(&error, resource))?;
+        match changed {
+            Changed::Domain(entry) => {
+                audit(actor, method, resource, entry.revision);
+                Ok(convert::domain(&entry))
+            }
+            Changed::Rule(_) | Changed::Destination(_) | Changed::Removed | Changed::Batch(_) => {
+                Err(status::unexpected("a domain"))
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Owns the gRPC face of a node for operators: `postroad.admin.v1`, health and reflection on one listener.
+//!
+//! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once, how long,
+//! and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
+//! changes something leaves an audit line in the log: actor, method, name, etag.
+//!
+//! The token file is re-read when it changes. Certificate, key and client CA are read when the listener is
+//! bound: a renewed certificate is used after a restart of the node.
+
+mod access;
+mod auth;
+mod convert;
+mod destinations;
+mod documents;
+mod domains;
+mod events;
+mod guard;
+mod listener;
+mod mask;
+mod names;
+mod page;
+mod resolve;
+mod rules;
+mod status;
+mod traces;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer as V1;
+use tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionServer as V1Alpha;
+use tonic_reflection::server::{v1, v1alpha};
+
+pub use access::Role;
+pub use auth::{TokenFileError, Tokens};
+pub use listener::TlsFileError;
+
+use crate::config;
+use crate::journal::Journal;
+use crate::proto::admin::DESCRIPTOR_SET;
+use crate::proto::admin::v1::destination_service_server::DestinationServiceServer;
+use crate::proto::admin::v1::domain_service_server::DomainServiceServer;
+use crate::proto::admin::v1::event_service_server::EventServiceServer;
+use crate::proto::admin::v1::resolve_service_server::ResolveServiceServer;
+use crate::proto::admin::v1::routing_service_server::RoutingServiceServer;
+use crate::proto::admin::v1::rule_service_server::RuleServiceServer;
+use crate::proto::admin::v1::trace_service_server::TraceServiceServer;
+use crate::routing::Routing;
+use crate::telemetry::Metrics;
+use auth::{Actor, Authority};
+use guard::GuardLayer;
+
+/// Largest request, in octets, but for a routing document. It is tonic's default, written out.
+const MAX_REQUEST_OCTETS: usize = 4 << 20;
+/// Largest request that carries a routing document of 64 MiB.
+const MAX_DOCUMENT_REQUEST_OCTETS: usize = (64 << 20) + 1024;
+/// Calls at once on one connection.
+const MAX_STREAMS: u32 = 64;
+/// Octets of a call's headers.
+const MAX_HEADER_OCTETS: u32 = 16 * 1024;
+/// A quiet connection is asked for a sign of life after this time, and given as long to answer.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long calls may take to finish after the node is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the admin listener could not be started or ended early.
+#[derive(Debug, Error)]
+pub enum AdminError {
+    /// The address could not be bound.
+    #[error("admin.listen {0} cannot be bound")]
+    Bind(SocketAddr, #[source] std::io::Error),
+    /// `admin.token_file` is unusable.
+    #[error("admin.token_file is unusable")]
+    Tokens(#[from] TokenFileError),
+    /// A file of TLS is unusable.
+    #[error("admin TLS files are unusable")]
+    Files(#[from] TlsFileError),
+    /// Certificate, key or CA are not what they should be, or the transport failed.
+    #[error("admin listener failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// A client CA means nothing without TLS; everybody would be admin.
+    #[error("admin.client_ca_file needs admin.certificate_file and admin.private_key_file")]
+    ClientCaWithoutTls,
+    /// The thread that reads the token file could not run.
+    #[error("admin listener cannot read its files")]
+    Thread(#[from] tokio::task::JoinError),
+    /// The descriptors that reflection shows are damaged.
+    #[error("admin reflection cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// What the services answer from.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Domains, rules, destinations.
+    pub routing: Routing,
+    /// What became of transactions.
+    pub journal: Journal,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The admin listener, bound.
+#[derive(Debug)]
+pub struct AdminServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    builder: Server,
+    authority: Arc<Authority>,
+    services: Services,
+}
+
+impl AdminServer {
+    /// Binds `admin.listen`, and reads the token file and the files of TLS.
+    ///
+    /// # Errors
+    /// When either fails.
+    pub async fn bind(config: &config::Admin, services: Services) -> Result<Self, AdminError> {
+        if config.client_ca_file.is_some() && config.tls.is_none() {
+            return Err(AdminError::ClientCaWithoutTls);
+        }
+        let owned = config.clone();
+        let authority = tokio::task::spawn_blocking(move || Authority::new(&owned)).await??;
+        let mut builder = Server::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_OCTETS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE));
+        if let Some(tls) = listener::tls(config).await? {
+            builder = builder.tls_config(tls)?;
+        }
+        let bind_failed = |error| AdminError::Bind(config.listen, error);
+        let listener = TcpListener::bind(config.listen).await.map_err(bind_failed)?;
+        let address = listener.local_addr().map_err(bind_failed)?;
+        Ok(Self { listener, address, builder, authority: Arc::new(authority), services })
+    }
+
+    /// The address really bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then lets calls finish for up to 5 s; streams end at once.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), AdminError> {
+        let guard = GuardLayer::new(Arc::clone(&self.authority), Arc::clone(&self.services.metrics));
+        let router = routes(self.builder.layer(guard), self.services, &shutdown).await?;
+        let stopped = shutdown.clone();
+        let connections = listener::connections(self.listener);
+        let serving =
+            router.serve_with_incoming_shutdown(connections, async move { stopped.cancelled().await });
+        let drained = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        };
+        tokio::select! {
+            served = serving => Ok(served?),
+            () = drained => Ok(()),
+            () = self.authority.watch() => Ok(()),
+        }
+    }
+}
+
+/// Every service of the listener.
+async fn routes<L: Clone>(
+    mut server: Server<L>,
+    services: Services,
+    shutdown: &CancellationToken,
+) -> Result<Router<L>, AdminError> {
+    let Services { routing, journal, metrics: _ } = services;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let (v1, v1alpha) = reflection()?;
+    let domains = DomainServiceServer::new(domains::Domains { routing: routing.clone() });
+    let rules = RuleServiceServer::new(rules::Rules { routing: routing.clone() });
+    let destinations = DestinationServiceServer::new(destinations::Destinations { routing: routing.clone() });
+    let resolve = ResolveServiceServer::new(resolve::Resolver { routing: routing.clone() });
+    let documents = RoutingServiceServer::new(documents::Documents { routing });
+    let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
+    let events = EventServiceServer::new(events);
+    let traces = TraceServiceServer::new(traces::Traces { journal });
+    Ok(server
+        .add_service(domains.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(destinations.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(resolve.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(documents.max_decoding_message_size(MAX_DOCUMENT_REQUEST_OCTETS))
+        .add_service(health_service)
+        .add_service(v1)
+        .add_service(v1alpha))
+}
+
+/// Reflection of both versions: older clients ask for v1alpha. It shows the health service too.
+fn reflection() -> Result<(V1<impl v1::ServerReflection>, V1Alpha<impl v1alpha::ServerReflection>), AdminError>
+{
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok((builder().build_v1()?, builder().build_v1alpha()?))
+}
+
+/// Leaves the line that says who changed what.
+fn audit(actor: &Actor, method: &'static str, name: &str, etag: u64) {
+    tracing::info!(actor = &*actor.name, role = actor.role.as_str(), method, name, etag, "admin change");
+}
+
+#[cfg(test)]
+mod tests;

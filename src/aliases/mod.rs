@@ -1,0 +1,109 @@
+//! The originals of return addresses that are too long for SRS: the local part of a rewritten address has
+//! 64 octets (RFC 5321 §4.5.3.1.1), so a long original is kept here and a token stands for it. Owns the
+//! tree `srs_aliases` of the store.
+//!
+//! Key: the token. Value: the days since 1970 on which it was last used, 4 octets big-endian, and the
+//! original address. An alias is durable before the message that carries it is sent.
+
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::clock;
+use crate::mail::Address;
+use crate::srs::AliasToken;
+use crate::store::{Committer, Store, StoreError, Tree};
+
+/// Aliases kept at most: about 100 MB. Past it no new ones are made, and such senders hear 451.
+pub const MAX_ALIASES: usize = 1_000_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Why an alias cannot be kept or found.
+#[derive(Debug, Error)]
+pub enum AliasError {
+    /// The store failed.
+    #[error("return address aliases: {0}")]
+    Store(#[from] StoreError),
+    /// There are [`MAX_ALIASES`] already.
+    #[error("there are {MAX_ALIASES} return address aliases already")]
+    Full,
+}
+
+/// The aliases of this node.
+pub struct Aliases {
+    tree: Tree,
+    committer: Committer,
+    /// How many there are; the lock keeps two writers from both taking the last place.
+    count: Mutex<usize>,
+}
+
+impl Aliases {
+    /// Opens the tree and drops what is older than the addresses are valid.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn open(store: &Store, committer: Committer, max_age_days: u16) -> Result<Self, AliasError> {
+        let tree = store.tree("srs_aliases")?;
+        let oldest = today().saturating_sub(u32::from(max_age_days) + 1);
+        let mut count = 0;
+        for pair in tree.scan(&[]) {
+            let (token, value) = pair?;
+            match parse(&value) {
+                Some((day, _)) if day >= oldest => count += 1,
+                _ => tree.remove(&token)?,
+            }
+        }
+        Ok(Self { tree, committer, count: Mutex::new(count) })
+    }
+
+    /// Keeps the original of a token; when this returns it survives a power cut.
+    ///
+    /// # Errors
+    /// When the store fails, or is full.
+    pub async fn keep(&self, token: &AliasToken, original: &Address) -> Result<(), AliasError> {
+        if self.put(token, original)? {
+            self.committer.durable().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything was written: an alias of today is there already.
+    fn put(&self, token: &AliasToken, original: &Address) -> Result<bool, AliasError> {
+        let key = token.as_str().as_bytes();
+        let mut count = self.count.lock();
+        let known = self.tree.get(key)?.and_then(|value| parse(&value).map(|(day, _)| day));
+        if known == Some(today()) {
+            return Ok(false);
+        }
+        if known.is_none() {
+            if *count >= MAX_ALIASES {
+                return Err(AliasError::Full);
+            }
+            *count += 1;
+        }
+        let value = [&today().to_be_bytes()[..], original.to_string().as_bytes()].concat();
+        self.tree.insert(key, &value)?;
+        Ok(true)
+    }
+
+    /// The original that a token stands for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn find(&self, token: &AliasToken) -> Result<Option<Address>, AliasError> {
+        let value = self.tree.get(token.as_str().as_bytes())?;
+        Ok(value.and_then(|value| parse(&value)).map(|(_, original)| original))
+    }
+}
+
+fn parse(value: &[u8]) -> Option<(u32, Address)> {
+    let (day, original) = value.split_first_chunk::<4>()?;
+    let original = std::str::from_utf8(original).ok()?;
+    Some((u32::from_be_bytes(*day), Address::parse(original).ok()?))
+}
+
+fn today() -> u32 {
+    let since = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX)
+}

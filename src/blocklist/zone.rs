@@ -1,0 +1,288 @@
+//! One zone: its name with the subscriber's key, its verdicts, its health.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use moka::sync::Cache;
+use tokio::sync::{OnceCell, watch};
+use tracing::{error, info, warn};
+
+use super::answer::{Family, LISTINGS, REVERSED_OCTETS, Verdict, reversed};
+use super::{BlocklistError, BlocklistOptions};
+use crate::config;
+use crate::dns::{Answer, Cause, Dns, DnsError};
+use crate::telemetry::Metrics;
+
+/// Addresses whose verdict is kept, a zone; about 200 octets each.
+const MAX_VERDICTS: u64 = 32_768;
+/// Shortest and longest time a verdict is kept. A second, so that one client's session asks once; an hour,
+/// so that a client that was delisted is not refused for longer.
+const VERDICT_TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
+/// Octets read of a key file: a label and what surrounds it.
+const MAX_KEY_FILE_OCTETS: u64 = 1024;
+/// Longest name in the DNS as text without trailing dot (RFC 1035 §2.3.4).
+const MAX_NAME_OCTETS: usize = 253;
+/// Longest label (RFC 1035 §2.3.4).
+const MAX_LABEL_OCTETS: usize = 63;
+/// The results of a question, as labels of `dnsbl_queries_total`.
+const RESULTS: [&str; 6] = ["listed", "not_listed", "error", "timeout", "off", "cached"];
+
+/// A zone. It has no `Debug`: `suffix` holds the subscriber's key.
+pub(super) struct Zone {
+    name: String,
+    /// What follows the reversed address: the key, if any, and the zone.
+    suffix: String,
+    listed: Vec<Ipv4Net>,
+    ipv4: watch::Sender<Health>,
+    ipv6: watch::Sender<Health>,
+    /// A cell is empty while its question is under way: those who come meanwhile wait for it.
+    verdicts: Cache<IpAddr, Arc<OnceCell<Known>>>,
+    dns: Dns,
+    metrics: Arc<Metrics>,
+}
+
+/// A verdict that was received.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    verdict: Verdict,
+    valid_until: Instant,
+}
+
+/// What the test points say of a zone (RFC 5782 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// No test has ended yet.
+    Untested,
+    /// As it should be.
+    Healthy,
+    /// The point that must be listed is not.
+    ListsNothing,
+    /// The point that must not be listed is.
+    ListsEverything,
+    /// No answer, or one that no zone gives.
+    Failing,
+}
+
+/// What became of one question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Now(Verdict),
+    Before(Verdict),
+    Failed,
+    TimedOut,
+    SwitchedOff,
+}
+
+impl Zone {
+    pub(super) fn new(
+        config: &config::Dnsbl,
+        dns: Dns,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, BlocklistError> {
+        let zone = config.zone.as_str();
+        let suffix = match &config.key_file {
+            Some(path) => format!("{}.{zone}", read_key(&config.name, path)?),
+            None => zone.to_owned(),
+        };
+        if config.zone.is_literal() || suffix.len() + REVERSED_OCTETS > MAX_NAME_OCTETS {
+            return Err(BlocklistError::ZoneName { zone: config.name.clone() });
+        }
+        for result in RESULTS {
+            metrics.dnsbl_queries_total.with_label_values(&[&*config.name, result]);
+        }
+        for family in [Family::Ipv4, Family::Ipv6] {
+            metrics.dnsbl_zone_healthy.with_label_values(&[&*config.name, family.label()]).set(0);
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            suffix,
+            listed: config.listed.clone(),
+            ipv4: watch::Sender::new(Health::Untested),
+            ipv6: watch::Sender::new(Health::Untested),
+            verdicts: Cache::builder().max_capacity(MAX_VERDICTS).time_to_live(VERDICT_TTL.1).build(),
+            dns,
+            metrics,
+        })
+    }
+
+    /// The configured name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the zone lists an address; no answer by the deadline is a no.
+    pub(super) async fn lists(&self, ip: IpAddr, deadline: tokio::time::Instant) -> bool {
+        let asked = tokio::time::timeout_at(deadline, self.judge(ip)).await.unwrap_or(Asked::TimedOut);
+        self.metrics.dnsbl_queries_total.with_label_values(&[&*self.name, asked.label()]).inc();
+        matches!(asked, Asked::Now(Verdict::Listed) | Asked::Before(Verdict::Listed))
+    }
+
+    /// Tests both families at once, again and again.
+    pub(super) async fn watch(&self, options: &BlocklistOptions) {
+        loop {
+            let (ipv4, ipv6) = tokio::join!(self.test(Family::Ipv4), self.test(Family::Ipv6));
+            let failing = [ipv4, ipv6].contains(&Health::Failing);
+            let pause = if failing { options.retest_interval } else { options.test_interval };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks for the test points of a family, past every cache of ours, and switches the zone on or off.
+    pub(super) async fn test(&self, family: Family) -> Health {
+        let (listed, not_listed) = family.test_points();
+        let (listed, not_listed) = tokio::join!(self.ask_point(listed), self.ask_point(not_listed));
+        let health = Health::read(listed, not_listed);
+        let before = self.health(family).send_replace(health);
+        let healthy = i64::from(health == Health::Healthy);
+        self.metrics.dnsbl_zone_healthy.with_label_values(&[&*self.name, family.label()]).set(healthy);
+        if health != before {
+            self.log_change(family, before, health);
+        }
+        health
+    }
+
+    async fn judge(&self, ip: IpAddr) -> Asked {
+        if self.tested(Family::of(ip)).await != Health::Healthy {
+            return Asked::SwitchedOff;
+        }
+        let stale =
+            |cell: &Arc<OnceCell<Known>>| cell.get().is_some_and(|known| known.valid_until <= Instant::now());
+        let cell = self.verdicts.entry(ip).or_insert_with_if(Arc::default, stale).into_value();
+        let mut asked_now = false;
+        let known = cell.get_or_try_init(|| {
+            asked_now = true;
+            self.ask(ip)
+        });
+        match known.await {
+            Ok(known) if asked_now => Asked::Now(known.verdict),
+            Ok(known) => Asked::Before(known.verdict),
+            Err(Some(Cause::TimedOut)) => Asked::TimedOut,
+            Err(Some(Cause::ResponseCode(_) | Cause::Network(_)) | None) => Asked::Failed,
+        }
+    }
+
+    /// The health of a family, once it is known.
+    async fn tested(&self, family: Family) -> Health {
+        let now = *self.health(family).borrow();
+        if now != Health::Untested {
+            return now;
+        }
+        let mut health = self.health(family).subscribe();
+        health.wait_for(|health| *health != Health::Untested).await.map_or(now, |health| *health)
+    }
+
+    async fn ask(&self, ip: IpAddr) -> Result<Known, Option<Cause>> {
+        read(self.dns.ipv4(&self.question(ip)).await, &self.listed)
+    }
+
+    /// Test points are no listings of the operator's choice: any of 127.0.0.0/8 will do.
+    async fn ask_point(&self, ip: IpAddr) -> Option<Verdict> {
+        let known = read(self.dns.ipv4_afresh(&self.question(ip)).await, &[LISTINGS]);
+        known.ok().map(|known| known.verdict)
+    }
+
+    fn question(&self, ip: IpAddr) -> String {
+        reversed(ip) + &self.suffix
+    }
+
+    fn health(&self, family: Family) -> &watch::Sender<Health> {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+
+    fn log_change(&self, family: Family, before: Health, health: Health) {
+        let (zone, ip_family, reason) = (&*self.name, family.label(), health.reason());
+        match (family, health) {
+            (_, Health::Untested) => {}
+            (_, Health::Healthy) if before == Health::Untested => {
+                info!(zone, ip_family, "dnsbl zone is in use");
+            }
+            (_, Health::Healthy) => warn!(zone, ip_family, "dnsbl zone is in use again"),
+            // Most zones cover IPv4 only, and need not say so.
+            (Family::Ipv6, Health::ListsNothing) => {
+                info!(zone, ip_family, reason, "dnsbl zone is not used for this family");
+            }
+            (_, Health::ListsNothing | Health::ListsEverything | Health::Failing) => {
+                error!(zone, ip_family, reason, "dnsbl zone is switched off");
+            }
+        }
+    }
+}
+
+impl Health {
+    /// What the answers for the two test points mean; `None`: there was none.
+    fn read(listed: Option<Verdict>, not_listed: Option<Verdict>) -> Self {
+        match (listed, not_listed) {
+            (_, Some(Verdict::Listed)) => Self::ListsEverything,
+            (None | Some(Verdict::Nonsense), _) | (_, None | Some(Verdict::Nonsense)) => Self::Failing,
+            (Some(Verdict::NotListed), Some(Verdict::NotListed)) => Self::ListsNothing,
+            (Some(Verdict::Listed), Some(Verdict::NotListed)) => Self::Healthy,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Untested => "its test points were not asked for yet",
+            Self::Healthy => "its test points are as RFC 5782 wants them",
+            Self::ListsNothing => "the test point that must be listed is not",
+            Self::ListsEverything => "the test point that must not be listed is",
+            Self::Failing => "its test points get no answer, or one that means an error",
+        }
+    }
+}
+
+impl Asked {
+    /// The label `result` of `dnsbl_queries_total`.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Now(Verdict::Listed) => "listed",
+            Self::Now(Verdict::NotListed) => "not_listed",
+            Self::Now(Verdict::Nonsense) | Self::Failed => "error",
+            Self::Before(_) => "cached",
+            Self::TimedOut => "timeout",
+            Self::SwitchedOff => "off",
+        }
+    }
+}
+
+/// The verdict in an answer of the DNS, or why there is none; the DNS error itself, which holds the key,
+/// ends here.
+fn read(answer: Result<Answer<Ipv4Addr>, DnsError>, listed: &[Ipv4Net]) -> Result<Known, Option<Cause>> {
+    let (verdict, valid_until) = match answer {
+        Ok(answer) => (Verdict::read(&answer.records, listed), answer.valid_until),
+        Err(DnsError::NoSuchName { valid_until, .. } | DnsError::NoRecords { valid_until, .. }) => {
+            (Verdict::NotListed, valid_until)
+        }
+        Err(DnsError::Temporary { cause, .. }) => return Err(Some(cause)),
+        Err(DnsError::NoUsableMx { .. } | DnsError::NotAName { .. } | DnsError::System { .. }) => {
+            return Err(None);
+        }
+    };
+    let now = Instant::now();
+    Ok(Known { verdict, valid_until: valid_until.clamp(now + VERDICT_TTL.0, now + VERDICT_TTL.1) })
+}
+
+fn read_key(zone: &str, path: &Path) -> Result<String, BlocklistError> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_KEY_FILE_OCTETS).read_to_string(&mut text))
+        .map_err(|source| BlocklistError::KeyFile { zone: zone.to_owned(), path: path.into(), source })?;
+    let key = text.trim();
+    let is_label = (1..=MAX_LABEL_OCTETS).contains(&key.len())
+        && key.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    if !is_label {
+        return Err(BlocklistError::Key { zone: zone.to_owned(), path: path.into() });
+    }
+    Ok(key.to_owned())
+}
+
+#[cfg(test)]
+#[path = "zone_tests.rs"]
+mod tests;

@@ -1,0 +1,160 @@
+//! Owns the command line of `postroad`. Data goes to standard output, talk to standard error. Exit status: 0
+//! done, 1 refused or failed, 2 wrong usage.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use thiserror::Error;
+
+use crate::check::{self, Verdict};
+use crate::config::{self, Config, ConfigErrors};
+use crate::dns::{Dns, DnsError};
+use crate::telemetry::Metrics;
+use crate::{dev, node};
+
+/// Email routing that you run yourself: forwards mail in-session, with SPF, DKIM, DMARC, ARC, DNSBL and SRS.
+#[derive(Debug, Parser)]
+#[command(name = "postroad", version, arg_required_else_help = true, subcommand_required = true)]
+pub struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs a node until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.
+    Serve(FileArgs),
+    /// Checks the node file and everything that it names, then what can be checked from outside.
+    Check(FileArgs),
+    /// Runs a whole world on loopback, sends four messages through it and says what became of them.
+    Dev(DevArgs),
+    /// Shows what a node file can say.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// The node file; `postroad config example` prints one.
+    #[arg(long, value_name = "FILE", default_value = "postroad.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Goes on running, and prints commands to play with.
+    #[arg(long)]
+    keep: bool,
+    /// How many nodes the world has.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=dev::MAX_NODES as i64))]
+    nodes: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Prints a node file with every key, its default, unit and reason.
+    Example,
+}
+
+/// Why a command ended with status 1.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Node(#[from] node::NodeError),
+    #[error(transparent)]
+    Dev(#[from] dev::DevError),
+    #[error("the resolver")]
+    Dns(#[from] DnsError),
+    #[error("{failed} of {all} checks failed")]
+    Checks { failed: usize, all: usize },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs one command line, the program's name first; returns the exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let command = match Command::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            let text = error.render();
+            // A closed terminal is no reason for another status.
+            let _ = if error.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    match dispatch(command.verb, out) {
+        Ok(()) => 0,
+        // As in `postroad config example | head`.
+        Err(Failure::Io(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(failure) => {
+            for line in with_causes(&failure).lines() {
+                let _ = writeln!(err, "postroad: {line}");
+            }
+            1
+        }
+    }
+}
+
+fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
+    match verb {
+        Verb::Serve(FileArgs { config: path }) => {
+            let variables = config::variables();
+            let config = Config::load(&path, &variables)?;
+            Ok(node::run(config, path, variables)?)
+        }
+        Verb::Check(FileArgs { config }) => check(&config, out),
+        Verb::Dev(DevArgs { keep, nodes }) => Ok(dev::run(&dev::Options { keep, nodes })?),
+        Verb::Config(ConfigVerb::Example) => Ok(out.write_all(config::example().as_bytes())?),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Command::command(), "postroad", &mut script);
+            Ok(out.write_all(&script)?)
+        }
+    }
+}
+
+fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = Config::load(path, &config::variables())?;
+    writeln!(out, "ok    config {} and the {} files it names", path.display(), config.files().len())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = runtime.block_on(async {
+        let metrics = Metrics::new().map_err(|cause| io::Error::other(cause.to_string()))?;
+        let dns = Dns::new(&config.dns, Arc::new(metrics))?;
+        Ok::<_, Failure>(check::check(&config, &dns).await)
+    })?;
+    for finding in &findings {
+        writeln!(out, "{finding}")?;
+    }
+    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
+    if failed > 0 {
+        return Err(Failure::Checks { failed, all: findings.len() });
+    }
+    Ok(())
+}
+
+/// The error and what caused it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

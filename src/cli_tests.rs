@@ -1,0 +1,82 @@
+use super::*;
+use crate::config::test_files::Files;
+
+/// Status, standard output and standard error of a command line.
+fn postroad(arguments: &[&str]) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = std::iter::once(&"postroad").chain(arguments).map(OsString::from);
+    let status = run(arguments, &mut out, &mut err);
+    (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Command::command().debug_assert();
+}
+
+#[test]
+fn help_and_version_are_data() {
+    for argument in ["--help", "--version"] {
+        let (status, out, err) = postroad(&[argument]);
+        assert_eq!((status, err.as_str()), (0, ""));
+        assert!(out.contains("postroad") || out.contains("Usage"), "{out}");
+    }
+    assert!(postroad(&["--version"]).1.contains(env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_names_what_is_wrong() {
+    for (arguments, named) in [
+        (&["sevre"][..], "sevre"),
+        (&["serve", "--confg", "x"], "--confg"),
+        (&["dev", "--nodes", "0"], "--nodes"),
+        (&["completions", "cmd.exe"], "cmd.exe"),
+        (&["config"], "example"),
+    ] {
+        let (status, out, err) = postroad(arguments);
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(err.contains(named), "{err}");
+    }
+}
+
+#[test]
+fn the_example_and_completions_are_printed() {
+    let (status, out, _) = postroad(&["config", "example"]);
+    assert_eq!((status, out), (0, config::example()));
+    let (status, out, _) = postroad(&["completions", "bash"]);
+    assert!(status == 0 && out.contains("_postroad"));
+}
+
+#[test]
+fn serve_and_check_print_every_error_of_the_file() {
+    let files = Files::new();
+    files.write("bad.toml", &files.with("smtp.listn = []\nlimits.sessions = 0"));
+    let path = files.path("bad.toml");
+    for verb in ["serve", "check"] {
+        let (status, out, err) = postroad(&[verb, "--config", path.to_str().unwrap()]);
+        assert_eq!((status, out.as_str()), (1, ""));
+        assert_eq!(
+            err,
+            "postroad: smtp.listn: unknown key, did you mean smtp.listen?\n\
+             postroad: limits.sessions: 0 is out of bounds (sessions, 1 to 1000000)\n"
+        );
+    }
+    let (status, _, err) = postroad(&["serve", "--config", "/nonexistent.toml"]);
+    assert_eq!((status, err.lines().count()), (1, 1));
+    assert!(err.starts_with("postroad: /nonexistent.toml: "), "{err}");
+}
+
+#[test]
+fn check_looks_outside_and_fails_with_one_line() {
+    let files = Files::new();
+    // Nobody listens on port 1 of loopback: every look-up fails at once.
+    files.write("good.toml", &files.with("dns.servers = ['127.0.0.1:1']\nlimits.min_free_octets = 0"));
+    let (status, out, err) = postroad(&["check", "--config", files.path("good.toml").to_str().unwrap()]);
+    assert_eq!(status, 1, "{out}{err}");
+    assert!(out.starts_with("ok    config "), "{out}");
+    assert!(
+        out.contains("FAIL  dns    service.domain: ") && out.contains("FAIL  dkim   2022._domainkey"),
+        "{out}"
+    );
+    assert!(err.starts_with("postroad: ") && err.ends_with(" checks failed\n") && err.lines().count() == 1);
+}

@@ -1,0 +1,135 @@
+//! Reads a node file and the environment into a [`Config`], or into all the errors at once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::config::error::{ConfigError, ConfigErrors, Problem};
+use crate::config::read::{Notes, Section, type_of};
+use crate::config::schema::{self, KEYS, Kind, SECTIONS};
+use crate::config::{Config, environment, files, sections};
+
+/// How alike two names must be (Jaro-Winkler, 0 to 1) for the one to be suggested for the other.
+const SUGGESTION_LIKENESS: f64 = 0.8;
+
+impl Config {
+    /// Reads the file, lets the variables beat it, and checks everything, the named files too.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key's path.
+    pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Self, ConfigErrors> {
+        let unreadable = |cause: String| {
+            let problem = Problem::Unreadable { path: path.to_owned(), cause };
+            ConfigErrors(vec![ConfigError { key: String::new(), variable: None, problem }])
+        };
+        let octets = files::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let text = String::from_utf8(octets).map_err(|_| unreadable("is not UTF-8 text".to_owned()))?;
+        Self::parse(&text, variables)
+    }
+
+    /// As [`Config::load`], from the file's text.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key's path.
+    pub fn parse(text: &str, variables: &[(String, String)]) -> Result<Self, ConfigErrors> {
+        let mut table: Table = text.parse().map_err(|error| syntax(text, &error))?;
+        let mut errors = Vec::new();
+        let origins = environment::apply(&mut table, variables, &mut errors);
+        let notes = Notes::new(origins);
+        note_unknown(&table, "", "", &notes);
+        let config = sections::config(&Section::root(&table, &notes));
+        errors.extend(notes.into_errors());
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(errors)),
+        }
+    }
+
+    /// The files that the configuration names, whose changes count as its own.
+    #[must_use]
+    pub fn files(&self) -> Vec<&Path> {
+        let tls = self.smtp.tls.iter().chain(&self.admin.tls);
+        let mut files: Vec<&Path> = vec![&self.srs.secret_file];
+        files.extend(self.dkim.keys.iter().map(|key| key.private_key_file.as_path()));
+        files.extend(self.dnsbl.iter().filter_map(|zone| zone.key_file.as_deref()));
+        files.extend(tls.flat_map(|pair| [pair.certificate_file.as_path(), pair.private_key_file.as_path()]));
+        files.extend(self.admin.token_file.as_deref());
+        files.extend(self.admin.client_ca_file.as_deref());
+        files
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> ConfigErrors {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let problem = Problem::Syntax {
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().unwrap_or_default().chars().count() + 1,
+        message: error.message().replace('\n', ", "),
+    };
+    ConfigErrors(vec![ConfigError { key: String::new(), variable: None, problem }])
+}
+
+/// Why a section that the contract knows cannot stand in a file of this version.
+pub(super) fn not_supported(section: &str) -> Option<Problem> {
+    (section == "cluster").then_some(Problem::NotSupported(
+        "clusters of more than one node come with a later version; leave the section out",
+    ))
+}
+
+/// Notes every key of the table that the schema does not know; `at` is the path in the schema, `shown` that
+/// in the file.
+fn note_unknown(table: &Table, at: &str, shown: &str, notes: &Notes) {
+    for (name, value) in table {
+        let (path, shown) = (schema::join(at, name), schema::join(shown, name));
+        match (schema::find(at, name).map(|key| key.kind), value) {
+            (Some(Kind::Tables), Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Some(item) = item.as_table() {
+                        note_unknown(item, &format!("{path}[]"), &format!("{shown}[{index}]"), notes);
+                    }
+                }
+            }
+            (Some(_), _) => {}
+            (None, Value::Table(inner)) if schema::is_section(&path) => {
+                note_unknown(inner, &path, &shown, notes);
+            }
+            (None, other) if schema::is_section(&path) => {
+                let problem = Problem::WrongType { expected: "a table".to_owned(), found: type_of(other) };
+                notes.add(shown, problem);
+            }
+            (None, _) => {
+                let problem =
+                    not_supported(&path).unwrap_or_else(|| Problem::Unknown { suggestion: closest(&path) });
+                notes.add(shown, problem);
+            }
+        }
+    }
+}
+
+/// The path in the schema that is most like this one: first within the same section, then the same name in
+/// another, then any.
+pub(super) fn closest(path: &str) -> Option<String> {
+    let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let inner = SECTIONS.iter().map(|row| row.path).filter(|path| !path.ends_with("[]"));
+    let neighbours = KEYS.iter().filter(|key| key.section == section).map(|key| key.path());
+    let neighbours = neighbours.chain(inner.filter(|_| section.is_empty()).map(str::to_owned));
+    let elsewhere = || KEYS.iter().filter(|key| key.name == name).map(|key| key.path()).next();
+    most_alike(path, neighbours)
+        .or_else(elsewhere)
+        .or_else(|| most_alike(path, KEYS.iter().map(|key| key.path())))
+        .map(|path| path.replace("[]", ""))
+}
+
+fn most_alike(path: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
+    let scored: BTreeMap<u64, String> = candidates
+        .map(|candidate| (strsim::jaro_winkler(last(path), last(&candidate)), candidate))
+        .filter(|(likeness, _)| *likeness >= SUGGESTION_LIKENESS)
+        .map(|(likeness, candidate)| (likeness.to_bits(), candidate))
+        .collect();
+    scored.into_values().next_back()
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}

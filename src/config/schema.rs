@@ -1,0 +1,313 @@
+//! The table of every section and key of the node file: its type, bounds, default, unit and reason.
+//!
+//! A key's doc comment is what `postroad config example` prints beside it, so it is written for operators.
+
+/// What a value is, with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A string; the text says of what form, or which words can stand.
+    Text(&'static str),
+    /// The path of a file that is read; relative ones start from the working directory.
+    File,
+    /// `true` or `false`.
+    Flag,
+    /// An integer from, to, of this unit.
+    Number(u64, u64, &'static str),
+    /// A string such as `"45s"` or `"5d"`; the bounds in seconds.
+    Duration(u64, u64),
+    /// An array of strings of this form.
+    List(&'static str),
+    /// An array of tables.
+    Tables,
+}
+
+/// Whether a key can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It cannot; an example, in TOML.
+    Mandatory(&'static str),
+    /// It can; the default, in TOML.
+    Default(&'static str),
+    /// It can, and then there is none; an example, in TOML.
+    Optional(&'static str),
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// The section's path; `[]` stands for the index in an array of tables.
+    pub section: &'static str,
+    /// The key's name in its section.
+    pub name: &'static str,
+    /// What the value is.
+    pub kind: Kind,
+    /// Whether it can be left out.
+    pub presence: Presence,
+    /// Why it is there, and where the default comes from.
+    pub reason: &'static str,
+}
+
+/// How a section stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `[section]`.
+    Table,
+    /// `[section]`, and leaving it out switches something off.
+    OptionalTable,
+    /// `[[section]]`, any number of times.
+    Array,
+    /// The inline tables of a key.
+    Inline,
+}
+
+/// One section.
+#[derive(Debug)]
+pub struct SectionRow {
+    /// Its path; `[]` at the end for an array of tables.
+    pub path: &'static str,
+    /// How it stands in the file.
+    pub form: Form,
+    /// What it is about.
+    pub about: &'static str,
+}
+
+const fn section(path: &'static str, form: Form, about: &'static str) -> SectionRow {
+    SectionRow { path, form, about }
+}
+
+/// Every section, in the order of the example.
+pub const SECTIONS: &[SectionRow] = &[
+    section("node", Form::Table, "who this node is"),
+    section("service", Form::Table, "the same on every node"),
+    section("service.mx[]", Form::Inline, ""),
+    section("smtp", Form::Table, "where mail comes in"),
+    section("limits", Form::Table, "the bounds that operators turn"),
+    section("authentication", Form::Table, "what a sender must prove"),
+    section("dnsbl[]", Form::Array, "a DNS blocklist; a table for each zone, asked in parallel"),
+    section("dkim", Form::Table, "what we sign with"),
+    section("dkim.key[]", Form::Array, "further signing keys, or all of them instead of the two keys above"),
+    section("arc", Form::Table, "the Authenticated Received Chain (RFC 8617)"),
+    section("srs", Form::Table, "the Sender Rewriting Scheme"),
+    section("delivery", Form::Table, "the way out"),
+    section("delivery.source[]", Form::Array, "the outbound pool; none: the system chooses the address"),
+    section("dns", Form::Table, "the resolvers"),
+    section("log", Form::Table, "JSON lines on standard output"),
+    section("http", Form::Table, "for the operator: /metrics /livez /readyz"),
+    section("public", Form::OptionalTable, "for strangers: the /postmaster page; no section, no listener"),
+    section("admin", Form::Table, "the gRPC service postroad.admin.v1"),
+];
+
+macro_rules! keys {
+    ($($(#[doc = $reason:literal])+ $name:ident = $section:literal, $key:literal, $kind:expr, $presence:expr;)*) => {
+        $($(#[doc = $reason])+ pub const $name: &Key = &Key {
+            section: $section, name: $key, kind: $kind, presence: $presence, reason: concat!($($reason),+),
+        };)*
+        /// Every key, in the order of the example.
+        pub const KEYS: &[&Key] = &[$($name),*];
+    };
+}
+
+use Kind::{Duration, File, Flag, List, Number, Tables, Text};
+use Presence::{Default, Mandatory, Optional};
+
+const HOST_NAME: Kind = Text("a host name");
+const SOCKET: Kind = Text("an address with its port; port 0 takes any free one");
+
+keys! {
+    /// Unique in the cluster: 1 to 63 letters, digits, dots, hyphens and underscores.
+    NODE_NAME = "node", "name", Text("a name"), Mandatory("\"linda\"");
+    /// The banner, the EHLO answer and the "by" of Received fields (RFC 5321 §4.2, §4.4).
+    NODE_HOSTNAME = "node", "hostname", HOST_NAME, Mandatory("\"linda.mx.relay.example\"");
+    /// Everything that the node keeps; made when it is not there. A change needs a restart.
+    NODE_DATA_DIR = "node", "data_dir", Text("a directory"), Mandatory("\"/var/lib/postroad\"");
+
+    /// The outbound EHLO name, the d= of our DKIM signatures and the authserv-id (RFC 8601 §2.5).
+    SERVICE_DOMAIN = "service", "domain", HOST_NAME, Mandatory("\"email.relay.example\"");
+    /// What customers' SPF records include; `postroad check` holds the outbound addresses against it.
+    SERVICE_SPF_NAME = "service", "spf_name", HOST_NAME, Optional("\"_spf.mx.relay.example\"");
+    /// Gets `<Postmaster>` (RFC 5321 §4.5.1), and postmaster@ and abuse@ of every domain without a rule for them.
+    SERVICE_POSTMASTER = "service", "postmaster", Text("a mail address"), Mandatory("\"ops@relay.example\"");
+    /// Where refusals point to, an anchor appended. When left out: https://DOMAIN/postmaster.
+    SERVICE_POSTMASTER_URL = "service", "postmaster_url", Text("an http or https URL of up to 200 octets, without #"),
+        Optional("\"https://relay.example/postmaster\"");
+    /// The largest message taken (RFC 1870). 25 MiB is what large mailbox providers take; RFC 5321 §4.5.3.1.7 asks for at least 64 KiB.
+    SERVICE_MAX_MESSAGE_OCTETS = "service", "max_message_octets", Number(65_536, 157_286_400, "octets"),
+        Default("26214400");
+    /// The cluster's MX hosts. Mail is never delivered to them, nor to hosts of worse preference (RFC 5321 §5.1).
+    SERVICE_MX = "service", "mx", Tables, Default("[]");
+    /// The host's name.
+    MX_HOSTNAME = "service.mx[]", "hostname", HOST_NAME, Mandatory("\"linda.mx.relay.example\"");
+    /// The preference customers publish it with; the lowest is tried first (RFC 5321 §5.1).
+    MX_PREFERENCE = "service.mx[]", "preference", Number(0, 65_535, "the lowest is tried first"), Mandatory("86");
+
+    /// Where SMTP clients connect to. Port 25 (RFC 5321 §4.5.4.2), IPv4 and IPv6. A change needs a restart.
+    SMTP_LISTEN = "smtp", "listen", List("addresses with their port; port 0 takes any free one"),
+        Default("[\"0.0.0.0:25\", \"[::]:25\"]");
+    /// The certificate chain, PEM, leaf first. With private_key_file: STARTTLS is offered (RFC 3207). Re-read when it changes.
+    SMTP_CERTIFICATE_FILE = "smtp", "certificate_file", File, Optional("\"/etc/postroad/smtp-chain.pem\"");
+    /// The key of the certificate: PKCS#8, PKCS#1 or SEC1, PEM.
+    SMTP_PRIVATE_KEY_FILE = "smtp", "private_key_file", File, Optional("\"/etc/postroad/smtp-key.pem\"");
+    /// Networks whose PROXY v1 or v2 header is believed, and required within 5 s; from others it is an error.
+    SMTP_TRUSTED_PROXIES = "smtp", "trusted_proxies", List("networks"), Default("[]");
+
+    /// Concurrent SMTP sessions; the next one hears 421. An idle session costs under 30 KB, so this is under 300 MB.
+    LIMITS_SESSIONS = "limits", "sessions", Number(1, 1_000_000, "sessions"), Default("10000");
+    /// Concurrent sessions of one client network, IPv4 /24 or IPv6 /56. Postfix allows one address 50 (smtpd_client_connection_count_limit).
+    LIMITS_SESSIONS_PER_NETWORK = "limits", "sessions_per_network", Number(1, 1_000_000, "sessions"), Default("50");
+    /// Recipients of one message; told to clients by LIMITS RCPTMAX (RFC 9422). RFC 5321 §4.5.3.1.8 asks for at least 100.
+    LIMITS_RECIPIENTS = "limits", "recipients", Number(1, 1000, "recipients"), Default("100");
+    /// Message octets held in memory over all sessions; a message waits 10 s for its share, then hears 452. Ten messages of the largest size.
+    LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
+        Default("268435456");
+    /// Free octets on the disk of data_dir below which nothing new is written (452 4.3.1). Forty messages of the largest size.
+    LIMITS_MIN_FREE_OCTETS = "limits", "min_free_octets", Number(0, 1_099_511_627_776, "octets"),
+        Default("1073741824");
+    /// The longest wait for a client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
+    LIMITS_COMMAND_TIMEOUT = "limits", "command_timeout", Duration(1, 3600), Default("\"5m\"");
+    /// The longest wait for the next octets of a message (RFC 5321 §4.5.3.2.5: 3 minutes).
+    LIMITS_DATA_TIMEOUT = "limits", "data_timeout", Duration(1, 3600), Default("\"3m\"");
+    /// The longest time from 354 to the final dot. 30 minutes carry 25 MiB at 120 kbit/s; it ends clients that drip.
+    LIMITS_MESSAGE_TIMEOUT = "limits", "message_timeout", Duration(1, 86_400), Default("\"30m\"");
+    /// Commands in error before the session is ended by 421. Postfix's smtpd_hard_error_limit is 20.
+    LIMITS_ERRORS = "limits", "errors", Number(1, 1000, "commands"), Default("20");
+    /// Transactions before the session is ended by 421. Exim's smtp_accept_max_per_connection is 1000.
+    LIMITS_TRANSACTIONS = "limits", "transactions", Number(1, 1_000_000, "transactions"), Default("1000");
+    /// The largest header section of a message; it is parsed in memory. Real ones stay under 100 KB.
+    LIMITS_HEADER_OCTETS = "limits", "header_octets", Number(16_384, 4_194_304, "octets"), Default("262144");
+    /// DKIM signatures checked on one message; further ones are ignored (RFC 6376 §6.1 lets verifiers limit them).
+    LIMITS_DKIM_SIGNATURES = "limits", "dkim_signatures", Number(1, 100, "signatures"), Default("10");
+    /// Received fields before a message counts as looping (RFC 5321 §6.3: at least 100).
+    LIMITS_HOPS = "limits", "hops", Number(10, 1000, "fields"), Default("100");
+
+    /// What a DMARC failure does. enforce: p=reject rejects, as the postmaster page promises. rfc9989: only with a second signal (§7.4). monitor: never.
+    AUTHENTICATION_DMARC = "authentication", "dmarc", Text("enforce | rfc9989 | monitor"), Default("\"enforce\"");
+    /// Refuse mail that neither SPF nor DKIM passes (550 5.7.26); bounces, postmaster@ and abuse@ are exempt.
+    AUTHENTICATION_REQUIRE_PASS = "authentication", "require_pass", Flag, Default("true");
+    /// Domains whose ARC seals may override a DMARC failure (RFC 8617 §7.2.1). Nobody unless you say so.
+    AUTHENTICATION_TRUSTED_ARC_SEALERS = "authentication", "trusted_arc_sealers", List("host names"), Default("[]");
+
+    /// DNS blocklists (RFC 5782). None unless you say so: each has its terms of use.
+    DNSBL = "", "dnsbl", Tables, Default("[]");
+    /// The name in replies and in metrics: 1 to 32 letters, digits, dots, hyphens and underscores.
+    DNSBL_NAME = "dnsbl[]", "name", Text("a name"), Mandatory("\"abusixip\"");
+    /// The zone, without a subscriber's key.
+    DNSBL_ZONE = "dnsbl[]", "zone", HOST_NAME, Mandatory("\"combined.mail.abusix.zone\"");
+    /// A subscriber's key, put before the zone as a label; never logged or shown.
+    DNSBL_KEY_FILE = "dnsbl[]", "key_file", File, Optional("\"/etc/postroad/abusix.key\"");
+    /// Answers that mean listed (RFC 5782 §2.1). 127.0.0.1 and 127.255.255.0/24 never do: the one is a test point, the other an error.
+    DNSBL_LISTED = "dnsbl[]", "listed", List("networks inside 127.0.0.0/8"), Default("[\"127.0.0.0/8\"]");
+
+    /// The selector of private_key_file, published as SELECTOR._domainkey.DOMAIN (RFC 6376 §3.6.2.1). Mandatory without [[dkim.key]].
+    DKIM_SELECTOR = "dkim", "selector", Text("a selector"), Mandatory("\"2022\"");
+    /// RSA of 2048 to 8192 bits, PKCS#1 or PKCS#8, PEM. Mandatory without [[dkim.key]]. Re-read when it changes.
+    DKIM_PRIVATE_KEY_FILE = "dkim", "private_key_file", File, Mandatory("\"/etc/postroad/dkim-2022.pem\"");
+    /// Signing keys in order of preference; the first must be RSA, which every verifier understands (RFC 8463 §5).
+    DKIM_KEY = "dkim", "key", Tables, Default("[]");
+    /// The key's selector.
+    DKIM_KEY_SELECTOR = "dkim.key[]", "selector", Text("a selector"), Mandatory("\"2022-ed\"");
+    /// RSA as above, or Ed25519 (PKCS#8, PEM; RFC 8463).
+    DKIM_KEY_PRIVATE_KEY_FILE = "dkim.key[]", "private_key_file", File, Mandatory("\"/etc/postroad/dkim-2022-ed.pem\"");
+
+    /// Whether forwarded mail gets an ARC set, so that the destination can see what we saw.
+    ARC_SEAL = "arc", "seal", Flag, Default("true");
+
+    /// One secret a line, 16 octets or more: the first signs, all verify. The same on every node.
+    SRS_SECRET_FILE = "srs", "secret_file", File, Mandatory("\"/etc/postroad/srs-secrets\"");
+    /// How long a rewritten address takes bounces. 21 is postsrsd's; past 512 the timestamp's 1024 days wrap.
+    SRS_MAX_AGE_DAYS = "srs", "max_age_days", Number(1, 512, "days"), Default("21");
+
+    /// The port of the destinations' MX hosts (RFC 5321 §4.5.4.2).
+    DELIVERY_PORT = "delivery", "port", Number(1, 65_535, "a port"), Default("25");
+    /// From the client's final dot to our reply. Clients wait 10 minutes (RFC 5321 §4.5.3.2.6) in theory and a minute in practice; 15 s were too short for forwardemail, Exim takes 60 s.
+    DELIVERY_IN_SESSION_TIMEOUT = "delivery", "in_session_timeout", Duration(1, 600), Default("\"45s\"");
+    /// What an upstream 4xx becomes for a message that nobody has yet. relay: the sender hears it. queue: we keep it. verified: queue for a sender that SPF or DKIM vouches for, else relay. A domain can say otherwise.
+    DELIVERY_ON_TEMPFAIL = "delivery", "on_tempfail", Text("relay | queue | verified"), Default("\"relay\"");
+    /// MX hosts on loopback and private networks. allow is for closed networks and tests: strangers' MX records could point inside.
+    DELIVERY_PRIVATE_ADDRESSES = "delivery", "private_addresses", Text("refuse | allow"), Default("\"refuse\"");
+    /// How long a queued message is tried (RFC 5321 §4.5.4.1: at least 4 to 5 days).
+    DELIVERY_GIVE_UP_AFTER = "delivery", "give_up_after", Duration(60, 2_592_000), Default("\"5d\"");
+    /// The longest wait for an IPv4 connection: two fit into the half of in_session_timeout before DATA.
+    DELIVERY_CONNECT_TIMEOUT = "delivery", "connect_timeout", Duration(1, 300), Default("\"10s\"");
+    /// The longest wait for an IPv6 connection; short, because IPv4 is tried next in the same session.
+    DELIVERY_CONNECT_TIMEOUT_V6 = "delivery", "connect_timeout_v6", Duration(1, 300), Default("\"5s\"");
+    /// How long a connection is kept idle for the next message to the same host. Hosts hang up after 5 to 300 s.
+    DELIVERY_IDLE_TIMEOUT = "delivery", "idle_timeout", Duration(0, 300), Default("\"4s\"");
+    /// Local addresses to deliver from, chosen by address family.
+    DELIVERY_SOURCE = "delivery", "source", Tables, Default("[]");
+    /// The local address to connect from.
+    SOURCE_ADDRESS = "delivery.source[]", "address", Text("an IPv4 or IPv6 address"), Mandatory("\"104.30.0.7\"");
+    /// The name that its PTR record gives.
+    SOURCE_HOSTNAME = "delivery.source[]", "hostname", HOST_NAME, Mandatory("\"a0-7.email.relay.example\"");
+
+    /// Resolvers to ask, best a local one that validates; none: the system's.
+    DNS_SERVERS = "dns", "servers", List("addresses with their port"), Default("[]");
+
+    /// tracing's filter syntax, such as "info,postroad::pipeline=debug"; POSTROAD_LOG beats it.
+    LOG_LEVEL = "log", "level", Text("a filter"), Default("\"info\"");
+    /// Mail addresses in logs: in full, the local part hashed with a key from srs.secret_file, or not at all.
+    LOG_ADDRESSES = "log", "addresses", Text("full | hash | none"), Default("\"full\"");
+
+    /// Loopback unless you say so: there is no authentication. A change needs a restart.
+    HTTP_LISTEN = "http", "listen", SOCKET, Default("\"127.0.0.1:8080\"");
+
+    /// A reverse proxy with a certificate belongs before it. A change needs a restart.
+    PUBLIC_LISTEN = "public", "listen", SOCKET, Default("\"127.0.0.1:8081\"");
+
+    /// With no token_file and no client_ca_file it must be on loopback. A change needs a restart.
+    ADMIN_LISTEN = "admin", "listen", SOCKET, Default("\"127.0.0.1:50051\"");
+    /// Lines `TOKEN ROLE`: tokens of 16 printable characters or more, roles viewer, operator and admin. Past loopback tokens need TLS.
+    ADMIN_TOKEN_FILE = "admin", "token_file", File, Optional("\"/etc/postroad/admin-tokens\"");
+    /// The certificate chain, PEM, leaf first. With private_key_file: TLS.
+    ADMIN_CERTIFICATE_FILE = "admin", "certificate_file", File, Optional("\"/etc/postroad/admin-chain.pem\"");
+    /// The key of the certificate: PKCS#8, PKCS#1 or SEC1, PEM.
+    ADMIN_PRIVATE_KEY_FILE = "admin", "private_key_file", File, Optional("\"/etc/postroad/admin-key.pem\"");
+    /// Client certificates must be signed by these, PEM: mTLS.
+    ADMIN_CLIENT_CA_FILE = "admin", "client_ca_file", File, Optional("\"/etc/postroad/admin-clients.pem\"");
+}
+
+impl Key {
+    /// The path of the key in the schema, with `[]` for indices.
+    #[must_use]
+    pub fn path(&self) -> String {
+        join(self.section, self.name)
+    }
+
+    /// What a value must be, as the example and the errors say it.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self.kind {
+            Text(form) => form.to_owned(),
+            File => "a file".to_owned(),
+            Flag => "true or false".to_owned(),
+            Number(min, max, unit) => format!("{unit}, {min} to {max}"),
+            Duration(min, max) => format!("a duration, \"{}\" to \"{}\"", seconds(min), seconds(max)),
+            List(form) => format!("an array of {form}"),
+            Tables => "an array of tables".to_owned(),
+        }
+    }
+}
+
+/// Seconds in the largest unit that divides them.
+pub(super) fn seconds(count: u64) -> String {
+    for (unit, size) in [("d", 86_400), ("h", 3600), ("m", 60)] {
+        if count > 0 && count.is_multiple_of(size) {
+            return format!("{}{unit}", count / size);
+        }
+    }
+    format!("{count}s")
+}
+
+/// Joins a section's path and a name with a dot.
+pub(super) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+/// The key of this section and name.
+pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().copied().find(|key| key.section == section && key.name == name)
+}
+
+/// Whether the path is a section's, not one of an array of tables.
+pub(super) fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|row| row.path == path)
+}

@@ -1,0 +1,74 @@
+//! For tests: a directory with one good file of each kind, and node files that name them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+static RSA: LazyLock<String> = LazyLock::new(|| {
+    let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    pair.serialize_pem()
+});
+static ED25519: LazyLock<String> =
+    LazyLock::new(|| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem());
+
+/// A directory with one good file of each kind, and texts that name them.
+pub(crate) struct Files {
+    directory: TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let files = Self { directory: tempfile::tempdir().unwrap() };
+        files.write("rsa.pem", &RSA);
+        files.write("ed25519.pem", &ED25519);
+        files.write("secrets", "0123456789abcdef\nfedcba9876543210\n");
+        files.write("dnsbl.key", "subscriber1\n");
+        files.write("tokens", "# who\n0123456789abcdef admin\nfedcba9876543210 viewer\n");
+        let cert = rcgen::generate_simple_self_signed(["linda.mx.relay.example".to_owned()]).unwrap();
+        files.write("chain.pem", &cert.cert.pem());
+        files.write("key.pem", &cert.signing_key.serialize_pem());
+        files
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The mandatory keys, and no more.
+    pub(crate) fn minimal(&self) -> String {
+        self.fill(
+            "node = { name = 'linda', hostname = 'linda.mx.relay.example', data_dir = '@data' }\n\
+             service = { domain = 'email.relay.example', postmaster = 'ops@relay.example' }\n\
+             dkim = { selector = '2022', private_key_file = '@rsa.pem' }\n\
+             srs = { secret_file = '@secrets' }\n",
+        )
+    }
+
+    /// The mandatory keys and these, which beat them.
+    pub(crate) fn with(&self, lines: &str) -> String {
+        let mut tables: toml::Table = self.minimal().parse().unwrap();
+        for (name, value) in self.fill(lines).parse::<toml::Table>().unwrap() {
+            match (tables.get_mut(&name), value) {
+                (Some(toml::Value::Table(inner)), toml::Value::Table(more)) => inner.extend(more),
+                (_, value) => drop(tables.insert(name, value)),
+            }
+        }
+        tables.to_string()
+    }
+
+    /// The contract's file, whole.
+    pub(crate) fn contract(&self) -> String {
+        self.fill(include_str!("../../tests/data/contract.toml"))
+    }
+
+    /// `'@name'` becomes the path of that file here.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        text.replace("'@", &format!("'{}/", self.directory.path().display()))
+    }
+}

@@ -1,0 +1,96 @@
+//! `postroadctl apply` and `postroadctl export`: the whole routing table as a file.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, printable};
+use super::output::Output;
+use super::session::{DOCUMENT_DEADLINE, ServerArgs, Session, Wire, file_up_to};
+use crate::proto::admin::v1::routing_change::Verb;
+use crate::proto::admin::v1::routing_service_client::RoutingServiceClient;
+use crate::proto::admin::v1::{
+    ApplyRoutingDocumentRequest, ApplyRoutingDocumentResponse, ExportRoutingDocumentRequest,
+};
+
+/// Largest document, in octets; the server's bound.
+const MAX_DOCUMENT_OCTETS: u64 = 64 << 20;
+/// Largest answer: an export, or a change for every resource.
+const MAX_ANSWER_OCTETS: usize = 256 << 20;
+
+/// Which file, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct ApplyArgs {
+    /// The file; `-` is standard input.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: PathBuf,
+    /// Remove what the file does not name.
+    #[arg(long)]
+    prune: bool,
+    /// Say what would change, but change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn client(wire: Wire) -> RoutingServiceClient<Wire> {
+    RoutingServiceClient::new(wire).max_decoding_message_size(MAX_ANSWER_OCTETS)
+}
+
+pub(super) async fn apply(
+    args: ApplyArgs,
+    server: &ServerArgs,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
+    let yaml = read(&args.file).await?;
+    let request = ApplyRoutingDocumentRequest { yaml, prune: args.prune, dry_run: args.dry_run };
+    let response = session
+        .write(request, |wire, request| async move { client(wire).apply_routing_document(request).await })
+        .await?;
+    if output.is_table() { show(&response, output) } else { output.json(&response) }
+}
+
+pub(super) async fn export(server: &ServerArgs, output: &mut Output<'_>) -> Result<(), Failure> {
+    let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
+    let response = session
+        .read(ExportRoutingDocumentRequest {}, |wire, request| async move {
+            client(wire).export_routing_document(request).await
+        })
+        .await?;
+    if output.is_table() { output.raw(&response.yaml) } else { output.json(&response) }
+}
+
+async fn read(path: &Path) -> Result<String, Failure> {
+    let octets = if path == Path::new("-") {
+        let read = tokio::task::spawn_blocking(|| {
+            let mut octets = Vec::new();
+            std::io::stdin().take(MAX_DOCUMENT_OCTETS + 1).read_to_end(&mut octets).map(|_| octets)
+        });
+        let failed = |error: &dyn std::fmt::Display| Failure::Local(format!("standard input: {error}"));
+        read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?
+    } else {
+        file_up_to(path, MAX_DOCUMENT_OCTETS).await?
+    };
+    if u64::try_from(octets.len()).is_ok_and(|octets| octets > MAX_DOCUMENT_OCTETS) {
+        return Err(Failure::Local(format!("standard input: larger than {MAX_DOCUMENT_OCTETS} octets")));
+    }
+    String::from_utf8(octets).map_err(|_| Failure::Local(format!("{}: not UTF-8", path.display())))
+}
+
+fn show(response: &ApplyRoutingDocumentResponse, output: &mut Output<'_>) -> Result<(), Failure> {
+    let mut counts = [0_u32; 3];
+    for change in &response.changes {
+        let [created, updated, deleted] = &mut counts;
+        let (sign, count) = match change.verb() {
+            Verb::Create => ('+', created),
+            Verb::Delete => ('-', deleted),
+            Verb::Update | Verb::Unspecified => ('~', updated),
+        };
+        *count += 1;
+        let what = if change.description.is_empty() { &change.name } else { &change.description };
+        output.line(&printable(&format!("{sign} {what}")))?;
+    }
+    let [created, updated, deleted] = counts;
+    let done = format!("{created} added, {updated} changed, {deleted} removed");
+    output.talk(&if response.dry_run { format!("{done} (dry run: nothing was done)") } else { done });
+    Ok(())
+}

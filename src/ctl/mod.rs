@@ -1,0 +1,117 @@
+//! Owns `postroadctl`: the command line, one file a noun, over the gRPC admin API. It talks to a running node and
+//! touches no file of its own.
+//!
+//! Data goes to standard output, talk to standard error. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+//! A read is repeated while the server is UNAVAILABLE, three tries within the deadline; a write only when the
+//! server itself said that it did not take it (AIP-194).
+
+mod completions;
+mod destination;
+mod document;
+mod domain;
+mod events;
+mod failure;
+mod output;
+mod resolve;
+mod rule;
+mod session;
+mod trace;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+use output::{Format, Output};
+use session::{ServerArgs, Session};
+
+/// Resources asked for at a time; the server's largest page.
+const PAGE_SIZE: i32 = 1000;
+
+/// The gRPC admin client: everything an operator does to a running Postroad cluster.
+#[derive(Debug, Parser)]
+#[command(name = "postroadctl", version, arg_required_else_help = true, subcommand_required = true)]
+pub struct Command {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How data is printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// The domains that mail is routed for.
+    #[command(subcommand)]
+    Domain(domain::Verb),
+    /// Which mail of a domain goes where.
+    #[command(subcommand)]
+    Rule(rule::Verb),
+    /// The addresses that rules forward to.
+    #[command(subcommand)]
+    Destination(destination::Verb),
+    /// Says which rule takes an address, which destinations it ends in, and why; sends nothing.
+    Resolve(resolve::Args),
+    /// Says what became of a message.
+    Trace(trace::Args),
+    /// Prints what becomes of messages, as it happens.
+    Events(events::Args),
+    /// Makes the routing table what a file says, all or nothing.
+    Apply(document::ApplyArgs),
+    /// Prints the routing table as the file that `apply` takes.
+    Export,
+    /// Prints a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Where a command prints.
+pub struct Terminal<'a> {
+    /// Data.
+    pub out: &'a mut (dyn Write + Send),
+    /// Talk.
+    pub err: &'a mut (dyn Write + Send),
+}
+
+/// Runs one command line, the program's name first; returns the exit status.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>, terminal: Terminal<'_>) -> u8 {
+    let Terminal { out, err } = terminal;
+    let command = match Command::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            let text = error.render();
+            // A closed terminal is no reason for another status.
+            let _ = if error.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let mut output = Output::new(command.output, out, err);
+    match dispatch(command, &mut output).await {
+        Ok(()) => 0,
+        Err(failure) if failure.is_closed_pipe() => 0,
+        Err(failure) => {
+            output.talk(&format!("postroadctl: {failure}"));
+            failure.exit_status()
+        }
+    }
+}
+
+async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failure> {
+    let server = &command.server;
+    match command.noun {
+        Noun::Completions(args) => completions::run(&args, output),
+        Noun::Domain(verb) => domain::run(verb, &Session::open(server).await?, output).await,
+        Noun::Rule(verb) => rule::run(verb, &Session::open(server).await?, output).await,
+        Noun::Destination(verb) => destination::run(verb, &Session::open(server).await?, output).await,
+        Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
+        Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
+        Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,
+        Noun::Apply(args) => document::apply(args, server, output).await,
+        Noun::Export => document::export(server, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Owns how results are printed: tables for people, proto3 JSON for programs.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use pbjson_types::Timestamp;
+use serde::Serialize;
+use serde::ser::SerializeMap;
+
+use super::failure::{Failure, printable};
+use crate::clock;
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// proto3 JSON, one object a line.
+    Json,
+}
+
+/// Standard output and standard error.
+pub(super) struct Output<'a> {
+    format: Format,
+    out: &'a mut (dyn Write + Send),
+    err: &'a mut (dyn Write + Send),
+}
+
+/// A resource that a table has a row for.
+pub(super) trait Row: Serialize {
+    /// The names of the columns.
+    const COLUMNS: &'static [&'static str];
+
+    /// The cells, as many as there are columns.
+    fn cells(&self) -> Vec<String>;
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(
+        format: Format,
+        out: &'a mut (dyn Write + Send),
+        err: &'a mut (dyn Write + Send),
+    ) -> Self {
+        Self { format, out, err }
+    }
+
+    /// Whether people read it.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Prints one resource.
+    pub(super) fn resource<R: Row>(&mut self, resource: &R) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.rows(std::slice::from_ref(resource)),
+            Format::Json => self.json(resource),
+        }
+    }
+
+    /// Prints a list: in JSON one object with the resources under `key`.
+    pub(super) fn list<R: Row>(&mut self, key: &'static str, resources: &[R]) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.rows(resources),
+            Format::Json => self.json(&Keyed(key, resources)),
+        }
+    }
+
+    /// Prints what a removal prints.
+    pub(super) fn removed(&mut self, name: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => {
+                self.talk(&format!("{name} removed"));
+                Ok(())
+            }
+            Format::Json => self.line("{}"),
+        }
+    }
+
+    /// Prints one message as a line of JSON.
+    pub(super) fn json(&mut self, message: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(message)
+            .map_err(|error| Failure::Local(format!("answer cannot be shown as JSON: {error}")))?;
+        self.line(&text)
+    }
+
+    /// Prints one line of data.
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        writeln!(self.out, "{text}")?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints octets of data as they are.
+    pub(super) fn raw(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes())?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Says something on standard error.
+    pub(super) fn talk(&mut self, text: &str) {
+        // Standard error is closed: nowhere is left to say so.
+        let _ = writeln!(self.err, "{text}");
+    }
+
+    /// Says, to people, which command comes next.
+    pub(super) fn next(&mut self, command: &str) {
+        if self.is_table() {
+            self.talk(&format!("next: {command}"));
+        }
+    }
+
+    fn rows<R: Row>(&mut self, resources: &[R]) -> Result<(), Failure> {
+        if resources.is_empty() {
+            self.talk("none");
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(R::COLUMNS);
+        for resource in resources {
+            table.add_row(resource.cells().iter().map(|cell| printable(cell)));
+        }
+        for line in table.lines() {
+            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        Ok(self.out.flush()?)
+    }
+}
+
+/// `{"rules": […]}`
+struct Keyed<'a, R>(&'static str, &'a [R]);
+
+impl<R: Serialize> Serialize for Keyed<'_, R> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, self.1)?;
+        map.end()
+    }
+}
+
+/// `3h 12m ago`, or `-` for none.
+pub(super) fn ago(time: Option<&Timestamp>) -> String {
+    let Some(at) = time.and_then(wall_time) else { return "-".to_owned() };
+    let passed = clock::now().duration_since(at).unwrap_or_default();
+    let passed = match passed.as_secs() {
+        0 => return "now".to_owned(),
+        seconds @ 1..=3_599 => seconds,
+        seconds @ 3_600..=86_399 => seconds - seconds % 60,
+        seconds => seconds - seconds % 3_600,
+    };
+    format!("{} ago", humantime::format_duration(Duration::from_secs(passed)))
+}
+
+/// `2026-11-23T18:00:00Z`, or `-` for none.
+pub(super) fn rfc3339(time: Option<&Timestamp>) -> String {
+    time.and_then(wall_time)
+        .map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
+}
+
+fn wall_time(time: &Timestamp) -> Option<SystemTime> {
+    let since = Duration::new(u64::try_from(time.seconds).ok()?, u32::try_from(time.nanos).ok()?);
+    // humantime's last year is 9999.
+    SystemTime::UNIX_EPOCH.checked_add(since).filter(|_| time.seconds < 253_402_300_800)
+}
+
+/// `yes` or `no`.
+pub(super) fn yes_no(value: Option<bool>) -> String {
+    if value.unwrap_or_default() { "yes" } else { "no" }.to_owned()
+}

@@ -1,0 +1,297 @@
+//! The resolver: the one place that asks the DNS (RFC 1035), and the sole owner of `hickory-resolver`.
+//!
+//! What callers rely on:
+//! - Names are absolute. No search list and no hosts file is consulted, whatever the system's resolver
+//!   configuration says: mail routing must not depend on a node's own domain.
+//! - A look-up ends within [`DnsOptions::time_limit`], its CNAME chain (at most 8 long) included.
+//! - Three answers are kept apart: *no such name* (RCODE 3), *no records of this type* (RCODE 0), and
+//!   *don't know* ([`DnsError::is_temporary`]: any other RCODE, a time-out, a network failure). SPF
+//!   (RFC 7208 §2.6.6) and MX look-ups (RFC 5321 §5.1) depend on it.
+//! - Answers are cached by their TTL, at most [`MAX_POSITIVE_TTL`]; negative ones by their SOA
+//!   (RFC 2308 §5), at most [`MAX_NEGATIVE_TTL`], and not at all without one. Concurrent equal questions
+//!   become one query. Answers of the cache count in `dns_lookups_total` like others.
+//! - Loopback names are answered without asking, as RFC 6761 §6.3 wants it: `localhost` is 127.0.0.1 and
+//!   ::1, the PTR record of 127.0.0.0/8 and of ::1 is `localhost`; `invalid` does not exist (§6.4).
+//!
+//! Not done: DNSSEC validation. Nothing here trusts an answer more than the network it came by.
+
+mod error;
+mod mail_hosts;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+
+use crate::config;
+use crate::mail::Domain;
+use crate::telemetry::Metrics;
+
+pub use error::{Cause, DnsError};
+pub use mail_hosts::{MAX_MAIL_HOSTS, MailHost, MailHosts};
+
+/// Longest time an answer is kept, whatever its TTL: 1 day, so that no record outlives a move of its
+/// domain by more (RFC 8767 §4 wants a cap, and suggests a week at most).
+pub const MAX_POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest time a negative answer is kept: 1 hour (RFC 2308 §5: values of one to three hours work well).
+pub const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// Queries in flight on one TCP connection to a resolver, past which hickory calls it busy. Its default
+/// of 32 is less than what one burst of messages asks.
+const MAX_TCP_QUERIES: usize = 4096;
+/// The record types that are asked for, as labels of `dns_lookups_total`.
+const TYPES: [RecordType; 5] =
+    [RecordType::A, RecordType::AAAA, RecordType::MX, RecordType::PTR, RecordType::TXT];
+/// The results of a look-up, as labels of `dns_lookups_total`.
+const RESULTS: [&str; 5] = ["found", "no_records", "no_such_name", "timeout", "error"];
+
+/// The bounds of the resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DnsOptions {
+    /// Longest time for one look-up, all its attempts together.
+    pub time_limit: Duration,
+    /// Times a server that does not answer is asked, within the time limit; lost datagrams are sent again
+    /// within each.
+    pub attempts: u8,
+    /// Responses kept in memory, about 1 KB each.
+    pub cache_entries: u64,
+}
+
+/// 5 s and two attempts, as resolv.conf(5) has it for each server; 16,384 responses, about 16 MB.
+impl Default for DnsOptions {
+    fn default() -> Self {
+        Self { time_limit: Duration::from_secs(5), attempts: 2, cache_entries: 16_384 }
+    }
+}
+
+/// The node's resolver with its cache. A clone is the same resolver.
+#[derive(Clone)]
+pub struct Dns {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    resolver: TokioResolver,
+    time_limit: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// At least one record of the type asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The records, in the order of the response; one response's worth, so at most 64 KiB on the wire.
+    pub records: Vec<T>,
+    /// When the first of them (or of the CNAMEs that led here) runs out.
+    pub valid_until: Instant,
+}
+
+impl Dns {
+    /// A resolver that asks `config.servers`, or the system's servers when there are none.
+    ///
+    /// # Errors
+    /// When the system's resolver configuration is needed and cannot be read.
+    pub fn new(config: &config::Dns, metrics: Arc<Metrics>) -> Result<Self, DnsError> {
+        Self::with_options(config, DnsOptions::default(), metrics)
+    }
+
+    /// Like [`Self::new`], with bounds of the caller's choice.
+    ///
+    /// # Errors
+    /// When the system's resolver configuration is needed and cannot be read.
+    pub fn with_options(
+        config: &config::Dns,
+        options: DnsOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, DnsError> {
+        let builder = if config.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(DnsError::system)?
+        } else {
+            let servers = config.servers.iter().map(name_server).collect();
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        let resolver = builder.with_options(resolver_options(options)).build().map_err(DnsError::system)?;
+        for record_type in TYPES {
+            for result in RESULTS {
+                metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]);
+            }
+        }
+        Ok(Self { shared: Arc::new(Shared { resolver, time_limit: options.time_limit, metrics }) })
+    }
+
+    /// The resolver itself, cache and all: for `mail-auth`, which asks for itself, and nobody else.
+    #[must_use]
+    pub fn resolver(&self) -> &TokioResolver {
+        &self.shared.resolver
+    }
+
+    /// Where mail for a domain goes (RFC 5321 §5.1, RFC 7505).
+    ///
+    /// # Errors
+    /// [`DnsError::NoSuchName`] when the domain does not exist, [`DnsError::NoUsableMx`] when it has MX
+    /// records and none is a host name, a temporary error when nobody knows.
+    pub async fn mx(&self, domain: &Domain) -> Result<MailHosts, DnsError> {
+        match self.look_up(absolute(domain.as_str())?, RecordType::MX, mail_hosts::exchange).await {
+            Ok(answer) => mail_hosts::select(domain, answer.records, &mut rand::rng()),
+            // RFC 5321 §5.1: "If an empty list of MXs is returned, the address is treated as if it was
+            // associated with an implicit MX RR, with a preference of 0, pointing to that host."
+            Err(DnsError::NoRecords { .. }) => Ok(MailHosts::Implicit(domain.clone())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The A records of a name.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn ipv4(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsError> {
+        self.look_up(absolute(name)?, RecordType::A, ipv4).await
+    }
+
+    /// The A records of a name as the servers have them now, past our own cache: for questions whose point
+    /// is to see a change.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn ipv4_afresh(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsError> {
+        let name = absolute(name)?;
+        self.shared.resolver.clear_lookup_cache(name.clone(), RecordType::A);
+        self.look_up(name, RecordType::A, ipv4).await
+    }
+
+    /// The AAAA records of a name.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn ipv6(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsError> {
+        self.look_up(absolute(name)?, RecordType::AAAA, ipv6).await
+    }
+
+    /// The names an address has by its PTR records: lower case, without trailing dot. An IPv4-mapped
+    /// address is asked as the IPv4 address that it is.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn ptr(&self, ip: IpAddr) -> Result<Answer<String>, DnsError> {
+        let mut name = Name::from(ip.to_canonical());
+        name.set_fqdn(true);
+        self.look_up(name, RecordType::PTR, pointer).await
+    }
+
+    /// The TXT records of a name, the strings of each joined (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn txt(&self, name: &str) -> Result<Answer<Vec<u8>>, DnsError> {
+        self.look_up(absolute(name)?, RecordType::TXT, text).await
+    }
+
+    async fn look_up<T>(
+        &self,
+        name: Name,
+        record_type: RecordType,
+        read: fn(&RData) -> Option<T>,
+    ) -> Result<Answer<T>, DnsError> {
+        let lookup = self.shared.resolver.lookup(name.clone(), record_type);
+        let answer = match tokio::time::timeout(self.shared.time_limit, lookup).await {
+            Ok(Ok(lookup)) => read_answer(&name, &lookup, read),
+            Ok(Err(error)) => Err(DnsError::from_resolver(&name, &error)),
+            Err(_elapsed) => Err(DnsError::from_resolver(&name, &NetError::Timeout)),
+        };
+        let result = match &answer {
+            Ok(_) => "found",
+            Err(error) => error.label(),
+        };
+        self.shared.metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]).inc();
+        answer
+    }
+}
+
+impl std::fmt::Debug for Dns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dns").field("time_limit", &self.shared.time_limit).finish_non_exhaustive()
+    }
+}
+
+/// UDP first, TCP for what does not fit (RFC 7766 §5), both at the same port.
+fn name_server(addr: &SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(addr.ip());
+    for connection in &mut server.connections {
+        connection.port = addr.port();
+    }
+    server
+}
+
+/// Everything that matters is set here, so that neither resolv.conf(5) nor a new default changes it.
+fn resolver_options(options: DnsOptions) -> ResolverOpts {
+    let attempts = options.attempts.max(1);
+    let mut opts = ResolverOpts::default();
+    opts.timeout = options.time_limit / u32::from(attempts);
+    // hickory counts what comes after the first attempt.
+    opts.attempts = usize::from(attempts - 1);
+    // Two of several servers at once, so that a dead one costs no time.
+    opts.num_concurrent_reqs = 2;
+    opts.cache_size = options.cache_entries;
+    opts.positive_max_ttl = Some(MAX_POSITIVE_TTL);
+    opts.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+    opts.use_hosts_file = ResolveHosts::Never;
+    opts.max_active_requests = MAX_TCP_QUERIES;
+    opts.edns0 = true;
+    opts
+}
+
+/// The name as an absolute one, trailing dot or not, so that no search list applies.
+fn absolute(name: &str) -> Result<Name, DnsError> {
+    let not_a_name = || DnsError::NotAName { name: name.chars().take(80).collect() };
+    // Address literals are valid domains in mail, and even valid labels in the DNS.
+    if name.is_empty() || name.starts_with('[') {
+        return Err(not_a_name());
+    }
+    let mut name = Name::from_ascii(name).map_err(|_| not_a_name())?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// The name as text in lower case without trailing dot; the root is the empty text.
+fn relative_text(name: &Name) -> String {
+    let text = name.to_lowercase().to_ascii();
+    text.strip_suffix('.').unwrap_or(&text).to_owned()
+}
+
+fn read_answer<T>(
+    name: &Name,
+    lookup: &Lookup,
+    read: fn(&RData) -> Option<T>,
+) -> Result<Answer<T>, DnsError> {
+    let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
+    let valid_until = lookup.valid_until();
+    if records.is_empty() {
+        return Err(DnsError::NoRecords { name: relative_text(name), valid_until });
+    }
+    Ok(Answer { records, valid_until })
+}
+
+fn ipv4(data: &RData) -> Option<Ipv4Addr> {
+    if let RData::A(address) = data { Some(address.0) } else { None }
+}
+
+fn ipv6(data: &RData) -> Option<Ipv6Addr> {
+    if let RData::AAAA(address) = data { Some(address.0) } else { None }
+}
+
+fn pointer(data: &RData) -> Option<String> {
+    if let RData::PTR(name) = data { Some(relative_text(&name.0)) } else { None }
+}
+
+fn text(data: &RData) -> Option<Vec<u8>> {
+    if let RData::TXT(text) = data { Some(text.txt_data.concat()) } else { None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! `/metrics`, `/livez` and `/readyz`: for the operator, so without authentication and on loopback by default.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tracing::warn;
+
+use crate::http::{Pages, Phase, Readiness, not_found};
+use crate::telemetry::{Metrics, free_octets};
+
+/// The media type of Prometheus's text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Clone)]
+struct Node {
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    data_dir: PathBuf,
+}
+
+/// The operator's pages; the free room of `data_dir` is measured at each scrape.
+#[must_use]
+pub fn operator_pages(metrics: Arc<Metrics>, readiness: Readiness, data_dir: PathBuf) -> Pages {
+    let router = Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready_page))
+        .fallback(not_found)
+        .with_state(Node { metrics, readiness, data_dir });
+    Pages(router)
+}
+
+async fn metrics_page(State(node): State<Node>) -> impl IntoResponse {
+    // Reading /proc and asking the disk both block.
+    let rendered = tokio::task::spawn_blocking(move || {
+        match free_octets(&node.data_dir) {
+            Ok(octets) => node.metrics.storage_free_bytes.set(i64::try_from(octets).unwrap_or(i64::MAX)),
+            Err(cause) => warn!(%cause, path = %node.data_dir.display(), "the free room is not known"),
+        }
+        node.metrics.render()
+    });
+    match rendered.await {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, METRICS_TYPE)], text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+async fn ready_page(State(node): State<Node>) -> impl IntoResponse {
+    match node.readiness.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Phase::Serving => (StatusCode::OK, "ok\n"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}

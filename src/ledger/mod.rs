@@ -1,0 +1,275 @@
+//! Idempotence records: what a sender's retry is answered with, so that it reaches only those who have not
+//! got the message yet. Owns the tree `ledger` of the store.
+//!
+//! A record exists only while the sender may not know the outcome: something was delivered but our reply
+//! was not 250, or the client vanished before reading it. It is deleted once an answer made from it was
+//! acknowledged, after [`DELIVERED_FOR`], or, for a refusal, after [`REFUSED_FOR`]. Identical mail sent on
+//! purpose (cron, resends) is therefore never swallowed.
+//!
+//! Key: HMAC-SHA-256, under a key of this node, over reverse-path, alias, destination and the
+//! [`Fingerprint`] of the content. Value: JSON, `{"at":…,"answer":…}`. Open records (the upstream still
+//! owes its answer) live in memory only: after a restart the answer cannot come any more, the outcome is
+//! unknown, and the copy is offered again.
+
+mod fingerprint;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::hmac;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use fingerprint::Fingerprint;
+
+use crate::clock;
+use crate::mail::{Address, ReversePath};
+use crate::smtp::reply::{Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
+use crate::store::{Committer, Store, StoreError, Tree};
+
+/// How long a delivery is remembered: as long as senders retry (RFC 5321 §4.5.4.1).
+pub const DELIVERED_FOR: Duration = Duration::from_secs(5 * 86_400);
+/// How long a refusal is remembered: the destination may change its mind.
+pub const REFUSED_FOR: Duration = Duration::from_secs(3_600);
+/// Records kept at most; past it new ones are not written, and a retry may double.
+pub const MAX_RECORDS: usize = 200_000;
+
+/// What an earlier transaction came to, for one copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// The destination has it.
+    Delivered(UpstreamReply),
+    /// The destination refused it for good.
+    Refused(UpstreamReply),
+    /// The upstream of the earlier transaction still owes its answer.
+    Open,
+}
+
+/// Names one copy of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+/// Why the ledger cannot be opened or written.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The store failed.
+    #[error("idempotence records: {0}")]
+    Store(#[from] StoreError),
+    /// No randomness for the key.
+    #[error("idempotence records: no random key")]
+    Random,
+}
+
+/// The records of this node. Clones share them.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tree: Tree,
+    committer: Committer,
+    key: hmac::Key,
+    records: Mutex<HashMap<Key, Record>>,
+    /// The size of `records`, readable without its lock: on the hot path it is zero.
+    len: AtomicUsize,
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    answer: Recorded,
+    at: SystemTime,
+}
+
+/// The stored form of a [`Record`] that is not open.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    at: u64,
+    delivered: bool,
+    host: String,
+    code: u16,
+    enhanced: Option<(u8, u16, u16)>,
+    lines: Vec<String>,
+}
+
+const SECRET_NAME: &[u8] = b"key";
+
+impl Ledger {
+    /// Reads the records that are still valid; one that cannot be read is forgotten.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn open(store: &Store, committer: Committer) -> Result<Self, LedgerError> {
+        let tree = store.tree("ledger")?;
+        let secret = match tree.get(SECRET_NAME)? {
+            Some(secret) => secret,
+            None => {
+                let mut secret = vec![0; 32];
+                aws_lc_rs::rand::fill(&mut secret).map_err(|_| LedgerError::Random)?;
+                tree.insert(SECRET_NAME, &secret)?;
+                secret
+            }
+        };
+        let mut records = HashMap::new();
+        for pair in tree.scan(&[]) {
+            let (name, value) = pair?;
+            let Ok(name) = <[u8; 32]>::try_from(name.as_slice()) else { continue };
+            match serde_json::from_slice::<Stored>(&value).map(Record::from) {
+                Ok(record) if !record.is_over(clock::now()) => {
+                    records.insert(Key(name), record);
+                }
+                _ => tree.remove(&name)?,
+            }
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let len = AtomicUsize::new(records.len());
+        let inner = Inner { tree, committer, key, records: Mutex::new(records), len };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether there is nothing to look up, so that no fingerprint need be taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.len.load(Ordering::Acquire) == 0
+    }
+
+    /// The name of one copy.
+    #[must_use]
+    pub fn key(
+        &self,
+        content: &Fingerprint,
+        reverse_path: &ReversePath,
+        alias: &Address,
+        to: &Address,
+    ) -> Key {
+        let mut context = hmac::Context::with_key(&self.inner.key);
+        for part in [reverse_path.to_string(), alias.folded().to_string(), to.folded().to_string()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.update(content.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(context.sign().as_ref());
+        Key(key)
+    }
+
+    /// What an earlier transaction came to.
+    #[must_use]
+    pub fn recall(&self, key: &Key) -> Option<Recorded> {
+        let records = self.inner.records.lock();
+        records.get(key).filter(|record| !record.is_over(clock::now())).map(|record| record.answer.clone())
+    }
+
+    /// Remembers answers; when this returns they survive a power cut, but for open ones, which are kept in
+    /// memory only.
+    ///
+    /// # Errors
+    /// When the store fails; the answers are remembered in memory all the same.
+    pub async fn record(&self, answers: Vec<(Key, Recorded)>) -> Result<(), LedgerError> {
+        let at = clock::now();
+        let mut durable = false;
+        for (key, answer) in answers {
+            let record = Record { answer, at };
+            if self.keep(key, &record)
+                && let Some(stored) = Stored::of(&record)
+            {
+                self.inner.tree.insert(&key.0, &serde_json::to_vec(&stored).unwrap_or_default())?;
+                durable = true;
+            }
+        }
+        if durable {
+            self.inner.committer.durable().await?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self, key: Key, record: &Record) -> bool {
+        let mut records = self.inner.records.lock();
+        if records.len() >= MAX_RECORDS && !records.contains_key(&key) {
+            return false;
+        }
+        records.insert(key, record.clone());
+        self.inner.len.store(records.len(), Ordering::Release);
+        true
+    }
+
+    /// Forgets copies whose sender has heard the answer. A crash that undoes this only makes one more
+    /// retry be answered from the record.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn forget(&self, keys: &[Key]) -> Result<(), LedgerError> {
+        let mut records = self.inner.records.lock();
+        for key in keys {
+            records.remove(key);
+            self.inner.tree.remove(&key.0)?;
+        }
+        self.inner.len.store(records.len(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Forgets an open copy whose answer will never come.
+    pub fn forget_open(&self, key: &Key) {
+        let mut records = self.inner.records.lock();
+        if records.get(key).is_some_and(|record| record.answer == Recorded::Open) {
+            records.remove(key);
+        }
+        self.inner.len.store(records.len(), Ordering::Release);
+    }
+
+    /// Forgets what is over; called now and then.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn expire(&self) -> Result<(), LedgerError> {
+        let now = clock::now();
+        let over: Vec<Key> =
+            self.inner.records.lock().iter().filter(|(_, r)| r.is_over(now)).map(|(key, _)| *key).collect();
+        self.forget(&over)
+    }
+}
+
+impl Record {
+    fn is_over(&self, now: SystemTime) -> bool {
+        let lifetime = match self.answer {
+            Recorded::Delivered(_) | Recorded::Open => DELIVERED_FOR,
+            Recorded::Refused(_) => REFUSED_FOR,
+        };
+        now.duration_since(self.at).unwrap_or_default() > lifetime
+    }
+}
+
+impl Stored {
+    fn of(record: &Record) -> Option<Self> {
+        let (delivered, upstream) = match &record.answer {
+            Recorded::Delivered(upstream) => (true, upstream),
+            Recorded::Refused(upstream) => (false, upstream),
+            Recorded::Open => return None,
+        };
+        Some(Self {
+            at: record.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            delivered,
+            host: upstream.host.clone(),
+            code: upstream.reply.code,
+            enhanced: upstream.reply.enhanced.map(|e| (e.0, e.1, e.2)),
+            lines: upstream.reply.lines.clone(),
+        })
+    }
+}
+
+impl From<Stored> for Record {
+    fn from(stored: Stored) -> Self {
+        let enhanced = stored.enhanced.map(|(class, subject, detail)| Enhanced(class, subject, detail));
+        let reply = Reply { code: stored.code, enhanced, reason: UPSTREAM_REASON, lines: stored.lines };
+        let upstream = UpstreamReply { host: stored.host, reply };
+        let answer =
+            if stored.delivered { Recorded::Delivered(upstream) } else { Recorded::Refused(upstream) };
+        Self { answer, at: SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Postroad: email routing that you run yourself.
+//!
+//! The modules stand on floors; a module imports only lower floors, what stands before it on its own, and
+//! its own folder (`tests/it/floors.rs` holds them to it):
+//!
+//! ```text
+//! 6  dev  cli  ctl                         the demo world; the command lines of `postroad` and `postroadctl`
+//! 5  node                                  builds, starts and drains every part
+//! 4  admin   http   check                  gRPC and HTTP faces of a node; the look at what is around it
+//! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
+//! 2  dns  blocklist  tls  routing  ledger  aliases  journal  owners of state and of the outside
+//! 1  config  clock  telemetry  store
+//! 0  mail  smtp  srs  proto                words: pure, no I/O, no async, no clock
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::too_many_lines,
+        clippy::wildcard_enum_match_arm,
+        reason = "a table of cases is one function"
+    )
+)]
+
+pub mod admin;
+pub mod aliases;
+pub mod blocklist;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod ctl;
+pub mod dev;
+pub mod dns;
+pub mod http;
+pub mod journal;
+pub mod ledger;
+pub mod mail;
+pub mod node;
+pub mod pipeline;
+pub mod proto;
+pub mod routing;
+pub mod smtp;
+pub mod srs;
+pub mod store;
+pub mod telemetry;
+pub mod tls;

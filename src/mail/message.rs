@@ -1,0 +1,115 @@
+//! A message's octets: received once, never re-encoded.
+//!
+//! A [`Message`] is the header section (always in memory, its size is bounded at reception), the rest of
+//! the octets (in memory, or in an unlinked temporary file when large), and two short lists: ranges of
+//! the header section that are left out, and fields put before it. Verification reads the original;
+//! signing and sending read the emitted view: `prepended`, then the header section less `omitted`, then
+//! the body.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Where the octets after the header section are.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// In memory.
+    Memory(Bytes),
+    /// In a file, from `offset` to its end.
+    File {
+        /// The file, already unlinked; read it with positioned reads only.
+        file: Arc<File>,
+        /// Where the body starts in the file; the header section stands before it.
+        offset: u64,
+        /// Octets from `offset` to the end.
+        octets: u64,
+    },
+}
+
+/// One message: original octets and what we change about them.
+#[derive(Debug, Clone)]
+pub struct Message {
+    head: Bytes,
+    body: Body,
+    omitted: Vec<Range<usize>>,
+    prepended: Bytes,
+}
+
+impl Message {
+    /// Wraps received octets: `head` is the header section up to and with the empty line (all of the
+    /// message, if it has none), `body` what follows.
+    #[must_use]
+    pub fn new(head: Bytes, body: Body) -> Self {
+        Self { head, body, omitted: Vec::new(), prepended: Bytes::new() }
+    }
+
+    /// Wraps a message that is wholly in memory, finding the end of its header section.
+    #[must_use]
+    pub fn from_octets(octets: Bytes) -> Self {
+        let end = super::header::section_end(&octets).unwrap_or(octets.len());
+        let head = octets.slice(..end);
+        Self::new(head, Body::Memory(octets.slice(end..)))
+    }
+
+    /// The original header section with its empty line.
+    #[must_use]
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// The octets after the header section.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Size as received, in octets.
+    #[must_use]
+    pub fn original_octets(&self) -> u64 {
+        self.head.len() as u64
+            + match &self.body {
+                Body::Memory(body) => body.len() as u64,
+                Body::File { octets, .. } => *octets,
+            }
+    }
+
+    /// Size as sent on, in octets.
+    #[must_use]
+    pub fn emitted_octets(&self) -> u64 {
+        let omitted: usize = self.omitted.iter().map(ExactSizeIterator::len).sum();
+        self.original_octets() + self.prepended.len() as u64 - omitted as u64
+    }
+
+    /// Leaves out ranges of the header section: whole fields, sorted, not overlapping.
+    pub fn omit(&mut self, ranges: Vec<Range<usize>>) {
+        self.omitted = ranges;
+    }
+
+    /// Puts whole header fields, each ending in CRLF, before all others and before earlier prepended ones.
+    pub fn prepend(&mut self, fields: &[u8]) {
+        self.prepended = [fields, &self.prepended].concat().into();
+    }
+
+    /// The fields put before the original header section.
+    #[must_use]
+    pub fn prepended(&self) -> &Bytes {
+        &self.prepended
+    }
+
+    /// The header section as sent on, in order: the prepended fields, then the original less what is omitted.
+    #[must_use]
+    pub fn emitted_head(&self) -> Vec<Bytes> {
+        let mut slices = Vec::with_capacity(2 + self.omitted.len());
+        slices.push(self.prepended.clone());
+        let mut start = 0;
+        for range in &self.omitted {
+            slices.push(self.head.slice(start..range.start));
+            start = range.end;
+        }
+        slices.push(self.head.slice(start..));
+        slices.retain(|slice| !slice.is_empty());
+        slices
+    }
+}

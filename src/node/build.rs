@@ -1,0 +1,307 @@
+//! Builds every part of a node, lowest floor first, and starts them.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::faces::Faces;
+use super::reload::{self, Live};
+use super::stages::{self, Arbiters, Contexts, Ends, FromInbound};
+use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
+use crate::aliases::Aliases;
+use crate::blocklist::Blocklist;
+use crate::config::{Config, Reading, Reloader};
+use crate::dns::Dns;
+use crate::http::{Phase, Readiness};
+use crate::journal::{self, Journal};
+use crate::ledger::Ledger;
+use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::deliver::Upstreams;
+use crate::pipeline::handoff::Handoff;
+use crate::pipeline::inbound::{self, Connected};
+use crate::pipeline::settle;
+use crate::routing::{Routing, RoutingOptions};
+use crate::store::{Committer, Store};
+use crate::telemetry::{Metrics, log_ready};
+use crate::tls::ServerCertificate;
+
+/// How often records that are over are forgotten.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+/// How often gauges that nobody writes to are read off.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a drain waits for late replies once the transactions are over.
+const LATE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What owns the node's state on disk.
+pub(super) struct State {
+    pub(super) store: Store,
+    pub(super) ledger: Ledger,
+    pub(super) aliases: Arc<Aliases>,
+    pub(super) journal: Journal,
+    pub(super) routing: Routing,
+}
+
+/// What owns the node's sides of the network.
+struct Network {
+    dns: Dns,
+    blocklist: Arc<Blocklist>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    certificate: Option<Arc<ServerCertificate>>,
+    upstreams: Arc<Upstreams>,
+}
+
+/// A running node's parts, as far as its end concerns them.
+pub(super) struct Parts {
+    pub(super) addresses: Addresses,
+    pub(super) routing: Routing,
+    pub(super) life: Life,
+    readiness: Readiness,
+    upstreams: Arc<Upstreams>,
+    journal: Journal,
+    store: Store,
+    arbiters: Arbiters,
+}
+
+/// What ends a node, and what must have ended before it does.
+#[derive(Default)]
+pub(super) struct Life {
+    /// Cancelled when a stage is found gone.
+    pub(super) broken: CancellationToken,
+    /// Cancelled first: nothing new is taken.
+    draining: CancellationToken,
+    sessions: TaskTracker,
+    late: TaskTracker,
+    /// Cancelled last: what watches and serves in the background.
+    background: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Builds and starts a node.
+pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, NodeError> {
+    let Start { config, file, metrics, log_level } = start;
+    let life = Life::default();
+    let (reloader, config) = watched(config, file, &metrics);
+    let first = config.borrow().clone();
+    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+
+    let state = open_state(first.clone(), metrics.clone()).await?;
+    let network = open_network(&first, &state, &metrics)?;
+    let readiness = Readiness::default();
+    let faces = Faces::bind(&config, &state, &metrics, &readiness).await?;
+    let poison = first.node.data_dir.join("poison");
+    let chronicle = Chronicle::new(state.journal.clone(), metrics.clone(), (&*first).into(), poison);
+    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle)?;
+    let blocklist = Arc::new(ArcSwap::from(network.blocklist.clone()));
+
+    let inbound = |handoffs: FromInbound| inbound::Surroundings {
+        config: config.clone(),
+        metrics: metrics.clone(),
+        door: inbound::Door::default(),
+        certificate: network.certificate.clone(),
+        blocklist: blocklist.clone(),
+        octets: Arc::new(Semaphore::new(octets(first.limits.octets_in_flight))),
+        temporary: temporary(&first.node.data_dir),
+        chronicle: chronicle.clone(),
+        opened: handoffs.opened,
+        addressed: handoffs.addressed,
+        accepted: handoffs.accepted,
+        draining: life.draining.clone(),
+        sessions: life.sessions.clone(),
+    };
+    let settle = settle::Surroundings {
+        ledger: state.ledger.clone(),
+        chronicle: chronicle.clone(),
+        late: life.late.clone(),
+    };
+    let ends = Ends { settle, upstreams: network.upstreams.clone(), broken: life.broken.clone() };
+    let (arbiters, connected) = stages::start(&runtime, &contexts, ends, inbound)?;
+
+    let addresses = faces.addresses(network.addresses.clone());
+    let upstreams = network.upstreams.clone();
+    life.tasks.spawn(expire(state.ledger.clone(), life.background.clone()));
+    life.tasks.spawn(read_gauges(metrics.clone(), state.routing.clone(), life.background.clone()));
+    if let Some(reloader) = reloader {
+        life.tasks.spawn(reload::read(reloader, life.background.clone()));
+    }
+    let (dns, routing) = (network.dns.clone(), state.routing.clone());
+    let live = Live { blocklist, contexts, chronicle, routing, log_level, dns, metrics };
+    network.serve(live, config, &connected, &life);
+    faces.serve(&life.tasks, &life.background);
+    readiness.set(Phase::Serving);
+    log_ready(&first.node.name, &addresses);
+    let State { routing, journal, store, .. } = state;
+    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, arbiters })
+}
+
+impl Network {
+    /// Takes connections, and keeps what it owns fresh.
+    fn serve(
+        self,
+        live: Live,
+        config: watch::Receiver<Arc<Config>>,
+        connected: &Handoff<Connected>,
+        life: &Life,
+    ) {
+        let Life { tasks, background, draining, .. } = life;
+        tasks.spawn(self.upstreams.clone().watch(background.clone()));
+        if let Some(certificate) = self.certificate {
+            tasks.spawn(certificate.watch(background.clone()));
+        }
+        tasks.spawn(reload::follow(live, self.upstreams, config, self.blocklist, background.clone()));
+        for listener in self.listeners {
+            tasks.spawn(inbound::accept(listener, connected.clone(), draining.clone()));
+        }
+    }
+}
+
+/// The configuration as a channel; with a file behind it, also what reads it again.
+fn watched(
+    config: Config,
+    file: Option<(PathBuf, Vec<(String, String)>)>,
+    metrics: &Arc<Metrics>,
+) -> (Option<Reloader>, watch::Receiver<Arc<Config>>) {
+    let metrics = metrics.clone();
+    let observe = move |reading| {
+        let taken = match reading {
+            Reading::Taken => 1,
+            Reading::Refused => 0,
+        };
+        metrics.config_last_reload_successful.set(taken);
+    };
+    match file {
+        Some((path, variables)) => {
+            let (reloader, receiver) = Reloader::new(path, variables, config, observe);
+            (Some(reloader), receiver)
+        }
+        None => {
+            observe(Reading::Taken);
+            (None, watch::channel(Arc::new(config)).1)
+        }
+    }
+}
+
+/// Opens everything on disk; blocks for as long as sled recovers and the routing table is read.
+async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
+    let open = move || -> Result<State, NodeError> {
+        let data_dir = &config.node.data_dir;
+        std::fs::create_dir_all(temporary(data_dir))?;
+        let store = Store::open(data_dir).map_err(|error| part(&error))?;
+        store.on_flush(move |took| metrics.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+        let committer = Committer::start(store.clone())?;
+        let options = routing_options(&config);
+        Ok(State {
+            ledger: Ledger::open(&store, committer.clone()).map_err(|error| part(&error))?,
+            aliases: Arc::new(
+                Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
+            ),
+            journal: Journal::open(&store, journal::Limits::default()).map_err(|error| part(&error))?,
+            routing: Routing::open(&store, options).map_err(|error| part(&error))?,
+            store,
+        })
+    };
+    spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+fn open_network(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Result<Network, NodeError> {
+    let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
+    let blocklist =
+        Blocklist::new(&config.dnsbl, dns.clone(), metrics.clone()).map_err(|error| part(&error))?;
+    let listeners =
+        config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let certificate = match &config.smtp.tls {
+        Some(files) => Some(ServerCertificate::load(files, metrics.clone()).map_err(|error| part(&error))?),
+        None => None,
+    };
+    let upstreams = Upstreams::new(config, &addresses, dns.clone(), state.ledger.clone(), metrics.clone())
+        .map_err(|error| part(&error))?;
+    Ok(Network { dns, blocklist, listeners, addresses, certificate, upstreams })
+}
+
+/// What the routing table must know of the configuration.
+pub(super) fn routing_options(config: &Config) -> RoutingOptions {
+    let hosts = config.service.mx.iter().map(|host| host.hostname.clone());
+    RoutingOptions {
+        service_domain: config.service.domain.clone(),
+        mx_hosts: hosts.chain([config.node.hostname.clone()]).collect(),
+        postmaster: config.service.postmaster.clone(),
+    }
+}
+
+/// Where large messages are kept while in flight. The files have no names.
+fn temporary(data_dir: &Path) -> PathBuf {
+    data_dir.join("temporary")
+}
+
+/// Permits for octets.
+pub(super) fn octets(octets: u64) -> usize {
+    usize::try_from(octets).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
+/// A part's error with all its causes.
+pub(super) fn part(error: &(dyn Error + 'static)) -> NodeError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    NodeError::Part(text)
+}
+
+async fn read_gauges(metrics: Arc<Metrics>, routing: Routing, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let revision = i64::try_from(routing.snapshot().revision()).unwrap_or(i64::MAX);
+        metrics.cluster_state_revision.set(revision);
+    }
+}
+
+async fn expire(ledger: Ledger, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = ledger.expire() {
+            tracing::error!(%error, "idempotence records cannot be forgotten");
+        }
+    }
+}
+
+impl Parts {
+    /// Takes nothing new, finishes what is in flight, and closes.
+    pub(super) async fn drain(self) {
+        let Life { draining, sessions, late, background, tasks, .. } = self.life;
+        tracing::info!("draining");
+        self.readiness.set(Phase::Draining);
+        draining.cancel();
+        sessions.close();
+        if tokio::time::timeout(DRAIN_LIMIT, sessions.wait()).await.is_err() {
+            tracing::warn!(sessions = sessions.len(), "sessions cut off at the end of the drain");
+        }
+        late.close();
+        if tokio::time::timeout(LATE_LIMIT, late.wait()).await.is_err() {
+            tracing::warn!(replies = late.len(), "upstream replies not waited for: their outcome is unknown");
+        }
+        self.upstreams.drain().await;
+        background.cancel();
+        tasks.close();
+        tasks.wait().await;
+        self.journal.settled().await;
+        let store = self.store.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {
+            tracing::error!(%error, "the store could not be flushed");
+        }
+        self.arbiters.stop().await;
+        tracing::info!("drained");
+    }
+}

@@ -1,0 +1,78 @@
+//! The node's HTTP and gRPC faces, bound together and served together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::build::{State, part};
+use super::{Addresses, NodeError};
+use crate::admin::{AdminServer, Services};
+use crate::config::Config;
+use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
+use crate::telemetry::Metrics;
+
+/// What is bound.
+pub(super) struct Faces {
+    http: HttpServer,
+    public: Option<HttpServer>,
+    admin: AdminServer,
+}
+
+impl Faces {
+    /// Binds all of them.
+    pub(super) async fn bind(
+        config: &watch::Receiver<Arc<Config>>,
+        state: &State,
+        metrics: &Arc<Metrics>,
+        readiness: &Readiness,
+    ) -> Result<Self, NodeError> {
+        let first = config.borrow().clone();
+        let pages = operator_pages(metrics.clone(), readiness.clone(), first.node.data_dir.clone());
+        let http = HttpServer::bind(first.http.listen, pages).await.map_err(named(first.http.listen))?;
+        let public = match &first.public {
+            Some(public) => {
+                let pages = public_pages(config.clone());
+                Some(HttpServer::bind(public.listen, pages).await.map_err(named(public.listen))?)
+            }
+            None => None,
+        };
+        let services = Services {
+            routing: state.routing.clone(),
+            journal: state.journal.clone(),
+            metrics: metrics.clone(),
+        };
+        let admin = AdminServer::bind(&first.admin, services).await.map_err(|error| part(&error))?;
+        Ok(Self { http, public, admin })
+    }
+
+    /// Where they listen, beside these SMTP listeners.
+    pub(super) fn addresses(&self, smtp: Vec<SocketAddr>) -> Addresses {
+        Addresses {
+            smtp,
+            http: self.http.address(),
+            public: self.public.as_ref().map(HttpServer::address),
+            admin: self.admin.address(),
+        }
+    }
+
+    /// Serves until told to stop.
+    pub(super) fn serve(self, tasks: &TaskTracker, stop: &CancellationToken) {
+        tasks.spawn(self.http.serve(stop.clone()));
+        if let Some(public) = self.public {
+            tasks.spawn(public.serve(stop.clone()));
+        }
+        let admin = self.admin.serve(stop.clone());
+        tasks.spawn(async {
+            if let Err(error) = admin.await {
+                tracing::error!(%error, "the admin service ended");
+            }
+        });
+    }
+}
+
+fn named(address: SocketAddr) -> impl Fn(std::io::Error) -> NodeError {
+    move |error| NodeError::Part(format!("cannot listen on {address}: {error}"))
+}

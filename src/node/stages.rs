@@ -1,0 +1,222 @@
+//! The pipeline's actors: one of each stage an arbiter, an arbiter a core, started last stage first.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use actix::dev::ToEnvelope;
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::NodeError;
+use super::build::{State, octets, part};
+use crate::aliases::Aliases;
+use crate::config::Config;
+use crate::config::files::srs_secrets;
+use crate::dns::Dns;
+use crate::mail::loop_token::LoopKey;
+use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::deliver::{Deliver, Upstreams};
+use crate::pipeline::handoff::Handoff;
+use crate::pipeline::inbound::{self, Connected, Inbound};
+use crate::pipeline::parcel::{Accepted, Addressed, Opened};
+use crate::pipeline::settle::{self, Settle};
+use crate::pipeline::{authenticate, rewrite, route};
+use crate::routing::Routing;
+use crate::srs::{Secret, Srs};
+
+/// Parcels that wait in a stage's mailbox; past it whoever hands on waits.
+const MAILBOX_PARCELS: usize = 256;
+/// The share of `limits.octets_in_flight` that is for bodies read back from files, as a divisor; at least
+/// one message of the largest size fits.
+const CONTIGUOUS_SHARE: u64 = 4;
+
+/// What each stage knows, exchanged when the configuration changes.
+pub(super) struct Contexts {
+    authenticate: Arc<ArcSwap<authenticate::Context>>,
+    route: Arc<ArcSwap<route::Context>>,
+    rewrite: Arc<ArcSwap<rewrite::Context>>,
+    lasting: Lasting,
+}
+
+/// What of the contexts outlives a configuration.
+struct Lasting {
+    routing: Routing,
+    aliases: Arc<Aliases>,
+    dns: Dns,
+    chronicle: Chronicle,
+    contiguous: Arc<Semaphore>,
+}
+
+impl Contexts {
+    /// Reads keys and secrets.
+    pub(super) fn new(
+        config: &Config,
+        state: &State,
+        dns: &Dns,
+        chronicle: &Chronicle,
+    ) -> Result<Self, NodeError> {
+        let contiguous =
+            (config.limits.octets_in_flight / CONTIGUOUS_SHARE).max(config.service.max_message_octets);
+        let lasting = Lasting {
+            routing: state.routing.clone(),
+            aliases: state.aliases.clone(),
+            dns: dns.clone(),
+            chronicle: chronicle.clone(),
+            contiguous: Arc::new(Semaphore::new(octets(contiguous))),
+        };
+        let (authenticate, route, rewrite) = lasting.contexts(config)?;
+        Ok(Self {
+            authenticate: Arc::new(ArcSwap::from_pointee(authenticate)),
+            route: Arc::new(ArcSwap::from_pointee(route)),
+            rewrite: Arc::new(ArcSwap::from_pointee(rewrite)),
+            lasting,
+        })
+    }
+
+    /// Reads keys and secrets again; on an error everything stays as it was.
+    pub(super) fn reconfigure(&self, config: &Config) -> Result<(), NodeError> {
+        let (authenticate, route, rewrite) = self.lasting.contexts(config)?;
+        self.authenticate.store(Arc::new(authenticate));
+        self.route.store(Arc::new(route));
+        self.rewrite.store(Arc::new(rewrite));
+        Ok(())
+    }
+}
+
+impl Lasting {
+    fn contexts(
+        &self,
+        config: &Config,
+    ) -> Result<(authenticate::Context, route::Context, rewrite::Context), NodeError> {
+        let secrets = srs_secrets(&config.srs.secret_file).map_err(|error| part(&error))?;
+        let first =
+            secrets.first().ok_or_else(|| NodeError::Part("srs.secret_file holds no secret".to_owned()))?;
+        let loop_key = || LoopKey::new(first.expose().as_bytes(), &config.service.domain);
+        let keys = secrets.iter().map(|secret| Secret::new(secret.expose().as_bytes())).collect();
+        let srs = Arc::new(Srs::new(keys, config.srs.max_age_days));
+        let authenticate = authenticate::Context::new(
+            config.into(),
+            self.dns.clone(),
+            self.contiguous.clone(),
+            self.chronicle.clone(),
+        );
+        let route = route::Context {
+            routing: self.routing.clone(),
+            srs: srs.clone(),
+            aliases: self.aliases.clone(),
+            loop_key: loop_key(),
+            hops: config.limits.hops,
+            chronicle: self.chronicle.clone(),
+        };
+        let secrets = rewrite::Secrets {
+            keys: rewrite::SigningKeys::load(&config.dkim).map_err(|error| part(&error))?,
+            srs,
+            loop_key: loop_key(),
+        };
+        let aliases = self.aliases.clone();
+        let keep_alias: rewrite::KeepAlias = Arc::new(move |token, original| {
+            let aliases = aliases.clone();
+            Box::pin(async move {
+                let kept = aliases.keep(&token, &original).await;
+                kept.map_err(|error| rewrite::AliasNotKept(error.to_string()))
+            })
+        });
+        let rewrite = rewrite::Context::new(config.into(), secrets, keep_alias, self.chronicle.clone());
+        Ok((authenticate, route, rewrite))
+    }
+}
+
+/// What the first and the last stage work with.
+pub(super) struct Ends {
+    pub(super) settle: settle::Surroundings,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) broken: CancellationToken,
+}
+
+/// Where the first stage hands on to.
+pub(super) struct FromInbound {
+    pub(super) opened: Handoff<Opened>,
+    pub(super) addressed: Handoff<Addressed>,
+    pub(super) accepted: Handoff<Accepted>,
+}
+
+/// The threads that the actors run on.
+pub(super) struct Arbiters(Vec<Arbiter>);
+
+impl Arbiters {
+    fn start(runtime: &Arc<Runtime>) -> Result<Self, NodeError> {
+        let cores = available_parallelism().map_or(1, usize::from);
+        let arbiter = |_| {
+            let runtime = runtime.clone();
+            Arbiter::try_with_tokio_rt(move || Ok(runtime))
+        };
+        Ok(Self((0..cores).map(arbiter).collect::<Result<_, _>>()?))
+    }
+
+    /// Starts an actor on each.
+    fn actors<A>(&self, make: impl Fn() -> A) -> Vec<Addr<A>>
+    where
+        A: Actor<Context = Context<A>> + Send,
+    {
+        let start = |arbiter: &Arbiter| {
+            let actor = make();
+            A::start_in_arbiter(&arbiter.handle(), move |context| {
+                context.set_mailbox_capacity(MAILBOX_PARCELS);
+                actor
+            })
+        };
+        self.0.iter().map(start).collect()
+    }
+
+    /// Ends the threads.
+    pub(super) async fn stop(self) {
+        for arbiter in &self.0 {
+            arbiter.stop();
+        }
+        let join = move || self.0.into_iter().for_each(|arbiter| drop(arbiter.join()));
+        let _joined = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+/// Starts all stages; gives back where connections go.
+pub(super) fn start(
+    runtime: &Arc<Runtime>,
+    contexts: &Contexts,
+    ends: Ends,
+    inbound: impl FnOnce(FromInbound) -> inbound::Surroundings,
+) -> Result<(Arbiters, Handoff<Connected>), NodeError> {
+    let Ends { settle, upstreams, broken } = ends;
+    let arbiters = Arbiters::start(runtime)?;
+    let settle = Arc::new(settle);
+    let settle = arbiters.actors(|| Settle::new(settle.clone()));
+    let attempted = handoff(&settle, &broken);
+    let deliver = arbiters.actors(|| Deliver::new(upstreams.clone(), attempted.clone()));
+    let rewritten = handoff(&deliver, &broken);
+    let rewrite = arbiters.actors(|| rewrite::Rewrite::new(contexts.rewrite.clone(), rewritten.clone()));
+    let routed = handoff(&rewrite, &broken);
+    let route = arbiters.actors(|| route::Route::new(contexts.route.clone(), routed.clone()));
+    let authenticated = handoff(&route, &broken);
+    let authenticate = arbiters
+        .actors(|| authenticate::Authenticate::new(contexts.authenticate.clone(), authenticated.clone()));
+    let surroundings = Arc::new(inbound(FromInbound {
+        opened: handoff(&authenticate, &broken),
+        addressed: handoff(&route, &broken),
+        accepted: handoff(&authenticate, &broken),
+    }));
+    let inbound = arbiters.actors(|| Inbound::new(surroundings.clone()));
+    let connected = handoff(&inbound, &broken);
+    Ok((arbiters, connected))
+}
+
+/// A way to these actors for one type of parcel.
+fn handoff<A, P>(actors: &[Addr<A>], broken: &CancellationToken) -> Handoff<P>
+where
+    A: Actor + Handler<P>,
+    A::Context: ToEnvelope<A, P>,
+    P: Message<Result = ()> + Send + 'static,
+{
+    Handoff::new(actors.iter().cloned().map(Addr::recipient).collect()).reporting_to(broken.clone())
+}

@@ -1,0 +1,297 @@
+//! The stage that finds out whom a message is from, and refuses it if policy says so. Sole user of mail-auth's
+//! verifiers.
+//!
+//! Two questions come in: [`Opened`] at MAIL, answered with what DNS says of the sender, and [`Accepted`] at the
+//! dot, which goes on as [`Authenticated`] or ends here. What is done, in order:
+//!
+//! 1. The author is read from the one From field (`mail::author`), strictly: what DMARC judges must be what a
+//!    reader is shown.
+//! 2. The body is brought into memory (`load`), the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
+//!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit.
+//! 3. [`judge`] decides; it is a pure function.
+//! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5), and folded lines before
+//!    its first field, which would become part of the last one that we put on top. If a sender signed such a
+//!    field, its signature breaks: nobody but us may speak for us.
+//!
+//! `require_pass` does not apply when every recipient is postmaster@, abuse@ or an SRS address of ours; one
+//! ordinary recipient among them, and it does: else any sender could add postmaster@ to be let through.
+
+mod arc;
+mod dkim;
+mod dmarc;
+mod early;
+mod judge;
+mod load;
+mod results;
+mod spf;
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use futures_util::future::{join_all, join3};
+use mail_auth::MessageAuthenticator;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use self::dmarc::{Identifier, Method};
+use self::judge::{Demands, Findings, PassDemand, Signing};
+use crate::config::{Authentication, Config};
+use crate::dns::Dns;
+use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
+use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::handoff::Handoff;
+use crate::pipeline::parcel::{
+    Accepted, Authenticated, EarlyVerdict, Loaded, Opened, SpfVerdict, Standing, Transaction, Verdict,
+};
+use crate::pipeline::refusal::Refusal;
+use crate::telemetry::Metrics;
+
+/// What of the configuration this stage obeys.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `node.hostname`.
+    pub hostname: Domain,
+    /// `service.domain`: our authserv-id.
+    pub service_domain: Domain,
+    /// `[authentication]`.
+    pub authentication: Authentication,
+    /// `limits.dkim_signatures`.
+    pub dkim_signatures: usize,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            hostname: config.node.hostname.clone(),
+            service_domain: config.service.domain.clone(),
+            authentication: config.authentication.clone(),
+            dkim_signatures: config.limits.dkim_signatures,
+        }
+    }
+}
+
+/// What every message of the stage shares. A reload puts a new one in place.
+pub struct Context {
+    settings: Settings,
+    authenticator: MessageAuthenticator,
+    dns: Dns,
+    contiguous: Arc<Semaphore>,
+    chronicle: Chronicle,
+}
+
+impl Context {
+    /// `contiguous` holds a permit for each octet that may be used for bodies read back from files.
+    #[must_use]
+    pub fn new(settings: Settings, dns: Dns, contiguous: Arc<Semaphore>, chronicle: Chronicle) -> Self {
+        let authenticator = MessageAuthenticator(dns.resolver().clone());
+        Self { settings, authenticator, dns, contiguous, chronicle }
+    }
+}
+
+/// The actor of the stage.
+pub struct Authenticate {
+    context: Arc<ArcSwap<Context>>,
+    next: Handoff<Authenticated>,
+}
+
+impl Authenticate {
+    /// Hands on to `next`.
+    #[must_use]
+    pub fn new(context: Arc<ArcSwap<Context>>, next: Handoff<Authenticated>) -> Self {
+        Self { context, next }
+    }
+}
+
+impl Actor for Authenticate {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<Opened> for Authenticate {
+    type Result = ();
+
+    fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
+        let context = self.context.load_full();
+        tokio::spawn(async move {
+            let verdict = early::ask(&context, &opened.client, &opened.reverse_path).await;
+            // A session that has ended does not wait for it.
+            let _ = opened.answer.send(verdict);
+        });
+    }
+}
+
+impl Handler<Accepted> for Authenticate {
+    type Result = ();
+
+    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
+        let context = self.context.load_full();
+        let next = self.next.clone();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let Accepted { transaction, mut message, early } = accepted;
+            let result = authenticate(&transaction, &message, early, &context).await;
+            let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
+            stages.with_label_values(&["authenticate"]).observe(started.elapsed().as_secs_f64());
+            match result {
+                Ok((original, verdict)) => {
+                    omit_forged(&mut message, &context.settings.service_domain);
+                    let authenticated = Authenticated { transaction, message, original, verdict };
+                    if let Err(error) = next.pass(authenticated).await {
+                        warn!(%error, "message dropped");
+                    }
+                }
+                Err(Refused { refusal, results }) => {
+                    context.chronicle.refuse(transaction, &message, &results, &refusal);
+                }
+            }
+        });
+    }
+}
+
+/// A message that goes no further, and what was found of it by then.
+struct Refused {
+    refusal: Refusal,
+    results: String,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, results: String::new() }
+    }
+}
+
+/// The whole stage, for one message.
+async fn authenticate(
+    transaction: &Transaction,
+    message: &Message,
+    early: oneshot::Receiver<EarlyVerdict>,
+    context: &Context,
+) -> Result<(Loaded, Verdict), Refused> {
+    let early = match early.await {
+        Ok(early) => early,
+        // Whoever was to answer is gone: ask again.
+        Err(_) => early::ask(context, &transaction.client, &transaction.envelope.reverse_path).await,
+    };
+    let authors = author::authors(message.head()).map_err(|reason| {
+        debug!(trace = %transaction.id, %reason, "no author");
+        Refusal::BadFrom
+    })?;
+    let original = load::load(message, &context.contiguous).await?;
+    let findings = find(context, transaction, early, &authors, (message.head(), &original.body)).await;
+    count(context.chronicle.metrics(), &findings);
+    let trusted = context.settings.authentication.trusted_arc_sealers.as_slice();
+    let demands = Demands {
+        dmarc: context.settings.authentication.dmarc,
+        pass: pass_demand(&context.settings.authentication, transaction),
+        trusted_arc_sealers: trusted,
+    };
+    let results = results::text(&findings, &transaction.client, trusted);
+    let judgement = match judge::judge(&findings, &demands) {
+        Ok(judgement) => judgement,
+        Err(refusal) => return Err(Refused { refusal, results }),
+    };
+    let verdict = Verdict {
+        spf: findings.early.spf_mail_from,
+        dmarc: judgement.dmarc,
+        vouched: judgement.vouched,
+        results,
+        arc: findings.chain.state,
+        confirmed_name: findings.early.confirmed_names.first().cloned(),
+    };
+    Ok((original, verdict))
+}
+
+fn pass_demand(authentication: &Authentication, transaction: &Transaction) -> PassDemand {
+    let ordinary = transaction.recipients.iter().any(|recipient| recipient.standing == Standing::Ordinary);
+    if authentication.require_pass && ordinary { PassDemand::Required } else { PassDemand::Exempt }
+}
+
+fn omit_forged(message: &mut Message, ours: &Domain) {
+    let orphans = header::orphans(message.head());
+    let forged = authentication_results::forged(message.head(), ours);
+    let ranges = std::iter::once(orphans).chain(forged).filter(|range| !range.is_empty());
+    message.omit(ranges.collect());
+}
+
+async fn find(
+    context: &Context,
+    transaction: &Transaction,
+    early: EarlyVerdict,
+    authors: &[Domain],
+    (head, body): (&[u8], &bytes::Bytes),
+) -> Findings {
+    let authenticator = &context.authenticator;
+    let readable = header::well_formed(head);
+    let parsed = dkim::parse(&readable, body).await.unwrap_or_default();
+    let (signatures, chain, ()) = join3(
+        dkim::verify(authenticator, &parsed, context.settings.dkim_signatures),
+        arc::verify(authenticator, &parsed, authors),
+        dmarc::ask_ahead(&context.dns, authors),
+    )
+    .await;
+    let reverse_path = transaction.envelope.reverse_path.clone();
+    let helo = early::helo_domain(&transaction.client);
+    let identifiers = identifiers(&reverse_path, helo.as_ref(), &early, &signatures);
+    let assessments = authors.iter().map(|author| dmarc::assess(&context.dns, author, &identifiers));
+    let assessments = join_all(assessments).await;
+    let signing = signing(head);
+    Findings { reverse_path, helo, early, signatures, signing, chain, assessments }
+}
+
+fn signing(head: &[u8]) -> Signing {
+    if header::fields(head).any(|field| field.is("DKIM-Signature")) {
+        Signing::Signed
+    } else {
+        Signing::Unsigned
+    }
+}
+
+/// What DMARC may align with the author (RFC 9989 §4.3): the domain that SPF authenticated, and those of valid
+/// signatures. For a null reverse-path SPF's domain is the HELO name (RFC 7208 §2.4).
+fn identifiers(
+    reverse_path: &ReversePath,
+    helo: Option<&Domain>,
+    early: &EarlyVerdict,
+    signatures: &[dkim::Signature],
+) -> Vec<Identifier> {
+    let spf = match early.spf_mail_from {
+        SpfVerdict::Pass => Some(dmarc::Standing::Proven),
+        SpfVerdict::TempError => Some(dmarc::Standing::Unknown),
+        SpfVerdict::Fail
+        | SpfVerdict::SoftFail
+        | SpfVerdict::Neutral
+        | SpfVerdict::None
+        | SpfVerdict::PermError => None,
+    };
+    let spf = spf.zip(reverse_path.domain().or(helo)).map(|(standing, domain)| Identifier {
+        domain: domain.clone(),
+        method: Method::Spf,
+        standing,
+    });
+    let dkim = signatures.iter().filter_map(|signature| {
+        let standing = match signature.outcome {
+            dkim::Outcome::Pass => dmarc::Standing::Proven,
+            dkim::Outcome::TempError => dmarc::Standing::Unknown,
+            dkim::Outcome::Fail(_) | dkim::Outcome::Policy(_) | dkim::Outcome::PermError(_) => return None,
+        };
+        Some(Identifier { domain: signature.domain.clone()?, method: Method::Dkim, standing })
+    });
+    spf.into_iter().chain(dkim).collect()
+}
+
+fn count(metrics: &Metrics, findings: &Findings) {
+    let count = |method, result| metrics.auth_results_total.with_label_values(&[method, result]).inc();
+    count("spf", results::spf_word(findings.early.spf_mail_from));
+    count("iprev", results::iprev_word(findings.early.iprev));
+    count("arc", results::arc_word(findings.chain.result));
+    for signature in &findings.signatures {
+        count("dkim", results::dkim_word(&signature.outcome));
+    }
+    for assessment in &findings.assessments {
+        count("dmarc", results::dmarc_word(assessment.result));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! What became of each transaction, told once: the log line, the journal entry, the count. Keeps the
+//! bytes of poison messages aside.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::parcel::{Client, Fate, Settlement, Transaction};
+use super::refusal::Refusal;
+use crate::clock;
+use crate::config::{AddressLog, Config};
+use crate::journal::{Entry, Journal, Outcome};
+use crate::mail::{Address, Body, Message, ReversePath, TraceId, header};
+use crate::smtp::reply::Reply;
+use crate::telemetry::Metrics;
+
+/// Poison messages kept aside at most; further ones are counted only.
+const MAX_POISON_FILES: usize = 100;
+/// Octets of a Message-ID that are kept (RFC 5322 §2.1.1 bounds its line).
+const MAX_MESSAGE_ID_OCTETS: usize = 998;
+
+/// The chronicler. Clones share everything.
+#[derive(Clone)]
+pub struct Chronicle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    journal: Journal,
+    metrics: Arc<Metrics>,
+    manner: ArcSwap<Manner>,
+    poison: PathBuf,
+}
+
+/// How things are told; a reload changes it.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// `log.addresses`
+    pub addresses: AddressLog,
+    /// `service.postmaster_url`
+    pub postmaster_url: String,
+}
+
+impl From<&Config> for Manner {
+    fn from(config: &Config) -> Self {
+        Self {
+            addresses: config.log.addresses.clone(),
+            postmaster_url: config.service.postmaster_url.clone(),
+        }
+    }
+}
+
+/// All there is to say about a transaction that has ended.
+#[derive(Debug)]
+pub struct Conclusion<'a> {
+    /// The trace id.
+    pub id: TraceId,
+    /// Who sent it.
+    pub client: &'a Client,
+    /// MAIL FROM.
+    pub reverse_path: &'a ReversePath,
+    /// RCPT TO, as the sender wrote them.
+    pub recipients: &'a [Address],
+    /// The message, if it came that far.
+    pub message: Option<&'a Message>,
+    /// The methods of Authentication-Results, if it came that far.
+    pub results: &'a str,
+    /// What became of it.
+    pub fate: Fate,
+    /// What the client heard last.
+    pub reply: &'a Reply,
+    /// What happened on the way, a line each.
+    pub steps: Vec<String>,
+    /// From the start to the reply.
+    pub duration: Duration,
+}
+
+impl Chronicle {
+    /// Tells to this journal and these metrics; poison messages go to a folder of their own.
+    #[must_use]
+    pub fn new(journal: Journal, metrics: Arc<Metrics>, manner: Manner, poison: PathBuf) -> Self {
+        Self { inner: Arc::new(Inner { journal, metrics, manner: ArcSwap::from_pointee(manner), poison }) }
+    }
+
+    /// Takes a new configuration.
+    pub fn reconfigure(&self, manner: Manner) {
+        self.inner.manner.store(Arc::new(manner));
+    }
+
+    /// The reply that says a refusal.
+    #[must_use]
+    pub fn reply(&self, refusal: &Refusal, id: TraceId) -> Reply {
+        refusal.reply(&self.inner.manner.load().postmaster_url, id)
+    }
+
+    /// Where refusals point to.
+    #[must_use]
+    pub fn postmaster_url(&self) -> String {
+        self.inner.manner.load().postmaster_url.clone()
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Tells the end of a transaction.
+    pub fn conclude(&self, conclusion: Conclusion<'_>) {
+        let Conclusion {
+            id,
+            client,
+            reverse_path,
+            recipients,
+            message,
+            results,
+            fate,
+            reply,
+            steps,
+            duration,
+        } = conclusion;
+        let octets = message.map_or(0, Message::original_octets);
+        let outcome = outcome(fate);
+        if message.is_some() {
+            self.inner.metrics.messages_received_total.with_label_values(&[word(fate)]).inc();
+            self.inner.metrics.message_size_bytes.observe(octets as f64);
+        }
+        let manner = self.inner.manner.load();
+        let shown: Vec<String> = recipients.iter().map(|address| manner.addresses.show(address)).collect();
+        tracing::info!(
+            trace = %id,
+            client_ip = %client.ip,
+            helo = client.helo,
+            from = manner.addresses.show_path(reverse_path),
+            to = shown.join(","),
+            octets,
+            outcome = word(fate),
+            code = reply.code,
+            reason = reply.reason,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "transaction ended"
+        );
+        self.inner.journal.record(Entry {
+            id,
+            at: clock::now(),
+            client_ip: client.ip,
+            helo: client.helo.clone(),
+            reverse_path: reverse_path.to_string(),
+            recipients: recipients.iter().map(ToString::to_string).collect(),
+            message_id: message.and_then(message_id),
+            octets,
+            verdict: results.to_owned(),
+            outcome,
+            code: reply.code,
+            reply: reply.lines.join("\n"),
+            steps,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Ends a transaction that a stage refuses: tells it, and answers the session.
+    pub fn refuse(&self, transaction: Transaction, message: &Message, results: &str, refusal: &Refusal) {
+        let reply = self.reply(refusal, transaction.id);
+        let fate = if reply.is_permanent() { Fate::Rejected } else { Fate::Tempfailed };
+        self.conclude(Conclusion {
+            id: transaction.id,
+            client: &transaction.client,
+            reverse_path: &transaction.envelope.reverse_path,
+            recipients: &transaction.envelope.recipients,
+            message: Some(message),
+            results,
+            fate,
+            reply: &reply,
+            steps: vec![format!("refused: {refusal:?}")],
+            duration: transaction.dot_at.elapsed(),
+        });
+        let _session_gone = transaction.answer.send(Settlement { reply, fate, acknowledged: None });
+    }
+
+    /// Keeps the bytes of a message whose processing panicked, and counts it. Blocking I/O.
+    pub fn keep_aside(&self, id: TraceId, message: &Message) {
+        self.inner.metrics.poisoned_messages_total.with_label_values(&["pipeline"]).inc();
+        let folder = &self.inner.poison;
+        let kept = std::fs::create_dir_all(folder).and_then(|()| {
+            if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
+                return Err(std::io::Error::other("the folder is full"));
+            }
+            write_message(&folder.join(format!("{id}.eml")), message)
+        });
+        match kept {
+            Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),
+            Err(error) => tracing::error!(trace = %id, %error, "poison message could not be kept aside"),
+        }
+    }
+}
+
+fn write_message(path: &std::path::Path, message: &Message) -> std::io::Result<()> {
+    let mut out = std::fs::File::create(path)?;
+    out.write_all(message.head())?;
+    match message.body() {
+        Body::Memory(octets) => out.write_all(octets),
+        Body::File { file, offset, octets } => {
+            let mut piece = vec![0; 65_536];
+            let (mut at, end) = (*offset, offset + octets);
+            while at < end {
+                let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(piece.len());
+                let piece = piece.get_mut(..want).unwrap_or_default();
+                std::os::unix::fs::FileExt::read_exact_at(file.as_ref(), piece, at)?;
+                out.write_all(piece)?;
+                at += want as u64;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The Message-ID as written, if it is of a decent length.
+fn message_id(message: &Message) -> Option<String> {
+    let field = header::fields(message.head()).find(|field| field.is("Message-ID"))?;
+    let value = std::str::from_utf8(field.value).ok()?.trim();
+    (!value.is_empty() && value.len() <= MAX_MESSAGE_ID_OCTETS).then(|| value.to_owned())
+}
+
+fn word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Forwarded => "forwarded",
+        Fate::Rejected => "rejected",
+        Fate::Dropped => "dropped",
+        Fate::Tempfailed => "tempfailed",
+    }
+}
+
+fn outcome(fate: Fate) -> Outcome {
+    match fate {
+        Fate::Forwarded => Outcome::Forwarded,
+        Fate::Rejected => Outcome::Rejected,
+        Fate::Dropped => Outcome::Dropped,
+        Fate::Tempfailed => Outcome::Tempfailed,
+    }
+}

@@ -1,0 +1,134 @@
+//! From an address to a connection that waits for MAIL: TCP, greeting, EHLO, STARTTLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{Connection, Security, within};
+use super::options::Options;
+use super::pool;
+use super::trouble::{Peer, Trouble};
+use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
+use crate::smtp::reply::Reply;
+use crate::telemetry::Metrics;
+use crate::tls::ClientTls;
+
+/// What opening a connection takes.
+pub(super) struct Opener<'a> {
+    pub(super) options: &'a Options,
+    pub(super) tls: &'a ClientTls,
+    pub(super) metrics: &'a Arc<Metrics>,
+    /// When it must be open.
+    pub(super) until: Instant,
+}
+
+impl Opener<'_> {
+    /// Opens a connection: encrypted where STARTTLS is offered, and in the clear, over a new connection,
+    /// where the handshake fails. Opportunistic: mail in the clear beats no mail (RFC 7435 §3).
+    pub(super) async fn open(&self, peer: &Peer) -> Result<Connection, Trouble> {
+        match self.open_with(peer, Security::Encrypted).await {
+            Err(Trouble::Handshake(cause)) => {
+                tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
+                self.open_with(peer, Security::Plain).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, Trouble> {
+        let stream = self.dial(peer).await?;
+        let mut connection = Connection::new(peer.clone(), stream, self.options, self.metrics);
+        if let Err(trouble) = self.be_greeted(&mut connection).await {
+            return Err(self.leave(connection, trouble));
+        }
+        if best == Security::Plain || !connection.capabilities.offers(Extension::StartTls) {
+            return Ok(connection);
+        }
+        if let Err(trouble) = self.ask_for_tls(&mut connection).await {
+            return Err(self.leave(connection, trouble));
+        }
+        let mut connection = self.shake_hands(connection).await?;
+        if let Err(trouble) = self.say_hello(&mut connection).await {
+            return Err(self.leave(connection, trouble));
+        }
+        Ok(connection)
+    }
+
+    /// Connects, from the source address where one is given.
+    async fn dial(&self, peer: &Peer) -> Result<TcpStream, Trouble> {
+        let timing = &self.options.timing;
+        let limit = if peer.address.is_ipv6() { timing.connect_v6 } else { timing.connect };
+        let connected = timeout_at(within(limit, self.until), dial(peer)).await;
+        match connected {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Trouble::TimedOut("connecting")),
+            Ok(Err(error)) => Err(Trouble::Unreachable(error)),
+            Err(_) => Err(Trouble::TimedOut("connecting")),
+        }
+    }
+
+    /// Reads the greeting (RFC 5321 §3.1) and says EHLO.
+    async fn be_greeted(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let limit = within(self.options.timing.banner, self.until);
+        welcome(connection.reply(limit, "waiting for the greeting").await?)?;
+        self.say_hello(connection).await
+    }
+
+    /// EHLO, or HELO where EHLO is not known (RFC 5321 §3.2).
+    async fn say_hello(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let limit = within(self.options.timing.command, self.until);
+        let name = &self.options.ehlo;
+        let reply = connection.command(&ehlo(name), limit, "at EHLO").await?;
+        if matches!(reply.code, 500 | 502) {
+            welcome(connection.command(&helo(name), limit, "at HELO").await?)?;
+            connection.capabilities = Capabilities::default();
+        } else {
+            connection.capabilities = Capabilities::parse(&welcome(reply)?);
+        }
+        Ok(())
+    }
+
+    /// STARTTLS. A host that offers and then refuses it is like one that refuses us: the next may not.
+    async fn ask_for_tls(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let limit = within(self.options.timing.command, self.until);
+        welcome(connection.command("STARTTLS\r\n", limit, "at STARTTLS").await?).map(drop)
+    }
+
+    async fn shake_hands(&self, connection: Connection) -> Result<Connection, Trouble> {
+        let limit = within(self.options.timing.handshake, self.until);
+        let shaken = connection.encrypt(self.tls, limit).await;
+        let (version, result) = match &shaken {
+            Ok(connection) => (connection.tls.as_ref().map_or("none", |tls| tls.version), "ok"),
+            Err(_) => ("none", "failed"),
+        };
+        self.metrics.smtp_tls_connections_total.with_label_values(&["outbound", version, result]).inc();
+        shaken
+    }
+
+    /// Leaves a connection that did not come about; with a QUIT if the upstream still listens.
+    fn leave(&self, connection: Connection, trouble: Trouble) -> Trouble {
+        if matches!(trouble, Trouble::Unwelcome(_)) {
+            pool::retire(connection, self.options.timing);
+        }
+        trouble
+    }
+}
+
+async fn dial(peer: &Peer) -> io::Result<TcpStream> {
+    let socket = if peer.address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    if let Some(source) = peer.source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(peer.address).await?;
+    // Commands and the message's end are small writes that must not wait for acknowledgements.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A 2xx; anything else here is about us.
+fn welcome(reply: Reply) -> Result<Reply, Trouble> {
+    if reply.is_positive() { Ok(reply) } else { Err(Trouble::Unwelcome(reply)) }
+}

@@ -1,0 +1,58 @@
+//! A reply to our dot that comes after the client's time: still read, because an upstream that is hung up
+//! on delivers what it has and the sender's retry doubles it (RFC 1047).
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::options::Timing;
+use super::outcome::Progress;
+use super::pool::Pool;
+use super::transaction::{after_dot, final_reply};
+use crate::pipeline::parcel::{Outcome, UpstreamReply};
+
+/// A connection whose upstream owes the reply to a dot.
+pub(super) struct Late {
+    pub(super) connection: Connection,
+    /// When the dot was sent.
+    pub(super) dot_at: Instant,
+    pub(super) timing: Timing,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Late {
+    /// Leaves the reading to a task of its own and settles the copies with the promise of its result.
+    pub(super) fn follow(self, copies: Vec<usize>, progress: &mut Progress) {
+        let mut waiting = Vec::with_capacity(copies.len());
+        for copy in copies {
+            let (sender, late) = oneshot::channel();
+            waiting.push(sender);
+            let host = self.connection.peer.host.clone();
+            progress.settle(copy, Outcome::AwaitingReply { host, late });
+        }
+        tokio::spawn(self.read(waiting));
+    }
+
+    async fn read(mut self, waiting: Vec<oneshot::Sender<UpstreamReply>>) {
+        let until = self.dot_at + self.timing.dot;
+        let reply = self.connection.reply(until, "after the dot").await.and_then(final_reply);
+        let waited_ms = self.dot_at.elapsed().as_millis() as u64;
+        let host = self.connection.peer.host.clone();
+        match reply {
+            Ok(reply) => {
+                tracing::info!(host, code = reply.code, waited_ms, "late answer to the dot");
+                self.connection.standing = after_dot(&reply);
+                self.pool.release(self.connection, self.timing);
+                for sender in waiting {
+                    // Nobody listens any more: the outcome has been given up elsewhere.
+                    let _ = sender.send(UpstreamReply { host: host.clone(), reply: reply.clone() });
+                }
+            }
+            Err(trouble) => {
+                tracing::warn!(host, %trouble, waited_ms, "no late answer: delivered or not, nobody knows");
+            }
+        }
+    }
+}

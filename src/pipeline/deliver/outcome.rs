@@ -1,0 +1,185 @@
+//! From what happened at each address to one [`Outcome`] a copy. Pure.
+
+use super::trouble::{Peer, Trouble};
+use crate::pipeline::parcel::{NoAnswer, Outcome, UpstreamReply};
+use crate::pipeline::refusal::Refusal;
+use crate::smtp::reply::{Enhanced, Reply};
+
+/// The words of `delivery_attempts_total{result}`, the best for a message first.
+pub(super) const RESULTS: [&str; 12] = [
+    "delivered",
+    "awaiting_reply",
+    "unknown",
+    "tempfailed",
+    "refused",
+    "timed_out",
+    "unreachable",
+    "lost",
+    "unwelcome",
+    "tls_failed",
+    "unfit",
+    "internal",
+];
+
+/// Why one host, address or whole destination gave no answer; the next may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nobody there had a word on the message.
+    NoAnswer {
+        /// For log and trace.
+        detail: String,
+        /// Whether time ran out.
+        patience: Patience,
+    },
+    /// We know without asking, or this host cannot take this message.
+    Ruled(Refusal),
+    /// The host refuses our IPv6 address.
+    Ipv6Refused(UpstreamReply),
+}
+
+/// Whether a failure was one of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A limit was reached.
+    Ended,
+    /// It failed before.
+    Left,
+}
+
+impl Failure {
+    /// No answer, and not for want of time.
+    pub(super) fn no_answer(detail: &str) -> Self {
+        Self::NoAnswer { detail: detail.to_owned(), patience: Patience::Left }
+    }
+
+    /// No answer in time.
+    pub(super) fn timed_out(detail: &str) -> Self {
+        Self::NoAnswer { detail: detail.to_owned(), patience: Patience::Ended }
+    }
+
+    /// What trouble at an address means for the message.
+    pub(super) fn of(peer: &Peer, trouble: Trouble) -> Self {
+        let detail = format!("{peer}: {trouble}");
+        match trouble {
+            Trouble::Ipv6Unwelcome(reply) => {
+                Self::Ipv6Refused(UpstreamReply { host: peer.host.clone(), reply })
+            }
+            Trouble::Unfit(refusal) => Self::Ruled(refusal),
+            Trouble::Message(_) => Self::Ruled(Refusal::Internal),
+            Trouble::TimedOut(_) => Self::timed_out(&detail),
+            Trouble::Unreachable(_)
+            | Trouble::Lost(..)
+            | Trouble::Garbage(_)
+            | Trouble::OutOfStep(_)
+            | Trouble::Unwelcome(_)
+            | Trouble::Handshake(_) => Self::no_answer(&detail),
+        }
+    }
+}
+
+/// The copies of one shipment, and what came of each so far.
+#[derive(Debug)]
+pub(super) struct Progress {
+    outcomes: Vec<Option<Outcome>>,
+}
+
+impl Progress {
+    /// Nothing came of any yet.
+    pub(super) fn new(copies: usize) -> Self {
+        Self { outcomes: std::iter::repeat_with(|| None).take(copies).collect() }
+    }
+
+    /// The first copies, at most so many, that still are to be offered.
+    pub(super) fn pending(&self, most: usize) -> Vec<usize> {
+        let indices = self.outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
+        indices.map(|(index, _)| index).take(most).collect()
+    }
+
+    /// Whether any still is to be offered.
+    pub(super) fn is_pending(&self) -> bool {
+        self.outcomes.iter().any(Option::is_none)
+    }
+
+    /// Whether the upstream still owes its answer to our dot.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.outcomes.iter().flatten().any(|outcome| matches!(outcome, Outcome::AwaitingReply { .. }))
+    }
+
+    /// Settles a copy for good.
+    pub(super) fn settle(&mut self, copy: usize, outcome: Outcome) {
+        if let Some(slot) = self.outcomes.get_mut(copy) {
+            *slot = Some(outcome);
+        }
+    }
+
+    /// Settles a copy by what its upstream said.
+    pub(super) fn answer(&mut self, copy: usize, host: &str, reply: Reply) {
+        let positive = reply.is_positive();
+        let reply = UpstreamReply { host: host.to_owned(), reply };
+        self.settle(copy, if positive { Outcome::Delivered(reply) } else { Outcome::Refused(reply) });
+    }
+
+    /// The best that came of any of these copies: word and code for an attempt that settled some of them.
+    pub(super) fn summary(&self, copies: &[usize]) -> Option<(&'static str, u16)> {
+        let outcomes = copies.iter().filter_map(|copy| self.outcomes.get(*copy)?.as_ref());
+        let rank = |(word, _): &(&str, u16)| RESULTS.iter().position(|result| result == word);
+        outcomes.map(word).min_by_key(rank)
+    }
+
+    /// Every copy's outcome: what is pending gets the failures' verdict.
+    pub(super) fn finish(self, failures: &[Failure]) -> Vec<Outcome> {
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| verdict(failures))).collect()
+    }
+}
+
+fn word(outcome: &Outcome) -> (&'static str, u16) {
+    match outcome {
+        Outcome::Delivered(upstream) => ("delivered", upstream.reply.code),
+        Outcome::AwaitingReply { .. } => ("awaiting_reply", 0),
+        Outcome::Unknown { .. } => ("unknown", 0),
+        Outcome::Refused(upstream) if upstream.reply.is_permanent() => ("refused", upstream.reply.code),
+        Outcome::Refused(upstream) => ("tempfailed", upstream.reply.code),
+        Outcome::Undeliverable(_) => ("unfit", 0),
+        Outcome::NoAnswer(_) | Outcome::Recorded(_) => ("lost", 0),
+    }
+}
+
+/// What failures at all addresses mean together. A host that could not be asked may take what another
+/// cannot, and a refusal of our IPv6 address is not the word of the IPv4 address that did not answer: only
+/// where no failure is for want of an answer is the first of them final.
+pub(super) fn verdict(failures: &[Failure]) -> Outcome {
+    let unanswered = failures.iter().rev().find(|failure| matches!(failure, Failure::NoAnswer { .. }));
+    match unanswered.or_else(|| failures.first()) {
+        Some(Failure::NoAnswer { detail, .. }) => Outcome::NoAnswer(NoAnswer { detail: detail.clone() }),
+        Some(Failure::Ruled(refusal)) => Outcome::Undeliverable(refusal.clone()),
+        Some(Failure::Ipv6Refused(reply)) => Outcome::Refused(reply.clone()),
+        None => Outcome::NoAnswer(NoAnswer { detail: "no address was tried".to_owned() }),
+    }
+}
+
+/// Whether a refusal before DATA is of our IPv6 address by policy, as large providers word it: no PTR record
+/// (X.7.25), or a security status whose text names IPv6. Over IPv4 the same host may take the message.
+pub(super) fn refuses_ipv6(reply: &Reply) -> bool {
+    let names_ipv6 = || reply.lines.iter().any(|line| line.to_ascii_lowercase().contains("ipv6"));
+    match reply.enhanced {
+        Some(Enhanced(4 | 5, 7, 25)) => true,
+        Some(Enhanced(4 | 5, 7, _)) => names_ipv6(),
+        Some(_) | None => false,
+    }
+}
+
+/// Whether a refusal of RCPT says that the transaction has enough recipients, so that this one goes in the
+/// next: 4.5.3 or 5.5.3 (RFC 3463 §3.6), or the bare codes of RFC 5321 §4.5.3.1.10 behind a recipient that
+/// was taken.
+pub(super) fn is_too_many(reply: &Reply, taken: usize) -> bool {
+    taken > 0
+        && match reply.enhanced {
+            Some(Enhanced(4 | 5, 5, 3)) => true,
+            Some(Enhanced(4 | 5, 0, 0)) | None => matches!(reply.code, 452 | 552),
+            Some(_) => false,
+        }
+}
+
+#[cfg(test)]
+#[path = "outcome_tests.rs"]
+mod tests;

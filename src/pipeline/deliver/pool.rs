@@ -1,0 +1,142 @@
+//! Connections that wait for the next message to the same host. A connection is looked for by host,
+//! address, source and TLS state; delivery is opportunistic, so that one of either state serves, encrypted
+//! ones first. It is parked only when its last transaction is over and nothing is left to be read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Security, Standing};
+use super::options::Timing;
+use super::trouble::Peer;
+
+/// Idle connections kept for one key: what a burst to one host leaves behind.
+const MAX_IDLE_PER_KEY: usize = 10;
+/// Idle connections kept in all; each is a file descriptor and up to 40 KiB of TLS state.
+const MAX_IDLE: usize = 1000;
+
+type Key = (Peer, Security);
+
+/// The idle connections of a node.
+#[derive(Default)]
+pub(super) struct Pool {
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    idle: HashMap<Key, Vec<Idle>>,
+    count: usize,
+    drained: bool,
+}
+
+struct Idle {
+    connection: Connection,
+    until: Instant,
+    quit: Duration,
+}
+
+impl Pool {
+    /// An idle connection to the peer that still seems to be open; the most recently used one.
+    pub(super) fn take(&self, peer: &Peer) -> Option<Connection> {
+        [Security::Encrypted, Security::Plain].into_iter().find_map(|security| {
+            let key = (peer.clone(), security);
+            loop {
+                // A closed or talkative one is dropped here, outside the lock.
+                let mut idle = self.shelves.lock().pop(&key)?;
+                if idle.until > Instant::now() && idle.connection.is_quiet() {
+                    return Some(idle.connection);
+                }
+            }
+        })
+    }
+
+    /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
+    pub(super) fn release(self: &Arc<Self>, mut connection: Connection, timing: Timing) {
+        if !connection.is_reusable() {
+            retire(connection, timing);
+        } else if connection.standing == Standing::Clean {
+            self.park(connection, timing);
+        } else {
+            let pool = self.clone();
+            tokio::spawn(async move {
+                let until = Instant::now() + timing.quit;
+                let reply = connection.command("RSET\r\n", until, "at RSET").await;
+                if reply.is_ok_and(|reply| reply.is_positive()) {
+                    connection.standing = Standing::Clean;
+                    pool.park(connection, timing);
+                }
+            });
+        }
+    }
+
+    fn park(&self, connection: Connection, timing: Timing) {
+        let key = (connection.peer.clone(), connection.security());
+        let idle = Idle { connection, until: Instant::now() + timing.idle, quit: timing.quit };
+        let surplus = self.shelves.lock().push(key, idle);
+        if let Some(idle) = surplus {
+            retire(idle.connection, timing);
+        }
+    }
+
+    /// Ends the connections that have been idle for their time.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let ended = self.shelves.lock().remove_if(|idle| idle.until <= now);
+        for idle in ended {
+            tokio::spawn(idle.connection.quit(idle.quit));
+        }
+    }
+
+    /// Ends all of them and parks no more.
+    pub(super) async fn drain(&self) {
+        let ended = {
+            let mut shelves = self.shelves.lock();
+            shelves.drained = true;
+            shelves.remove_if(|_| true)
+        };
+        join_all(ended.into_iter().map(|idle| idle.connection.quit(idle.quit))).await;
+    }
+}
+
+/// Ends a connection in the background.
+pub(super) fn retire(connection: Connection, timing: Timing) {
+    tokio::spawn(connection.quit(timing.quit));
+}
+
+impl Shelves {
+    fn pop(&mut self, key: &Key) -> Option<Idle> {
+        let shelf = self.idle.get_mut(key)?;
+        let idle = shelf.pop();
+        if shelf.is_empty() {
+            self.idle.remove(key);
+        }
+        self.count -= usize::from(idle.is_some());
+        idle
+    }
+
+    /// Takes one in, unless there are enough: then it comes back.
+    fn push(&mut self, key: Key, idle: Idle) -> Option<Idle> {
+        let waiting = self.idle.get(&key).map_or(0, Vec::len);
+        if self.drained || self.count >= MAX_IDLE || waiting >= MAX_IDLE_PER_KEY {
+            return Some(idle);
+        }
+        self.idle.entry(key).or_default().push(idle);
+        self.count += 1;
+        None
+    }
+
+    fn remove_if(&mut self, unwanted: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut removed = Vec::new();
+        self.idle.retain(|_, shelf| {
+            removed.extend(shelf.extract_if(.., |idle| unwanted(idle)));
+            !shelf.is_empty()
+        });
+        self.count -= removed.len();
+        removed
+    }
+}

@@ -1,0 +1,342 @@
+use super::*;
+
+#[tokio::test]
+async fn a_message_goes_to_the_best_host_dot_stuffed() {
+    let (world, upstream) = one_host(&["hello \n mail"]).await;
+    let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+    assert_eq!(said(&outcome), "delivered by mx1.dest.example: 250 2.0.0 queued");
+    world.upstreams.drain().await;
+    let Heard { lines, messages, .. } = upstream.finish().await;
+    assert_eq!(messages, ["Subject: hi\r\n\r\n..hello\r\n"]);
+    let expected = [
+        "EHLO relay.example",
+        "MAIL FROM:<srs@customer.example>",
+        "RCPT TO:<ana@dest.example>",
+        "DATA",
+        "QUIT",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(world.attempts("ipv4", "delivered"), 1);
+}
+
+#[tokio::test]
+async fn rfc2920_3_1_envelope_and_data_leave_in_one_write() {
+    let script = "hello PIPELINING,SIZE 1000,8BITMIME,SMTPUTF8
+        < MAIL FROM:<srs@customer.example> SIZE=23
+        < RCPT TO:<ana@dest.example>
+        < RCPT TO:<bob@dest.example>
+        < DATA
+        > 250 sender ok
+        > 250 ok
+        > 550 5.1.1 no bob
+        > 354 go
+        message
+        > 250 2.0.0 queued";
+    let (world, upstream) = one_host(&[script]).await;
+    let outcomes = world.deliver(Mail::to(&[ANA, BOB])).await;
+    assert_eq!(said(&outcomes[0]), "delivered by mx1.dest.example: 250 2.0.0 queued");
+    assert_eq!(said(&outcomes[1]), "refused by mx1.dest.example: 550 5.1.1 no bob");
+    world.upstreams.drain().await;
+    upstream.finish().await;
+}
+
+#[tokio::test]
+async fn rfc2920_3_1_a_354_without_recipients_is_answered_by_an_empty_message() {
+    let script = "hello PIPELINING
+        < MAIL
+        < RCPT
+        < DATA
+        > 250 ok
+        > 550 5.1.1 no ana
+        > 354 go
+        message
+        > 554 5.5.1 no valid recipients
+        < MAIL
+        < RCPT
+        < DATA
+        > 250 ok
+        > 250 ok
+        > 354 go
+        message
+        > 250 ok";
+    let (world, upstream) = one_host(&[script]).await;
+    let refused = world.deliver_one(Mail::to(&[ANA])).await;
+    assert_eq!(said(&refused), "refused by mx1.dest.example: 550 5.1.1 no ana");
+    assert!(matches!(world.deliver_one(Mail::to(&[BOB])).await, Outcome::Delivered(_)));
+    world.upstreams.drain().await;
+    assert_eq!(upstream.finish().await.messages, ["", "Subject: hi\r\n\r\n..hello\r\n"]);
+}
+
+#[tokio::test]
+async fn refusals_at_mail_rcpt_data_and_the_dot_are_the_upstreams_word() {
+    let at_mail = "hello
+        < MAIL
+        > 550-5.7.1 we do not
+        > 550 5.7.1 want you";
+    let at_rcpt = "hello
+        < MAIL
+        > 250 ok
+        < RCPT
+        > 450 4.2.0 greylisted";
+    let at_data = "hello
+        < MAIL
+        > 250 ok
+        < RCPT
+        > 250 ok
+        < DATA
+        > 451 no room";
+    let at_dot = "hello
+        < MAIL
+        > 250 ok
+        < RCPT
+        > 250 ok
+        < DATA
+        > 354 go
+        message
+        > 552 5.3.4 too large";
+    for (script, expected) in [
+        (at_mail, "550 5.7.1 we do not"),
+        (at_rcpt, "450 4.2.0 greylisted"),
+        (at_data, "451 4.0.0 no room"),
+        (at_dot, "552 5.3.4 too large"),
+    ] {
+        let (world, one, two) = two_hosts(&[script], &[]).await;
+        let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+        assert_eq!(said(&outcome), format!("refused by mx1.dest.example: {expected}"));
+        world.upstreams.drain().await;
+        world.until_connections(0).await;
+        drop(one.finish().await);
+        assert!(two.heard().clients.is_empty(), "the second host was asked too");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_everybody_stands_though_the_upstream_hangs_up() {
+    for script in [
+        "hello PIPELINING\n < MAIL\n > 550 5.7.1 blocked\n close",
+        "hello PIPELINING\n < MAIL\n > 250 ok\n > 550 5.7.1 blocked\n close",
+    ] {
+        let (world, _upstream) = one_host(&[script]).await;
+        let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+        assert_eq!(said(&outcome), "refused by mx1.dest.example: 550 5.7.1 blocked");
+    }
+}
+
+#[tokio::test]
+async fn rfc5321_3_2_helo_where_ehlo_is_not_known() {
+    let script = "> 220 old
+        < EHLO
+        > 500 what
+        < HELO relay.example
+        > 250 old
+        mail";
+    let (world, upstream) = one_host(&[script]).await;
+    assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
+    assert!(upstream.heard().lines.contains(&"MAIL FROM:<srs@customer.example>".to_owned()));
+}
+
+#[tokio::test]
+async fn mail_is_sent_under_tls_where_it_is_offered() {
+    let script = "hello STARTTLS
+        < STARTTLS
+        > 220 go
+        tls
+        < EHLO
+        > 250-mx
+        > 250 PIPELINING
+        mail";
+    let (world, upstream) = one_host(&[script]).await;
+    let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+    assert!(matches!(outcome, Outcome::Delivered(_)), "{}", said(&outcome));
+    assert_eq!(upstream.heard().messages.len(), 1);
+    let handshakes = &world.upstreams.metrics.smtp_tls_connections_total;
+    assert_eq!(handshakes.with_label_values(&["outbound", "TLSv1_3", "ok"]).get(), 1);
+}
+
+#[tokio::test]
+async fn rfc3207_4_2_octets_behind_the_220_are_thrown_away() {
+    let script = "> 220 mx
+        < EHLO
+        > 250-mx
+        > 250 STARTTLS
+        < STARTTLS
+        >> 220 go\\r\\n250-mx\\r\\n250 INJECTED\\r\\n
+        wait 50
+        tls
+        < EHLO
+        > 250 mx
+        mail";
+    let (world, _upstream) = one_host(&[script]).await;
+    let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+    assert!(matches!(outcome, Outcome::Delivered(_)), "{}", said(&outcome));
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_followed_by_one_plain_try_on_a_new_connection() {
+    let broken = "hello STARTTLS\n < STARTTLS\n > 220 go\n > this is no handshake\n close";
+    let (world, upstream) = one_host(&[broken, "hello STARTTLS\n mail"]).await;
+    let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+    assert!(matches!(outcome, Outcome::Delivered(_)), "{}", said(&outcome));
+    assert_eq!(upstream.heard().clients.len(), 2);
+}
+
+#[tokio::test]
+async fn rfc1870_a_message_past_the_upstreams_size_is_not_sent() {
+    let (world, _upstream) = one_host(&["hello SIZE 10"]).await;
+    let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+    assert!(matches!(outcome, Outcome::Undeliverable(Refusal::UpstreamSize(10))), "{}", said(&outcome));
+}
+
+#[tokio::test]
+async fn eight_bit_mail_needs_8bitmime_and_seven_bit_mail_declared_so_does_not() {
+    let (world, _upstream) = one_host(&["hello "]).await;
+    let eight = Mail { octets: Bytes::from_static(b"A: 1\r\n\r\n\xff\r\n"), ..Mail::to(&[ANA]) };
+    let outcome = world.deliver_one(eight).await;
+    assert!(matches!(outcome, Outcome::Undeliverable(Refusal::UpstreamWithout8Bit)), "{}", said(&outcome));
+
+    let (world, upstream) = one_host(&["hello \n mail"]).await;
+    let declared = Mail { body_type: BodyType::EightBitMime, ..Mail::to(&[ANA]) };
+    assert!(matches!(world.deliver_one(declared).await, Outcome::Delivered(_)));
+    assert!(upstream.heard().lines.contains(&"MAIL FROM:<srs@customer.example>".to_owned()));
+}
+
+#[tokio::test]
+async fn rfc6531_smtputf8_is_said_only_when_it_is_needed() {
+    let requested = |octets: &'static [u8], to: &str| Mail {
+        octets: Bytes::from_static(octets),
+        smtp_utf8: SmtpUtf8::Requested,
+        ..Mail::to(&[to])
+    };
+    let (world, upstream) = one_host(&["hello SMTPUTF8,8BITMIME\n mail\n mail\n mail"]).await;
+    world.deliver_one(requested(b"A: 1\r\n\r\n", ANA)).await;
+    world.deliver_one(requested("A: \u{e9}\r\n\r\n".as_bytes(), ANA)).await;
+    world.deliver_one(requested(b"A: 1\r\n\r\n", "\u{e9}@dest.example")).await;
+    let mail: Vec<_> = upstream.heard().lines.into_iter().filter(|line| line.starts_with("MAIL")).collect();
+    assert_eq!(
+        mail,
+        [
+            "MAIL FROM:<srs@customer.example>",
+            "MAIL FROM:<srs@customer.example> BODY=8BITMIME SMTPUTF8",
+            "MAIL FROM:<srs@customer.example> SMTPUTF8",
+        ]
+    );
+
+    let (world, _upstream) = one_host(&["hello 8BITMIME"]).await;
+    let outcome = world.deliver_one(requested("A: \u{e9}\r\n\r\n".as_bytes(), ANA)).await;
+    assert!(matches!(outcome, Outcome::Undeliverable(Refusal::UpstreamWithoutUtf8)), "{}", said(&outcome));
+}
+
+#[tokio::test]
+async fn rfc9422_recipients_past_the_upstreams_limit_go_in_the_next_transaction() {
+    let (world, upstream) = one_host(&["hello LIMITS RCPTMAX=1\n mail\n mail"]).await;
+    let outcomes = world.deliver(Mail::to(&[ANA, BOB])).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered(_))));
+    assert_eq!(upstream.heard().messages.len(), 2);
+}
+
+#[tokio::test]
+async fn rfc5321_4_5_3_1_10_one_recipient_too_many_goes_in_the_next_transaction() {
+    let script = "hello
+        < MAIL
+        > 250 ok
+        < RCPT TO:<ana
+        > 250 ok
+        < RCPT TO:<bob
+        > 452 4.5.3 too many
+        < DATA
+        > 354 go
+        message
+        > 250 2.0.0 first
+        < MAIL
+        > 250 ok
+        < RCPT TO:<bob
+        > 250 ok
+        < DATA
+        > 354 go
+        message
+        > 250 2.0.0 second";
+    let (world, _upstream) = one_host(&[script]).await;
+    let outcomes = world.deliver(Mail::to(&[ANA, BOB])).await;
+    assert_eq!(said(&outcomes[0]), "delivered by mx1.dest.example: 250 2.0.0 first");
+    assert_eq!(said(&outcomes[1]), "delivered by mx1.dest.example: 250 2.0.0 second");
+}
+
+#[tokio::test]
+async fn shipments_go_side_by_side_and_come_back_in_rcpt_order() {
+    let one = Upstream::start("127.0.0.1", 0, &["hello \n < MAIL\n wait 300\n > 550 5.7.1 slow no"]).await;
+    let port = one.address.port();
+    let _two =
+        Upstream::start("127.0.0.2", port, &["hello \n < MAIL\n wait 300\n > 550 5.7.1 other no"]).await;
+    let world = World::new(port, "").await;
+    let started = Instant::now();
+    let outcomes = world.deliver(Mail::to(&["a@[127.0.0.1]", "b@[127.0.0.2]", "c@[127.0.0.1]"])).await;
+    assert!(started.elapsed() < Duration::from_millis(590), "one after the other");
+    let hosts: Vec<String> = outcomes.iter().map(said).collect();
+    assert_eq!(
+        hosts,
+        [
+            "refused by [127.0.0.1]: 550 5.7.1 slow no",
+            "refused by [127.0.0.2]: 550 5.7.1 other no",
+            "refused by [127.0.0.1]: 550 5.7.1 slow no",
+        ]
+    );
+}
+
+#[test]
+fn every_word_of_an_attempt_has_its_series_from_the_start() {
+    let metrics = Metrics::new().unwrap();
+    let count = || metrics.render().lines().filter(|l| l.contains("delivery_attempts_total{")).count();
+    let before = count();
+    for host in ["l.google.com", "a.outlook.com", "a.yahoodns.net", "a.icloud.com", "a.protonmail.ch", "a"] {
+        let provider = provider::Provider::of(host).label();
+        for result in outcome::RESULTS {
+            for family in ["ipv4", "ipv6"] {
+                metrics.delivery_attempts_total.with_label_values(&[provider, family, result]);
+            }
+        }
+    }
+    assert_eq!((before, before), (count(), 6 * 2 * outcome::RESULTS.len()));
+}
+
+#[tokio::test]
+async fn mail_leaves_from_the_outbound_pool() {
+    let upstream = Upstream::start("127.0.0.1", 0, &["hello \n mail"]).await;
+    let pool =
+        Options { port: upstream.address.port(), sources: vec!["127.0.0.9".parse().unwrap()], ..options() };
+    let world = World::with(pool, "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
+    assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
+    assert_eq!(upstream.heard().clients[0].ip().to_string(), "127.0.0.9");
+    assert_eq!(world.attempts("ipv6", "unreachable"), 0);
+}
+
+#[tokio::test]
+async fn a_message_is_rewritten_by_nobody_on_its_way_through_the_actor() {
+    let (world, _upstream) = one_host(&["hello \n mail"]).await;
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+    let upstreams = world.upstreams.clone();
+    tokio::task::spawn_blocking(move || {
+        actix::System::new().block_on(async move {
+            let settle = Settle(sender).start().recipient();
+            let deliver = Deliver::new(upstreams, Handoff::new(vec![settle])).start();
+            deliver.send(Mail::to(&[ANA]).rewritten()).await.unwrap();
+            let attempted: Attempted = receiver.recv().await.unwrap();
+            assert!(matches!(attempted.deliveries[0].outcome, Outcome::Delivered(_)));
+        });
+    })
+    .await
+    .unwrap();
+}
+
+struct Settle(tokio::sync::mpsc::Sender<Attempted>);
+
+impl Actor for Settle {
+    type Context = Context<Self>;
+}
+
+impl Handler<Attempted> for Settle {
+    type Result = ();
+
+    fn handle(&mut self, attempted: Attempted, _context: &mut Context<Self>) {
+        self.0.try_send(attempted).unwrap();
+    }
+}

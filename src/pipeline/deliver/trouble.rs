@@ -1,0 +1,109 @@
+//! What can go wrong at one address before the message has its answer there.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use thiserror::Error;
+
+use crate::pipeline::refusal::Refusal;
+use crate::smtp::client::ReplyError;
+use crate::smtp::reply::Reply;
+
+/// One address of one MX host, and where we connect to it from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Peer {
+    /// The host's name, or an address literal.
+    pub(super) host: String,
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Ours; `None`: the system chooses.
+    pub(super) source: Option<IpAddr>,
+}
+
+/// `mx.example [192.0.2.1]`, the form of logs.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.host, self.address.ip())
+    }
+}
+
+/// Why an attempt at one address ended without the upstream's word on the message.
+#[derive(Debug, Error)]
+pub(super) enum Trouble {
+    /// The time for a step was up.
+    #[error("timed out {0}")]
+    TimedOut(&'static str),
+    /// No TCP connection.
+    #[error("cannot connect: {0}")]
+    Unreachable(io::Error),
+    /// The connection ended.
+    #[error("connection lost {0}: {1}")]
+    Lost(&'static str, io::Error),
+    /// What came is not SMTP.
+    #[error("{0}")]
+    Garbage(#[from] ReplyError),
+    /// A reply that is none to what was asked, such as 250 to DATA.
+    #[error("out of step: {0}")]
+    OutOfStep(Reply),
+    /// A refusal at greeting, EHLO or STARTTLS, or a 421 before the dot: about us, not about the message.
+    #[error("{0}")]
+    Unwelcome(Reply),
+    /// The upstream refuses our IPv6 address by policy; it may take us over IPv4.
+    #[error("{0}")]
+    Ipv6Unwelcome(Reply),
+    /// The TLS handshake failed.
+    #[error("TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    /// This host cannot take this message.
+    #[error("cannot take the message: {0:?}")]
+    Unfit(Refusal),
+    /// The message cannot be read back: our fault, and no other host's business.
+    #[error("cannot read the message: {0}")]
+    Message(io::Error),
+}
+
+impl Trouble {
+    /// Whether time ran out.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+
+    /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth
+    /// a try.
+    pub(super) fn is_staleness(&self) -> bool {
+        matches!(self, Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_))
+    }
+
+    /// Whether the upstream still listens: for another message, or at least for QUIT.
+    pub(super) fn leaves_connection(&self) -> bool {
+        matches!(self, Self::Unfit(_) | Self::Unwelcome(_))
+    }
+
+    /// The reply that was the trouble.
+    pub(super) fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::OutOfStep(reply) | Self::Unwelcome(reply) | Self::Ipv6Unwelcome(reply) => Some(reply),
+            Self::TimedOut(_)
+            | Self::Unreachable(_)
+            | Self::Lost(..)
+            | Self::Garbage(_)
+            | Self::Handshake(_)
+            | Self::Unfit(_)
+            | Self::Message(_) => None,
+        }
+    }
+
+    /// The word for `delivery_attempts_total`; each of them is in [`super::outcome::RESULTS`].
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::TimedOut(_) => "timed_out",
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
+            Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",
+            Self::Handshake(_) => "tls_failed",
+            Self::Unfit(_) => "unfit",
+            Self::Message(_) => "internal",
+        }
+    }
+}

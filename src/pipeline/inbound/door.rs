@@ -1,0 +1,115 @@
+//! Who may come in: sessions counted over all and by client network, SRS guesses by network, and the
+//! clients known to wait for our greeting.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+use crate::config::Limits;
+use crate::smtp::reply::{self, Row};
+
+/// Bad SRS hashes from one network before it is told 421. Four case-folded characters are about a
+/// million guesses; at twenty an hour that is six years.
+const SRS_GUESSES: usize = 20;
+/// For how long guesses are remembered.
+const SRS_GUESSES_FOR: Duration = Duration::from_secs(3_600);
+/// For how long a client that waited for its greeting is taken to do so again.
+const PATIENT_FOR: Duration = Duration::from_secs(3_600);
+/// Clients remembered as patient, and networks remembered for guesses.
+const MAX_REMEMBERED: u64 = 100_000;
+
+/// The doorkeeper. Clones share the counts.
+#[derive(Clone)]
+pub struct Door {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    total: AtomicUsize,
+    by_network: Mutex<HashMap<IpNet, usize>>,
+    guesses: Cache<IpNet, Arc<AtomicUsize>>,
+    patient: Cache<IpAddr, ()>,
+}
+
+/// A session's place; given back when dropped.
+pub(super) struct Place {
+    door: Door,
+    network: IpNet,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        let guesses = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SRS_GUESSES_FOR).build();
+        let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
+        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), guesses, patient };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+impl Door {
+    /// Gives a place to a client's session.
+    ///
+    /// # Errors
+    /// The row to send it away with.
+    pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, &'static Row> {
+        let network = network(ip);
+        if self.inner.guesses.get(&network).is_some_and(|count| count.load(Ordering::Relaxed) >= SRS_GUESSES)
+        {
+            return Err(reply::TOO_MANY_SRS_GUESSES);
+        }
+        let mut by_network = self.inner.by_network.lock();
+        if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
+            return Err(reply::TOO_MANY_SESSIONS);
+        }
+        let count = by_network.entry(network).or_default();
+        if *count >= limits.sessions_per_network {
+            return Err(reply::TOO_MANY_SESSIONS_FROM_NETWORK);
+        }
+        *count += 1;
+        self.inner.total.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { door: self.clone(), network })
+    }
+
+    /// Counts a bad SRS address; whether the network has used up its guesses.
+    pub(super) fn count_srs_guess(&self, ip: IpAddr) -> bool {
+        let count = self.inner.guesses.get_with(network(ip), Arc::default);
+        count.fetch_add(1, Ordering::Relaxed) + 1 >= SRS_GUESSES
+    }
+
+    /// Whether this client is known to wait for its greeting.
+    pub(super) fn is_patient(&self, ip: IpAddr) -> bool {
+        self.inner.patient.contains_key(&ip)
+    }
+
+    /// Remembers that it did.
+    pub(super) fn was_patient(&self, ip: IpAddr) {
+        self.inner.patient.insert(ip, ());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_network = self.door.inner.by_network.lock();
+        self.door.inner.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(count) = by_network.get_mut(&self.network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// What counts as one client: a /24 of IPv4, a /56 of IPv6 (what one customer of a provider gets, RFC 6177 §2).
+fn network(ip: IpAddr) -> IpNet {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Net::new_assert(ip, 24).trunc().into(),
+        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, 56).trunc().into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The SMTP server side: listeners, sessions, and one message coming in.
+//!
+//! ```text
+//! listener ─Connected─▶ Inbound ─▶ session: door, greeting, one method a verb
+//!                                      └─▶ transaction: MAIL, RCPT, DATA/BDAT ─▶ reception ─Accepted─▶ authenticate
+//! ```
+//!
+//! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
+//! DNSBL and `route`, DATA reserves octets and receives, the final dot submits it and waits for the one
+//! reply. A session is one task; it holds no locks and blocks nowhere.
+
+mod door;
+mod listener;
+pub mod proxy;
+mod reception;
+mod session;
+mod transaction;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use door::Door;
+pub use listener::{accept, bind};
+
+use super::chronicle::Chronicle;
+use super::handoff::Handoff;
+use super::parcel::{Accepted, Addressed, Opened};
+use crate::blocklist::Blocklist;
+use crate::config::Config;
+use crate::telemetry::Metrics;
+use crate::tls::ServerCertificate;
+
+/// What sessions need, shared by all of them.
+pub struct Surroundings {
+    /// The configuration; a session keeps the one it began with.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Sessions and guesses counted by network.
+    pub door: Door,
+    /// With a certificate, STARTTLS is offered.
+    pub certificate: Option<Arc<ServerCertificate>>,
+    /// DNSBL verdicts.
+    pub blocklist: Arc<ArcSwap<Blocklist>>,
+    /// One permit an octet of `limits.octets_in_flight`.
+    pub octets: Arc<Semaphore>,
+    /// Where large messages are kept while in flight.
+    pub temporary: PathBuf,
+    /// Log, journal and counts of finished transactions; keeps poison messages aside.
+    pub chronicle: Chronicle,
+    /// To authenticate: the sender, early.
+    pub opened: Handoff<Opened>,
+    /// To route: a recipient.
+    pub addressed: Handoff<Addressed>,
+    /// To authenticate: a message.
+    pub accepted: Handoff<Accepted>,
+    /// Cancelled when the node drains: no new commands.
+    pub draining: CancellationToken,
+    /// Open sessions, for the drain to wait for.
+    pub sessions: TaskTracker,
+}
+
+/// The first stage: turns connections into sessions.
+pub struct Inbound {
+    surroundings: Arc<Surroundings>,
+}
+
+impl Inbound {
+    /// A stage for one arbiter.
+    #[must_use]
+    pub fn new(surroundings: Arc<Surroundings>) -> Self {
+        Self { surroundings }
+    }
+}
+
+impl Actor for Inbound {
+    type Context = Context<Self>;
+}
+
+/// listener → inbound: somebody connected.
+#[derive(Debug)]
+pub struct Connected {
+    stream: TcpStream,
+    peer: SocketAddr,
+}
+
+impl Message for Connected {
+    type Result = ();
+}
+
+impl Handler<Connected> for Inbound {
+    type Result = ();
+
+    fn handle(&mut self, connected: Connected, _: &mut Context<Self>) {
+        let session = session::serve(connected.stream, connected.peer, self.surroundings.clone());
+        self.surroundings.sessions.spawn(session);
+    }
+}

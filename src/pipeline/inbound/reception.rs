@@ -1,0 +1,212 @@
+//! One message coming in: by DATA or BDAT, into memory or, past what its permit covers, into an unlinked
+//! temporary file. Every fault is remembered and answered once the true end was read (see
+//! [`crate::smtp::data`]), so that the session stays in step.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memchr::memmem;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+
+use super::session::MESSAGE_READ_OCTETS;
+use crate::mail::{Body, Message};
+use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
+use crate::smtp::reply::{self, Reply};
+
+/// Octets of a message kept in memory at most; a larger one goes to a file.
+pub(super) const MEMORY_OCTETS: usize = 1_048_576;
+
+/// What bounds a message.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// `service.max_message_octets`
+    pub(super) message_octets: u64,
+    /// `limits.header_octets`
+    pub(super) header_octets: usize,
+    /// Where temporary files are made.
+    pub(super) directory: PathBuf,
+}
+
+/// Why a message is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Problem {
+    TooLarge,
+    HeaderTooLarge,
+    Content(Fault),
+    Storage,
+}
+
+/// A message under way.
+#[derive(Debug)]
+pub(super) struct Reception {
+    bounds: Bounds,
+    decoder: DataDecoder,
+    check: ContentCheck,
+    /// What is not in the file yet.
+    buffer: Vec<u8>,
+    /// The header section, once its end is known; or what of the buffer was searched for it.
+    head: Head,
+    file: Option<File>,
+    octets: u64,
+    problem: Option<Problem>,
+    permit: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Head {
+    Searched(usize),
+    /// Its octets, copied when the message went to a file.
+    Found(usize, Option<Bytes>),
+}
+
+impl Reception {
+    /// Starts with an empty message. The permit covers what of it is kept in memory.
+    pub(super) fn new(bounds: Bounds, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            bounds,
+            decoder: DataDecoder::default(),
+            check: ContentCheck::default(),
+            buffer: Vec::new(),
+            head: Head::Searched(0),
+            file: None,
+            octets: 0,
+            problem: None,
+            permit,
+        }
+    }
+
+    /// Takes octets that followed 354.
+    pub(super) async fn data(&mut self, input: &[u8]) -> Progress {
+        let start = self.buffer.len();
+        let progress = self.decoder.decode(input, &mut self.buffer);
+        self.digest(start).await;
+        progress
+    }
+
+    /// Takes octets of a BDAT chunk.
+    pub(super) async fn chunk(&mut self, input: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(input);
+        self.digest(start).await;
+    }
+
+    /// Octets of the message so far.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Looks at what was put in the buffer behind `start`.
+    async fn digest(&mut self, start: usize) {
+        let fresh = self.buffer.get(start..).unwrap_or_default();
+        self.octets += fresh.len() as u64;
+        self.check.check(fresh);
+        self.problem = self.problem.or_else(|| self.found_fault());
+        if self.problem.is_some() {
+            self.buffer = Vec::new();
+            self.file = None;
+        } else if self.buffer.len() + MESSAGE_READ_OCTETS > self.permit.num_permits() {
+            self.spill().await;
+        }
+    }
+
+    fn found_fault(&mut self) -> Option<Problem> {
+        if self.octets > self.bounds.message_octets {
+            return Some(Problem::TooLarge);
+        }
+        if let Head::Searched(searched) = self.head {
+            self.head = match self.head_end(searched) {
+                Some(end) => Head::Found(end, None),
+                None => Head::Searched(self.buffer.len().saturating_sub(3)),
+            };
+        }
+        let head_octets = match &self.head {
+            Head::Found(end, _) => *end,
+            Head::Searched(searched) => *searched,
+        };
+        (head_octets > self.bounds.header_octets).then_some(Problem::HeaderTooLarge)
+    }
+
+    /// Where the body starts; what comes before `searched` was looked at already.
+    fn head_end(&self, searched: usize) -> Option<usize> {
+        if self.buffer.starts_with(b"\r\n") {
+            return Some(2);
+        }
+        let rest = self.buffer.get(searched..)?;
+        memmem::find(rest, b"\r\n\r\n").map(|at| searched + at + 4)
+    }
+
+    /// Moves the buffer to the file.
+    async fn spill(&mut self) {
+        if let Head::Found(end, copy @ None) = &mut self.head {
+            *copy = Some(Bytes::copy_from_slice(self.buffer.get(..*end).unwrap_or_default()));
+        }
+        let (file, buffer) = (self.file.take(), std::mem::take(&mut self.buffer));
+        let directory = self.bounds.directory.clone();
+        match spawn_blocking(move || append(file, &buffer, &directory)).await {
+            Ok(Ok(file)) => self.file = Some(file),
+            Ok(Err(error)) => {
+                tracing::error!(%error, directory = %self.bounds.directory.display(), "a message cannot be written");
+                self.problem = Some(Problem::Storage);
+            }
+            Err(_) => self.problem = Some(Problem::Storage),
+        }
+    }
+
+    /// The whole message and the permit for what of it is in memory.
+    ///
+    /// # Errors
+    /// The reply that refuses it; `refer` turns a row and its argument into one.
+    pub(super) async fn finish(
+        mut self,
+        refer: impl Fn(&'static reply::Row, &str) -> Reply,
+    ) -> Result<(Message, OwnedSemaphorePermit), Reply> {
+        self.problem = self.problem.or_else(|| self.check.finish().map(Problem::Content));
+        if self.problem.is_none() && self.file.is_some() {
+            self.spill().await;
+        }
+        if let Some(problem) = self.problem {
+            return Err(match problem {
+                Problem::TooLarge => refer(reply::TOO_LARGE, &self.bounds.message_octets.to_string()),
+                Problem::HeaderTooLarge => {
+                    refer(reply::HEADER_TOO_LARGE, &self.bounds.header_octets.to_string())
+                }
+                Problem::Content(Fault::BareLineEnding) => refer(reply::BARE_LINE_ENDING, ""),
+                Problem::Content(Fault::LineTooLong) => refer(reply::MESSAGE_LINE_TOO_LONG, ""),
+                Problem::Storage => reply::NO_STORAGE.reply(),
+            });
+        }
+        let Self { file, buffer, head, octets, mut permit, .. } = self;
+        let in_memory = if file.is_some() { 0 } else { buffer.len() };
+        drop(permit.split(permit.num_permits().saturating_sub(in_memory)));
+        let message = match (file, head) {
+            (Some(file), Head::Found(end, Some(head))) => {
+                let offset = end as u64;
+                Message::new(head, Body::File { file: Arc::new(file), offset, octets: octets - offset })
+            }
+            (_, Head::Found(end, _)) => {
+                let octets = Bytes::from(buffer);
+                Message::new(octets.slice(..end), Body::Memory(octets.slice(end..)))
+            }
+            (_, Head::Searched(_)) => Message::new(Bytes::from(buffer), Body::Memory(Bytes::new())),
+        };
+        Ok((message, permit))
+    }
+}
+
+/// Appends to the file, making an unlinked one where there is none yet.
+fn append(file: Option<File>, octets: &[u8], directory: &Path) -> std::io::Result<File> {
+    let mut file = match file {
+        Some(file) => file,
+        None => tempfile::tempfile_in(directory)?,
+    };
+    file.write_all(octets)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+#[path = "reception_tests.rs"]
+mod tests;

@@ -1,0 +1,410 @@
+//! Accepting one message: MAIL, RCPT, DATA or BDAT, and the one reply behind the final dot.
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::{Duration, Instant, timeout};
+
+use super::reception::{Bounds, MEMORY_OCTETS, Reception};
+use super::session::{End, MESSAGE_READ_OCTETS, PendingListing, Session};
+use crate::blocklist::Listing;
+use crate::clock;
+use crate::mail::{Address, Envelope, Message, SmtpUtf8, TraceId};
+use crate::pipeline::chronicle::Conclusion;
+use crate::pipeline::parcel::{
+    Accepted, Addressed, Client, EarlyVerdict, Fate, Opened, Recipient, Settlement, Transaction,
+};
+use crate::pipeline::refusal::Refusal;
+use crate::routing::is_role;
+use crate::smtp::command::{Charset, Chunk, ChunkPosition, Mail, Rcpt};
+use crate::smtp::data::Progress;
+use crate::smtp::reply::{self, Reply, Row};
+use crate::telemetry::SmtpCommand;
+
+/// How long a message waits for its share of `limits.octets_in_flight`.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets reserved for a message that declares a smaller SIZE: two reads of the socket.
+const MIN_PERMIT_OCTETS: u64 = 2 * MESSAGE_READ_OCTETS as u64;
+
+/// A transaction that MAIL opened.
+pub(super) struct Open {
+    id: TraceId,
+    client: Arc<Client>,
+    mail: Mail,
+    early: oneshot::Receiver<EarlyVerdict>,
+    recipients: Vec<Recipient>,
+    opened_at: Instant,
+    /// The last refusal of a recipient, for the trace of a transaction that never got a message.
+    refused: Option<(Vec<Address>, Reply)>,
+    /// Chunks under way (RFC 3030).
+    chunks: Chunks,
+}
+
+/// Where a message by BDAT stands.
+enum Chunks {
+    None,
+    Receiving(Box<Reception>),
+    /// A chunk was refused; so are all that follow it (RFC 3030 §2).
+    Refused,
+}
+
+impl Session {
+    /// MAIL: opens the transaction, and authentication's first questions with it.
+    pub(super) async fn mail(&mut self, mail: Mail) -> Result<(), End> {
+        let Some(client) = self.client.clone() else {
+            return self.say(SmtpCommand::Mail, &reply::BAD_SEQUENCE.with(&["send EHLO first"])).await;
+        };
+        if self.open.is_some() {
+            return self.say(SmtpCommand::Mail, &reply::BAD_SEQUENCE.with(&["a transaction is open"])).await;
+        }
+        if self.transactions >= self.config.limits.transactions {
+            return self.dismiss(SmtpCommand::Mail, reply::TOO_MANY_TRANSACTIONS.reply()).await;
+        }
+        self.transactions += 1;
+        let id = TraceId::new(clock::now(), rand::random());
+        let limit = self.config.service.max_message_octets;
+        if mail.size_octets.is_some_and(|octets| octets > limit) {
+            return self
+                .say(SmtpCommand::Mail, &self.refer(reply::TOO_LARGE, &[&limit.to_string()], id))
+                .await;
+        }
+        let (answer, early) = oneshot::channel();
+        let opened = Opened { client: client.clone(), reverse_path: mail.reverse_path.clone(), answer };
+        if self.around.opened.pass(opened).await.is_err() {
+            return self.break_down(SmtpCommand::Mail).await;
+        }
+        self.open = Some(Open {
+            id,
+            client,
+            mail,
+            early,
+            recipients: Vec::new(),
+            opened_at: Instant::now(),
+            refused: None,
+            chunks: Chunks::None,
+        });
+        self.say(SmtpCommand::Mail, &reply::SENDER_OK.reply()).await
+    }
+
+    /// RCPT: local checks, DNSBL, then the routing table.
+    pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<(), End> {
+        let limit = self.config.limits.recipients;
+        let refusal = match &self.open {
+            None => Some(reply::BAD_SEQUENCE.with(&["send MAIL first"])),
+            Some(open) if !matches!(open.chunks, Chunks::None) => {
+                Some(reply::BAD_SEQUENCE.with(&["the message has begun"]))
+            }
+            Some(open) if open.recipients.len() >= limit => Some(reply::TOO_MANY_RECIPIENTS.reply()),
+            Some(open) if rcpt.charset == Charset::Utf8 && open.mail.smtp_utf8 == SmtpUtf8::NotRequested => {
+                Some(reply::UTF8_NOT_REQUESTED.reply())
+            }
+            Some(_) => None,
+        };
+        let admitted = match refusal {
+            Some(reply) => return self.say(SmtpCommand::Rcpt, &reply).await,
+            None => self.admit(rcpt.recipient.clone()).await?,
+        };
+        let Some(open) = &mut self.open else { return Err(End::Dismissed) };
+        match admitted {
+            Ok(recipient) => {
+                open.recipients.push(recipient);
+                self.say(SmtpCommand::Rcpt, &reply::RECIPIENT_OK.reply()).await
+            }
+            Err(reply) => {
+                let refused = open.refused.get_or_insert_with(|| (Vec::new(), reply.clone()));
+                refused.0.extend(rcpt.recipient);
+                refused.1 = reply.clone();
+                self.say(SmtpCommand::Rcpt, &reply).await
+            }
+        }
+    }
+
+    /// Asks DNSBL and the routing table about a recipient.
+    async fn admit(&mut self, recipient: Option<Address>) -> Result<Result<Recipient, Reply>, End> {
+        let Some((id, reverse_path)) =
+            self.open.as_ref().map(|open| (open.id, open.mail.reverse_path.clone()))
+        else {
+            return Err(End::Dismissed);
+        };
+        // RFC 5321 §4.5.1, RFC 2142 §2: these are how a listed sender complains.
+        if !recipient.as_ref().is_none_or(is_role) {
+            let listing = self.listing().await;
+            if listing.is_listed() {
+                let arguments = [&*self.ip.to_string(), &listing.zones.join(", ")];
+                return Ok(Err(self.refer(reply::DNSBL_LISTED, &arguments, id)));
+            }
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.around.addressed.pass(Addressed { recipient, reverse_path, answer }).await.is_err() {
+            return self.break_down(SmtpCommand::Rcpt).await;
+        }
+        let admitted = answered.await.unwrap_or(Err(Refusal::Internal));
+        if admitted == Err(Refusal::SrsInvalid) && self.around.door.count_srs_guess(self.ip) {
+            return self.dismiss(SmtpCommand::Rcpt, reply::TOO_MANY_SRS_GUESSES.reply()).await;
+        }
+        Ok(admitted.map_err(|refusal| refusal.reply(&self.config.service.postmaster_url, id)))
+    }
+
+    /// The DNSBL verdict; fails open when its task did.
+    async fn listing(&mut self) -> Listing {
+        if let PendingListing::Asked(task) = &mut self.listing {
+            let listing = task.await.unwrap_or_default();
+            self.listing = PendingListing::Known(listing);
+        }
+        match &self.listing {
+            PendingListing::Known(listing) => listing.clone(),
+            PendingListing::Asked(_) => Listing::default(),
+        }
+    }
+
+    /// DATA: reserves memory, says 354, receives, submits.
+    pub(super) async fn data(&mut self) -> Result<(), End> {
+        if let Some(reply) = self.data_refusal() {
+            return self.say(SmtpCommand::Data, &reply).await;
+        }
+        // RFC 2920 §3.1: DATA ends a group of pipelined commands.
+        if !self.input.is_empty() {
+            return self.dismiss(SmtpCommand::Data, reply::BAD_SEQUENCE.with(&["wait for 354"])).await;
+        }
+        let Some(permit) = self.reserve().await else {
+            return self.say(SmtpCommand::Data, &reply::NO_STORAGE.reply()).await;
+        };
+        self.say(SmtpCommand::Data, &reply::START_MAIL.reply()).await?;
+        self.flush().await?;
+        let mut reception = Box::new(Reception::new(self.bounds(), permit));
+        let give_up_at = Instant::now() + self.config.limits.message_timeout;
+        loop {
+            if self.input.is_empty() {
+                self.read_message_octets().await?;
+            }
+            let progress = reception.data(&self.input).await;
+            match progress {
+                Progress::More => self.input.clear(),
+                Progress::End(octets) => {
+                    self.input.advance(octets);
+                    return self.finish(SmtpCommand::Data, reception).await;
+                }
+            }
+            if Instant::now() > give_up_at {
+                return self.dismiss(SmtpCommand::Data, reply::TIMEOUT.reply()).await;
+            }
+        }
+    }
+
+    fn data_refusal(&self) -> Option<Reply> {
+        match &self.open {
+            None => Some(reply::BAD_SEQUENCE.with(&["send MAIL first"])),
+            Some(open) if !matches!(open.chunks, Chunks::None) => {
+                Some(reply::BAD_SEQUENCE.with(&["DATA cannot follow BDAT"]))
+            }
+            Some(open) if open.recipients.is_empty() => Some(reply::NO_RECIPIENTS.reply()),
+            Some(_) => None,
+        }
+    }
+
+    /// BDAT (RFC 3030): the octets follow at once, refused or not, and are always read.
+    pub(super) async fn bdat(&mut self, chunk: Chunk) -> Result<(), End> {
+        let mut reception = match self.begin_chunk(chunk).await {
+            Ok(reception) => reception,
+            Err(reply) => {
+                self.skip(chunk.octets).await?;
+                return self.say(SmtpCommand::Bdat, &reply).await;
+            }
+        };
+        let mut left = chunk.octets;
+        while left > 0 {
+            if self.input.is_empty() {
+                self.read_message_octets().await?;
+            }
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
+            reception.chunk(self.input.get(..piece).unwrap_or_default()).await;
+            self.input.advance(piece);
+            left -= piece as u64;
+        }
+        if chunk.position == ChunkPosition::Last {
+            return self.finish(SmtpCommand::Bdat, reception).await;
+        }
+        if let Some(open) = &mut self.open {
+            open.chunks = Chunks::Receiving(reception);
+        }
+        self.say(SmtpCommand::Bdat, &reply::CHUNK_OK.with(&[&chunk.octets.to_string()])).await
+    }
+
+    /// The message that a chunk belongs to, or why it is refused.
+    async fn begin_chunk(&mut self, chunk: Chunk) -> Result<Box<Reception>, Reply> {
+        let Some(open) = &mut self.open else { return Err(reply::BAD_SEQUENCE.with(&["send MAIL first"])) };
+        let id = open.id;
+        let reception = match std::mem::replace(&mut open.chunks, Chunks::Refused) {
+            Chunks::Refused => return Err(reply::BAD_SEQUENCE.with(&["a chunk was refused, send RSET"])),
+            Chunks::Receiving(reception) => reception,
+            Chunks::None if open.recipients.is_empty() => {
+                open.chunks = Chunks::None;
+                return Err(reply::NO_RECIPIENTS.reply());
+            }
+            Chunks::None => match self.reserve().await {
+                Some(permit) => Box::new(Reception::new(self.bounds(), permit)),
+                None => return Err(reply::NO_STORAGE.reply()),
+            },
+        };
+        let limit = self.config.service.max_message_octets;
+        if reception.octets().saturating_add(chunk.octets) > limit {
+            return Err(self.refer(reply::TOO_LARGE, &[&limit.to_string()], id));
+        }
+        Ok(reception)
+    }
+
+    /// Reads a refused chunk; one that is beyond all reason ends the session instead.
+    async fn skip(&mut self, octets: u64) -> Result<(), End> {
+        if octets > self.config.service.max_message_octets.saturating_mul(2) {
+            let limit = self.config.service.max_message_octets.to_string();
+            return self.dismiss(SmtpCommand::Bdat, reply::TOO_LARGE.with(&[&limit])).await;
+        }
+        let mut left = octets;
+        while left > 0 {
+            if self.input.is_empty() {
+                self.read_message_octets().await?;
+            }
+            let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
+            self.input.advance(piece);
+            left -= piece as u64;
+        }
+        Ok(())
+    }
+
+    /// Reserves the message's share of memory, before a single octet of it is asked for.
+    async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        let declared = self.open.as_ref().and_then(|open| open.mail.size_octets);
+        let octets = declared.unwrap_or(u64::MAX).clamp(MIN_PERMIT_OCTETS, MEMORY_OCTETS as u64);
+        let permit = self.around.octets.clone().acquire_many_owned(u32::try_from(octets).ok()?);
+        timeout(PERMIT_TIMEOUT, permit).await.ok()?.ok()
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            message_octets: self.config.service.max_message_octets,
+            header_octets: self.config.limits.header_octets,
+            directory: self.around.temporary.clone(),
+        }
+    }
+
+    /// The true end of the message was read: refuse it, or submit it and relay the one reply.
+    async fn finish(&mut self, command: SmtpCommand, reception: Box<Reception>) -> Result<(), End> {
+        let Some(open) = self.open.take() else { return Err(End::Dismissed) };
+        let received = reception.finish(|row, argument| self.refer(row, &[argument], open.id)).await;
+        let (message, permit) = match received {
+            Ok(received) => received,
+            Err(reply) => {
+                self.conclude(&open, &reply, None);
+                return self.say(command, &reply).await;
+            }
+        };
+        let settlement = self.submit(open, message, permit).await?;
+        self.say(command, &settlement.reply).await?;
+        self.unheard = settlement.acknowledged;
+        if self.unheard.is_some() {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the message down the pipeline and waits for its settlement.
+    async fn submit(
+        &mut self,
+        open: Open,
+        message: Message,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Settlement, End> {
+        let (answer, mut settlement) = oneshot::channel();
+        let Open { id, client, mail, early, recipients, .. } = open;
+        let aliases: Vec<Address> = recipients.iter().map(|recipient| recipient.alias.clone()).collect();
+        let dot_at = Instant::now();
+        let envelope = Envelope {
+            reverse_path: mail.reverse_path,
+            recipients: aliases,
+            body_type: mail.body_type,
+            smtp_utf8: mail.smtp_utf8,
+        };
+        let aside = (client.clone(), envelope.clone(), message.clone());
+        let transaction = Transaction {
+            id,
+            client,
+            envelope,
+            recipients,
+            received_at: clock::now(),
+            dot_at,
+            deadline: dot_at + self.config.delivery.in_session_timeout,
+            permit,
+            answer,
+        };
+        if self.around.accepted.pass(Accepted { transaction, message, early }).await.is_err() {
+            return self.break_down(SmtpCommand::Data).await;
+        }
+        let settled = tokio::select! {
+            settled = &mut settlement => settled,
+            () = self.gone() => {
+                self.left = true;
+                settlement.await
+            }
+        };
+        match settled {
+            Ok(settlement) => Ok(settlement),
+            Err(_) => Ok(self.poisoned(id, aside, dot_at)),
+        }
+    }
+
+    /// The message's task ended without an answer: a panic. The sender keeps the message, we keep its bytes.
+    fn poisoned(&self, id: TraceId, aside: (Arc<Client>, Envelope, Message), dot_at: Instant) -> Settlement {
+        let (client, envelope, message) = aside;
+        let reply = self.refer(reply::INTERNAL, &[], id);
+        self.around.chronicle.conclude(Conclusion {
+            id,
+            client: &client,
+            reverse_path: &envelope.reverse_path,
+            recipients: &envelope.recipients,
+            message: Some(&message),
+            results: "",
+            fate: Fate::Tempfailed,
+            reply: &reply,
+            steps: vec!["a stage of the pipeline panicked".to_owned()],
+            duration: dot_at.elapsed(),
+        });
+        let chronicle = self.around.chronicle.clone();
+        tokio::task::spawn_blocking(move || chronicle.keep_aside(id, &message));
+        Settlement { reply, fate: Fate::Tempfailed, acknowledged: None }
+    }
+
+    /// Forgets the open transaction, telling its end where something was refused.
+    pub(super) fn abandon(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Some((recipients, reply)) = &open.refused
+        {
+            self.conclude(&open, reply, Some(recipients));
+        }
+    }
+
+    fn conclude(&self, open: &Open, reply: &Reply, refused: Option<&[Address]>) {
+        let taken: Vec<Address> = open.recipients.iter().map(|recipient| recipient.alias.clone()).collect();
+        self.around.chronicle.conclude(Conclusion {
+            id: open.id,
+            client: &open.client,
+            reverse_path: &open.mail.reverse_path,
+            recipients: refused.unwrap_or(&taken),
+            message: None,
+            results: "",
+            fate: if reply.is_permanent() { Fate::Rejected } else { Fate::Tempfailed },
+            reply,
+            steps: Vec::new(),
+            duration: open.opened_at.elapsed(),
+        });
+    }
+
+    fn refer(&self, row: &'static Row, arguments: &[&str], id: TraceId) -> Reply {
+        row.refer(arguments, &self.config.service.postmaster_url, id)
+    }
+
+    /// A stage's actor is gone, and the node is about to end.
+    async fn break_down<T>(&mut self, command: SmtpCommand) -> Result<T, End> {
+        self.dismiss(command, reply::INTERNAL.reply()).await
+    }
+}

@@ -1,0 +1,23 @@
+//! The path of a message, one folder a stage, in mail order. Stages never import each other: a stage knows
+//! its parcel and its [`handoff::Handoff`].
+//!
+//! ```text
+//! inbound ─Opened─▶ authenticate          at MAIL: SPF, HELO, FCrDNS start early
+//! inbound ─Addressed─▶ route              at RCPT: which rule, which destinations
+//! inbound ─Accepted─▶ authenticate ─Authenticated─▶ route ─Routed─▶ rewrite ─Rewritten─▶ deliver
+//!         ◀─────────────────────────── settle ◀─Attempted──────────────────────────────────┘
+//! ```
+
+pub mod authenticate;
+pub mod chronicle;
+pub mod deliver;
+mod fingerprint;
+pub mod handoff;
+pub mod inbound;
+pub mod parcel;
+pub mod refusal;
+pub mod rewrite;
+pub mod route;
+pub mod settle;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,100 @@
+//! Our ARC set (RFC 8617 §5.1), put on last, when nothing changes any more.
+//!
+//! The IETF is about to call ARC historic; large receivers still ask forwarders for it. So it is sealed by default and
+//! nothing of ours depends on it. Its successor (DKIM2) would be composed in this module's place.
+
+use super::fields;
+use super::keys::SignError;
+use super::sign::{Field, Signatures, Signer, complete, select};
+use crate::mail::canonical::relaxed_field;
+use crate::pipeline::parcel::ArcState;
+
+/// RFC 8617 §4.2.1.
+const MAX_INSTANCE: u8 = 50;
+
+/// The three fields, ARC-Seal first, with their CRLFs. `None` for a chain that is not to be continued.
+///
+/// # Errors
+/// When the key makes no signature.
+pub(super) fn set(
+    fields: &[Field<'_>],
+    body_hash: &str,
+    (state, results): (ArcState, &str),
+    signer: Signer<'_>,
+) -> Result<Option<String>, SignError> {
+    let Some((instance, validation)) = next(state) else { return Ok(None) };
+    // RFC 8617 §5.1.2: a seal that says cv=fail covers its own set only.
+    let covered = match state {
+        ArcState::Pass(_) => sets_below(fields, instance),
+        ArcState::None | ArcState::Fail(_) | ArcState::Ended => Some(Vec::new()),
+    };
+    let Some(mut sealed) = covered else { return Ok(None) };
+    let Signer { domain, key, timestamp } = signer;
+    let (algorithm, selector) = (key.algorithm(), &key.selector);
+
+    let results =
+        format!("ARC-Authentication-Results: i={instance}; {domain};\r\n\t{}\r\n", fields::methods(results));
+    let (names, mut signed) = select(fields, Signatures::Included);
+    let message_signature = format!(
+        "ARC-Message-Signature: i={instance}; a={algorithm}; c=relaxed/relaxed;\r\n\td={domain}; s={selector};\r\n\t\
+         t={timestamp}; h={names};\r\n\tbh={body_hash};\r\n\tb="
+    );
+    let message_signature = complete(message_signature, &mut signed, key)?;
+
+    push_line(&results, &mut sealed);
+    push_line(&message_signature, &mut sealed);
+    let seal = format!(
+        "ARC-Seal: i={instance}; a={algorithm}; t={timestamp}; cv={validation};\r\n\td={domain}; s={selector};\r\n\tb="
+    );
+    let seal = complete(seal, &mut sealed, key)?;
+    Ok(Some([seal, message_signature, results].concat()))
+}
+
+/// The instance to add and its chain validation status (RFC 8617 §4.4, §5.1).
+fn next(state: ArcState) -> Option<(u8, &'static str)> {
+    match state {
+        ArcState::None => Some((1, "none")),
+        ArcState::Pass(sets) if sets < MAX_INSTANCE => Some((sets + 1, "pass")),
+        ArcState::Fail(sets) if sets < MAX_INSTANCE => Some((sets + 1, "fail")),
+        ArcState::Pass(_) | ArcState::Fail(_) | ArcState::Ended => None,
+    }
+}
+
+/// The relaxed form of all earlier sets, oldest first, each as results, signature, seal (RFC 8617 §5.1.1). `None`
+/// unless each is there once.
+fn sets_below(fields: &[Field<'_>], instance: u8) -> Option<Vec<u8>> {
+    const ORDER: [&str; 3] = ["ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"];
+    let mut canonical = Vec::with_capacity(4096);
+    for earlier in 1..instance {
+        for part in ORDER {
+            let mut found = fields.iter().filter(|(name, value)| {
+                name.eq_ignore_ascii_case(part.as_bytes()) && instance_of(value) == Some(earlier)
+            });
+            let (name, value) = found.next()?;
+            if found.next().is_some() {
+                return None;
+            }
+            relaxed_field(name, value, &mut canonical);
+            canonical.extend_from_slice(b"\r\n");
+        }
+    }
+    Some(canonical)
+}
+
+/// The `i=` tag of an ARC field.
+fn instance_of(value: &[u8]) -> Option<u8> {
+    let mut tags = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let tag =
+        tags.find_map(|tag| tag.strip_prefix(b"i").and_then(|rest| rest.trim_ascii().strip_prefix(b"=")))?;
+    std::str::from_utf8(tag.trim_ascii()).ok()?.parse().ok()
+}
+
+fn push_line(field: &str, out: &mut Vec<u8>) {
+    let (name, value) = field.split_once(':').unwrap_or((field, ""));
+    relaxed_field(name.as_bytes(), value.as_bytes(), out);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+#[path = "seal_tests.rs"]
+mod tests;

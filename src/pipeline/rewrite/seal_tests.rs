@@ -1,0 +1,38 @@
+use super::*;
+
+#[test]
+fn rfc8617_4_2_1_instances_end_at_fifty() {
+    assert_eq!(next(ArcState::None), Some((1, "none")));
+    assert_eq!(next(ArcState::Pass(49)), Some((50, "pass")));
+    assert_eq!(next(ArcState::Fail(3)), Some((4, "fail")));
+    for state in [ArcState::Pass(50), ArcState::Fail(50), ArcState::Ended] {
+        assert_eq!(next(state), None);
+    }
+}
+
+#[test]
+fn the_instance_is_a_tag_of_its_own() {
+    assert_eq!(instance_of(b" i=1; mx.example; spf=pass"), Some(1));
+    assert_eq!(instance_of(b" a=rsa-sha256; b=i=3;\r\n\ti = 12; x"), Some(12));
+    for value in [&b" id=1; x"[..], b"", b"i=", b"i=256", b"i=x"] {
+        assert_eq!(instance_of(value), None);
+    }
+}
+
+#[test]
+fn earlier_sets_are_covered_when_each_field_is_there_once() {
+    let part = |name: &'static str, value: &'static str| (name.as_bytes(), value.as_bytes());
+    let set = [
+        part("ARC-Seal", " i=1; b=x"),
+        part("arc-message-signature", " i=1; b=y"),
+        part("ARC-Authentication-Results", " i=1; z"),
+    ];
+    let found = sets_below(&set, 2).unwrap();
+    assert_eq!(
+        String::from_utf8(found).unwrap(),
+        "arc-authentication-results:i=1; z\r\narc-message-signature:i=1; b=y\r\narc-seal:i=1; b=x\r\n"
+    );
+    assert_eq!(sets_below(&set[..2], 2), None);
+    assert_eq!(sets_below(&[&set[..], &set[..1]].concat(), 2), None);
+    assert_eq!(sets_below(&set, 3), None);
+}

@@ -1,0 +1,166 @@
+//! RCPT: whether a recipient is taken, and what becomes of its copy. In this order:
+//!
+//! 1. `<Postmaster>` is the service's (RFC 5321 §4.5.1).
+//! 2. A return address (SRS) in a domain that is ours, disabled or not, before any rule sees it: with a valid hash
+//!    and age, and for a bounce, it leads to the original sender. In other domains it is an address like any other.
+//! 3. The rules.
+//!
+//! postmaster@ and abuse@ are let through policy by the sender's address, whether a rule takes them or not.
+
+use std::time::SystemTime;
+
+use tracing::{error, warn};
+
+use super::Context;
+use crate::clock;
+use crate::mail::{Address, ReversePath};
+use crate::pipeline::parcel::{Action, Recipient, Standing};
+use crate::pipeline::refusal::Refusal;
+use crate::routing::{MatchedBy, Resolution, Table, is_role};
+use crate::srs::SrsError;
+
+/// Return addresses that may be found in one another: SRS1 leads to the SRS0 address of another domain of ours.
+const MAX_UNWRAPPED: usize = 3;
+
+/// Decides about a recipient; `None` is `<Postmaster>`.
+///
+/// # Errors
+/// When it is not taken.
+pub(super) async fn take(
+    recipient: Option<Address>,
+    reverse_path: &ReversePath,
+    context: &Context,
+) -> Result<Recipient, Refusal> {
+    let table = context.routing.snapshot();
+    let Some(alias) = recipient else {
+        let service = table.options().service_domain.clone();
+        let alias = Address::from_parts("Postmaster", service).map_err(|_| Refusal::Internal)?;
+        return decide(alias, table.resolve_postmaster(), Standing::Role, context);
+    };
+    match original_sender(&alias, &table, clock::now(), context).await? {
+        Some(_) if *reverse_path != ReversePath::Null => Err(Refusal::SrsNotABounce),
+        // A sender with an address in a domain that we host: never by SMTP to ourselves.
+        Some(original) if table.hosts(original.domain()) => {
+            decide(alias, table.resolve(&original), Standing::Bounce, context)
+        }
+        Some(original) => {
+            Ok(Recipient { alias, action: Action::ReturnToSender(original), standing: Standing::Bounce })
+        }
+        None => {
+            let standing = if is_role(&alias) { Standing::Role } else { Standing::Ordinary };
+            let resolution = table.resolve(&alias);
+            decide(alias, resolution, standing, context)
+        }
+    }
+}
+
+/// Where a return address of ours leads: `None` for every other address.
+async fn original_sender(
+    alias: &Address,
+    table: &Table,
+    now: SystemTime,
+    context: &Context,
+) -> Result<Option<Address>, Refusal> {
+    let mut found: Option<Address> = None;
+    for _ in 0..MAX_UNWRAPPED {
+        let address = found.as_ref().unwrap_or(alias);
+        let domain = address.domain();
+        if !table.hosts(domain) && *domain != table.options().service_domain {
+            return Ok(found);
+        }
+        match unwrap(address, now, context).await? {
+            Some(original) => found = Some(original),
+            None => return Ok(found),
+        }
+    }
+    Err(Refusal::SrsInvalid)
+}
+
+async fn unwrap(address: &Address, now: SystemTime, context: &Context) -> Result<Option<Address>, Refusal> {
+    let decoded = match context.srs.decode(address, now) {
+        Ok(None) => return Ok(None),
+        Ok(Some(original)) => Ok(original),
+        Err(SrsError::Stored) => stored(address, now, context).await?,
+        Err(error) => Err(error),
+    };
+    let result = match &decoded {
+        Ok(_) => "ok",
+        Err(SrsError::Expired) => "expired",
+        Err(SrsError::Malformed | SrsError::Forged | SrsError::Stored) => "invalid",
+    };
+    context.chronicle.metrics().srs_operations_total.with_label_values(&["decode", result]).inc();
+    decoded.map(Some).map_err(|_| Refusal::SrsInvalid)
+}
+
+/// The original of an alias, which is on disk.
+async fn stored(
+    address: &Address,
+    now: SystemTime,
+    context: &Context,
+) -> Result<Result<Address, SrsError>, Refusal> {
+    let token = match context.srs.decode_alias(address, now) {
+        Ok(Some(token)) => token,
+        Ok(None) => return Ok(Err(SrsError::Malformed)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let aliases = context.aliases.clone();
+    let found = tokio::task::spawn_blocking(move || aliases.find(&token)).await;
+    match found {
+        Ok(Ok(original)) => Ok(original.ok_or(SrsError::Expired)),
+        Ok(Err(cause)) => {
+            error!(%cause, "a return address cannot be looked up");
+            Err(Refusal::NoStorage)
+        }
+        Err(_panic) => Err(Refusal::Internal),
+    }
+}
+
+/// Turns where an address leads into what is answered, and counts it.
+fn decide(
+    alias: Address,
+    resolution: Resolution,
+    standing: Standing,
+    context: &Context,
+) -> Result<Recipient, Refusal> {
+    let count = |matcher: MatchedBy, action: &str| {
+        let matcher = match matcher {
+            MatchedBy::Exact => "exact",
+            MatchedBy::Subaddress => "subaddress",
+            MatchedBy::Role => "role",
+            MatchedBy::CatchAll => "catch_all",
+        };
+        context.chronicle.metrics().rule_matches_total.with_label_values(&[matcher, action]).inc();
+    };
+    match resolution {
+        Resolution::Forward { matcher, destinations, .. } => {
+            count(matcher, "forward");
+            Ok(Recipient { alias, action: Action::Forward(destinations), standing })
+        }
+        Resolution::Drop { matcher, .. } => {
+            count(matcher, "drop");
+            Ok(Recipient { alias, action: Action::Drop, standing })
+        }
+        Resolution::Reject { matcher, text, .. } => {
+            count(matcher, "reject");
+            Err(Refusal::RuleReject(text))
+        }
+        Resolution::Waiting { matcher, .. } => {
+            count(matcher, "waiting");
+            Err(Refusal::RuleWaiting)
+        }
+        Resolution::UnknownDomain => Err(Refusal::UnknownDomain),
+        Resolution::UnknownRecipient => Err(Refusal::UnknownRecipient),
+        Resolution::Cycle { .. } => {
+            warn!(domain = %alias.domain(), "rules lead in a circle; see postroadctl resolve");
+            Err(Refusal::Loop)
+        }
+        Resolution::TooMany => {
+            error!(domain = %alias.domain(), "rules lead to too many destinations; see postroadctl resolve");
+            Err(Refusal::Internal)
+        }
+        Resolution::NoPostmaster => {
+            error!("service.postmaster is in a domain of ours, and no rule there takes it");
+            Err(Refusal::Internal)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An upstream's reply as our client hears it: same codes, same lines, the private destination masked.
+
+use crate::mail::TraceId;
+use crate::pipeline::parcel::{Target, UpstreamReply};
+use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON};
+
+/// The basic code that the sender hears for an upstream's reply. 421, 500 to 504, 530 and 535 are about
+/// our own connection, never about the message; 552 to RCPT meant too many recipients once and must be
+/// read as 452 (RFC 5321 §4.5.3.1.10).
+#[must_use]
+pub(super) fn relayed_code(upstream: &Reply) -> u16 {
+    match upstream.code {
+        421 | 500..=504 | 530 | 535 => reply::UPSTREAM_TROUBLE.code,
+        552 if upstream.enhanced == Some(Enhanced(5, 5, 3)) => reply::TOO_MANY_RECIPIENTS.code,
+        200..=299 => 250,
+        code => code,
+    }
+}
+
+/// The reply with a last line that says whose words these are.
+#[must_use]
+pub(super) fn relay(
+    upstream: &UpstreamReply,
+    target: &Target,
+    postmaster_url: &str,
+    trace: TraceId,
+) -> Reply {
+    let original = &upstream.reply;
+    let code = relayed_code(original);
+    if code == reply::UPSTREAM_TROUBLE.code && original.code != code {
+        return reply::UPSTREAM_TROUBLE.refer(&[], postmaster_url, trace);
+    }
+    let class = u8::try_from(code / 100).unwrap_or(4);
+    let (subject, detail) = original.enhanced.map_or((0, 0), |enhanced| (enhanced.1, enhanced.2));
+    let enhanced = Enhanced(class, subject, detail);
+    let mut lines: Vec<String> = original.lines.iter().map(|line| mask(line, target)).collect();
+    lines.push(format!("upstream {} (trace {trace})", reply::clean(&upstream.host)));
+    Reply { code, enhanced: Some(enhanced), reason: UPSTREAM_REASON, lines }
+}
+
+/// Replaces the private destination by the alias, whatever its case, with `@` or `%40`, and its bare
+/// local part where it stands as a word.
+fn mask(line: &str, target: &Target) -> String {
+    let (private, alias) = (&target.destination, &target.alias);
+    if private.folded() == alias.folded() {
+        return line.to_owned();
+    }
+    let mut masked = line.to_owned();
+    for at in ["@", "%40"] {
+        let needle = format!("{}{at}{}", private.local(), private.domain());
+        masked = replace(&masked, &needle, &alias.to_string(), Boundary::Any);
+    }
+    replace(&masked, private.local(), alias.local(), Boundary::Word)
+}
+
+/// Where a match counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Boundary {
+    Any,
+    Word,
+}
+
+/// Replaces every occurrence of an ASCII needle, case folded.
+fn replace(line: &str, needle: &str, by: &str, boundary: Boundary) -> String {
+    let (folded, needle) = (line.to_ascii_lowercase(), needle.to_ascii_lowercase());
+    if needle.is_empty() {
+        return line.to_owned();
+    }
+    let within_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let mut out = String::with_capacity(line.len());
+    let mut done = 0;
+    for (at, _) in folded.match_indices(&needle) {
+        let end = at + needle.len();
+        let before = folded.get(..at).and_then(|text| text.chars().next_back());
+        let mut after = folded.get(end..).unwrap_or_default().chars();
+        let next = after.next();
+        let dot_ends_sentence = next == Some('.') && !within_word(after.next());
+        let is_word = !within_word(before) && (!within_word(next) || dot_ends_sentence);
+        if boundary == Boundary::Word && !is_word {
+            continue;
+        }
+        out.push_str(line.get(done..at).unwrap_or_default());
+        out.push_str(by);
+        done = end;
+    }
+    out.push_str(line.get(done..).unwrap_or_default());
+    out
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

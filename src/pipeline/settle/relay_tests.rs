@@ -1,0 +1,68 @@
+use std::time::UNIX_EPOCH;
+
+use super::*;
+use crate::mail::Address;
+use crate::pipeline::parcel::TargetKind;
+
+fn target() -> Target {
+    Target {
+        alias: Address::parse("info@example.com").unwrap(),
+        destination: Address::parse("ana@dest.example").unwrap(),
+        kind: TargetKind::Forward,
+    }
+}
+
+fn heard(code: u16, enhanced: Option<Enhanced>, lines: &[&str]) -> String {
+    let lines = lines.iter().map(ToString::to_string).collect();
+    let upstream = UpstreamReply {
+        host: "mx.dest.example".into(),
+        reply: Reply { code, enhanced, reason: UPSTREAM_REASON, lines },
+    };
+    let mut out = Vec::new();
+    relay(&upstream, &target(), "https://relay.example/postmaster", TraceId::new(UNIX_EPOCH, 7))
+        .write_to(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn codes_and_lines_are_kept_and_the_source_is_named() {
+    assert_eq!(
+        heard(550, Some(Enhanced(5, 7, 1)), &["first", "second"]),
+        "550-5.7.1 first\r\n550-5.7.1 second\r\n550 5.7.1 upstream mx.dest.example (trace 00000000000000000000000007)\r\n"
+    );
+}
+
+#[test]
+fn an_enhanced_code_is_made_where_there_is_none() {
+    assert!(heard(452, None, &["full"]).starts_with("452-4.0.0 full\r\n452 4.0.0 upstream"));
+}
+
+#[test]
+fn complaints_about_our_connection_become_451() {
+    for code in [421, 500, 501, 502, 503, 504, 530, 535] {
+        assert!(heard(code, None, &["x"]).starts_with("451 4.3.0 "), "{code}");
+    }
+}
+
+#[test]
+fn rfc5321_4_5_3_1_10_552_for_too_many_recipients_is_452() {
+    assert!(heard(552, Some(Enhanced(5, 5, 3)), &["too many"]).starts_with("452-4.5.3 too many"));
+    assert!(heard(552, Some(Enhanced(5, 3, 4)), &["too big"]).starts_with("552-5.3.4 too big"));
+}
+
+#[test]
+fn the_private_destination_is_masked_in_every_disguise() {
+    let text = heard(
+        550,
+        None,
+        &[
+            "<ana@dest.example>: ANA@Dest.Example ana%40dest.example unknown",
+            "user ana. \"ana\" banana ana-x ana@mx.example",
+        ],
+    );
+    assert!(
+        text.contains("550-5.0.0 <info@example.com>: info@example.com info@example.com unknown\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("550-5.0.0 user info. \"info\" banana ana-x info@mx.example\r\n"), "{text}");
+}

@@ -1,0 +1,159 @@
+//! How a change of the table, or opening it, fails.
+
+use thiserror::Error;
+use ulid::Ulid;
+
+use super::change::MAX_CHANGES_PER_BATCH;
+use super::model::{
+    MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_REJECT_OCTETS,
+    MAX_RULES_PER_DOMAIN,
+};
+use super::resolve::MAX_DEPTH;
+use crate::mail::{Address, AddressError, Domain};
+use crate::store::StoreError;
+
+/// Why the table stays as it is. [`RoutingError::reason`] is the word for machines.
+#[derive(Debug, Clone, Error)]
+#[allow(missing_docs, reason = "the texts say it, and the fields are what they name")]
+pub enum RoutingError {
+    #[error("domain {0} exists already")]
+    DomainExists(Domain),
+    #[error("domain {0} does not exist")]
+    DomainNotFound(Domain),
+    #[error("domain {name} has {rules} rules; delete them with it, or first")]
+    DomainNotEmpty { name: Domain, rules: usize },
+    #[error("{0} is an address literal; a domain to route for has a name")]
+    DomainIsLiteral(Domain),
+    #[error("{0} is one of our own MX hosts; mail for it would come to us for ever")]
+    DomainIsOurs(Domain),
+    #[error("rule {0} does not exist")]
+    RuleNotFound(Ulid),
+    #[error("local part \"{local}\" cannot be matched: {cause}")]
+    LocalPartInvalid { local: String, cause: AddressError },
+    #[error("\"{0}\" is an address; give its local part alone")]
+    LocalPartIsAddress(String),
+    #[error("local part \"{0}\" is of the form of return addresses (SRS), which are read before any rule")]
+    LocalPartReserved(String),
+    #[error("a rule that forwards needs a destination")]
+    NoDestination,
+    #[error("{0} destinations are past the limit of {MAX_DESTINATIONS_PER_RULE}")]
+    TooManyDestinationsInRule(usize),
+    #[error("the text of a rule that rejects is 1 to {MAX_REJECT_OCTETS} octets of printable ASCII")]
+    RejectText,
+    #[error("the name of a rule is up to {MAX_LABEL_OCTETS} octets without control characters")]
+    Label,
+    #[error("destination {0} exists already")]
+    DestinationExists(Address),
+    #[error("destination {0} does not exist")]
+    DestinationNotFound(Address),
+    #[error("destination {address} is in use by {total} rules: {}", rules.join(", "))]
+    DestinationInUse {
+        address: Address,
+        /// The names of the first ten.
+        rules: Vec<String>,
+        total: usize,
+    },
+    #[error("destination {0} is in a domain of our own service; mail for it would come to us for ever")]
+    DestinationIsOurs(Address),
+    #[error("destination {0} is of the form of return addresses (SRS), which take bounces only")]
+    DestinationIsSrs(Address),
+    #[error("rules form a cycle: {}", chain.join(" -> "))]
+    RuleCycle { chain: Vec<String> },
+    #[error("more than {MAX_DEPTH} rules follow each other: {}", chain.join(" -> "))]
+    RulesTooDeep { chain: Vec<String> },
+    #[error("mail to {0} would go to more than {MAX_DESTINATIONS_PER_RULE} final destinations")]
+    TooManyFinalDestinations(String),
+    #[error("{resource} has changed: its etag is {current}, not {given}")]
+    EtagMismatch { resource: String, current: u64, given: u64 },
+    #[error("the table holds {MAX_DOMAINS} domains, and no more")]
+    TooManyDomains,
+    #[error("domain {0} has {MAX_RULES_PER_DOMAIN} rules, and takes no more")]
+    TooManyRules(Domain),
+    #[error("the table holds {MAX_DESTINATIONS} destinations, and no more")]
+    TooManyDestinations,
+    #[error("{0} changes are past the limit of {MAX_CHANGES_PER_BATCH} for a batch")]
+    TooManyChanges(usize),
+    #[error("a batch holds another")]
+    NestedBatch,
+    #[error("the routing table on disk is damaged: {0}")]
+    Damaged(String),
+    #[error("a record has no form on disk: {0}")]
+    NoForm(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the routing table's writer has stopped")]
+    Stopped,
+}
+
+/// What kind of trouble an error is, after the canonical codes of gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The change itself cannot be right.
+    InvalidArgument,
+    /// What it is about does not exist.
+    NotFound,
+    /// What it creates exists.
+    AlreadyExists,
+    /// The table is not in the state for it.
+    FailedPrecondition,
+    /// Somebody else was faster: read again, then try again.
+    Aborted,
+    /// A limit is reached.
+    ResourceExhausted,
+    /// Our own trouble: try again once it is mended.
+    Unavailable,
+}
+
+impl RoutingError {
+    /// The word of `google.rpc.ErrorInfo`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.classify().0
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.classify().1
+    }
+
+    fn classify(&self) -> (&'static str, ErrorKind) {
+        use ErrorKind::{
+            Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted,
+            Unavailable,
+        };
+        match self {
+            Self::DomainExists(_) => ("DOMAIN_EXISTS", AlreadyExists),
+            Self::DomainNotFound(_) => ("DOMAIN_NOT_FOUND", NotFound),
+            Self::DomainNotEmpty { .. } => ("DOMAIN_NOT_EMPTY", FailedPrecondition),
+            Self::DomainIsLiteral(_) => ("DOMAIN_IS_LITERAL", InvalidArgument),
+            Self::DomainIsOurs(_) => ("DOMAIN_IS_OURS", InvalidArgument),
+            Self::RuleNotFound(_) => ("RULE_NOT_FOUND", NotFound),
+            Self::LocalPartInvalid { .. } => ("LOCAL_PART_INVALID", InvalidArgument),
+            Self::LocalPartIsAddress(_) => ("LOCAL_PART_IS_ADDRESS", InvalidArgument),
+            Self::LocalPartReserved(_) => ("LOCAL_PART_RESERVED", InvalidArgument),
+            Self::NoDestination => ("NO_DESTINATION", InvalidArgument),
+            Self::TooManyDestinationsInRule(_) => ("TOO_MANY_DESTINATIONS_IN_RULE", InvalidArgument),
+            Self::RejectText => ("REJECT_TEXT_INVALID", InvalidArgument),
+            Self::Label => ("NAME_INVALID", InvalidArgument),
+            Self::DestinationExists(_) => ("DESTINATION_EXISTS", AlreadyExists),
+            Self::DestinationNotFound(_) => ("DESTINATION_NOT_FOUND", NotFound),
+            Self::DestinationInUse { .. } => ("DESTINATION_IN_USE", FailedPrecondition),
+            Self::DestinationIsOurs(_) => ("DESTINATION_IS_OURS", InvalidArgument),
+            Self::DestinationIsSrs(_) => ("DESTINATION_IS_SRS", InvalidArgument),
+            Self::RuleCycle { .. } => ("RULE_CYCLE", FailedPrecondition),
+            Self::RulesTooDeep { .. } => ("RULES_TOO_DEEP", FailedPrecondition),
+            Self::TooManyFinalDestinations(_) => ("TOO_MANY_FINAL_DESTINATIONS", FailedPrecondition),
+            Self::EtagMismatch { .. } => ("ETAG_MISMATCH", Aborted),
+            Self::TooManyDomains => ("TOO_MANY_DOMAINS", ResourceExhausted),
+            Self::TooManyRules(_) => ("TOO_MANY_RULES", ResourceExhausted),
+            Self::TooManyDestinations => ("TOO_MANY_DESTINATIONS", ResourceExhausted),
+            Self::TooManyChanges(_) => ("TOO_MANY_CHANGES", InvalidArgument),
+            Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
+            Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),
+            Self::NoForm(_) => ("NO_FORM", Unavailable),
+            Self::Store(_) => ("STORE_FAILED", Unavailable),
+            Self::Stopped => ("WRITER_STOPPED", Unavailable),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Domains, rules, destinations: which mail goes where. One writer, immutable snapshots to readers.
+//!
+//! ```text
+//! change ─▶ writer: stamp ─▶ apply (pure) ─▶ admit ─▶ store, flush ─▶ snapshot swapped ─▶ answer
+//!                   time, ids                cycles, our own hosts
+//! ```
+//!
+//! - A change that was answered is durable, and every snapshot taken from then on has it.
+//! - [`apply`] sees only the table and a [`Stamped`] change: a log of these, replayed anywhere, gives the
+//!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
+//! - After a failed write the store takes no more, and the table stays as it was shown last.
+//! - [`Document`] is the whole table as a file, and [`plan()`] the changes that lead to it.
+
+mod admit;
+mod apply;
+mod change;
+mod check;
+mod document;
+mod error;
+mod explain;
+mod model;
+mod persist;
+mod plan;
+mod resolve;
+mod table;
+mod wire;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+pub use change::{
+    Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
+    Stamped, TempfailSetting,
+};
+pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
+pub use error::{ErrorKind, RoutingError};
+pub use explain::{Explanation, Step};
+pub use model::{
+    Destination, DomainEntry, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS,
+    MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, Matcher, Rank, Rule, RuleAction,
+};
+pub use plan::{Prune, plan};
+pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
+pub use table::{RoutingOptions, Table};
+
+use self::writer::{Order, Writer};
+use crate::clock;
+use crate::store::Store;
+
+/// The routing table and its writer. Clones share both; when the last is dropped, the writer ends.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: Arc<ArcSwap<Table>>,
+    orders: Option<mpsc::Sender<Order>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Routing {
+    /// Reads the table from the store, and starts its writer. Blocks while every record is read: never
+    /// on a runtime's thread.
+    ///
+    /// # Errors
+    /// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no
+    /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
+    pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
+        let tree = store.tree(persist::TREE)?;
+        let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options)?));
+        let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
+        let ids = change::Ids::default();
+        let writer = Writer { store: store.clone(), tree, table: table.clone(), ids };
+        let writer = std::thread::Builder::new()
+            .name("routing-writer".to_owned())
+            .spawn(move || writer.run(queue))
+            .map_err(|_| RoutingError::Stopped)?;
+        Ok(Self { shared: Arc::new(Shared { table, orders: Some(orders), writer: Some(writer) }) })
+    }
+
+    /// The table as it is now. Take it once for what must fit together.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Table> {
+        self.shared.table.load_full()
+    }
+
+    /// Changes the table. When this returns, the change is durable and in every new snapshot.
+    ///
+    /// # Errors
+    /// With why nothing was changed; after [`RoutingError::Store`] a restart may still find the change.
+    pub async fn change(&self, change: Change) -> Result<Changed, RoutingError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Change(change, answer)).await?;
+        answered.await.map_err(|_| RoutingError::Stopped)?
+    }
+
+    /// What a change would leave behind: all is asked of it that [`Routing::change`] asks, and nothing is kept.
+    /// Times and ids are not those that the change would get. Takes CPU in the measure of the change: off the
+    /// runtime's threads for a large one.
+    ///
+    /// # Errors
+    /// With why the change would be refused.
+    pub fn rehearse(&self, change: Change) -> Result<Changed, RoutingError> {
+        let at = clock::now();
+        let first_id = change::Ids::default().take(at, change.creations());
+        let applied = apply::apply(&self.snapshot(), &Stamped { at, first_id, change })?;
+        admit::admit(&applied)?;
+        Ok(applied.changed)
+    }
+
+    /// Takes over what a new configuration says.
+    ///
+    /// # Errors
+    /// When the writer has stopped.
+    pub async fn configure(&self, options: RoutingOptions) -> Result<(), RoutingError> {
+        let (done, configured) = oneshot::channel();
+        self.order(Order::Configure(options, done)).await?;
+        configured.await.map_err(|_| RoutingError::Stopped)
+    }
+
+    async fn order(&self, order: Order) -> Result<(), RoutingError> {
+        let orders = self.shared.orders.as_ref().ok_or(RoutingError::Stopped)?;
+        orders.send(order).await.map_err(|_| RoutingError::Stopped)
+    }
+}
+
+/// Waits for the writer to end, so that the store can be opened again.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic in the writer has been told to every waiter as a closed channel.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod test_table;
+#[cfg(test)]
+mod tests;

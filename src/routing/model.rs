@@ -1,0 +1,179 @@
+//! The resources of the routing table: domains, rules, destinations. Their serialised form is what stands
+//! on disk: see [`super::persist`] before changing a field.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::wire;
+use crate::config::OnTempfail;
+use crate::mail::{Address, Domain};
+
+/// Longest label of a rule, in octets.
+pub const MAX_LABEL_OCTETS: usize = 200;
+/// Longest text of a rule that rejects, in octets: with codes, URL and trace id it wraps into two reply lines
+/// at most (RFC 5321 §4.5.3.1.5).
+pub const MAX_REJECT_OCTETS: usize = 200;
+/// Destinations that one rule may name, and final destinations that one recipient may have.
+pub const MAX_DESTINATIONS_PER_RULE: usize = 20;
+/// Domains in the table. A domain without rules takes about 0.5 KB of memory.
+pub const MAX_DOMAINS: usize = 1_000_000;
+/// Rules in one domain. A rule takes about 1 KB of memory.
+pub const MAX_RULES_PER_DOMAIN: usize = 1_000_000;
+/// Destinations in the table.
+pub const MAX_DESTINATIONS: usize = 2_000_000;
+
+/// A domain that we route for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainEntry {
+    /// Cluster-unique.
+    pub id: Ulid,
+    /// The domain; its resource name is `domains/NAME`.
+    pub name: Domain,
+    /// A disabled domain takes no mail but bounces to its SRS addresses.
+    pub enabled: bool,
+    /// Overrides `delivery.on_tempfail`.
+    #[serde(with = "wire::tempfail")]
+    pub on_tempfail: Option<OnTempfail>,
+    /// Whether `user+tag` falls back to `user`.
+    pub subaddressing: bool,
+    /// When it was added.
+    #[serde(with = "wire::millis")]
+    pub created_at: SystemTime,
+    /// When it was last changed.
+    #[serde(with = "wire::millis")]
+    pub updated_at: SystemTime,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+/// What is done with mail to an address, or to every address without a rule of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Cluster-unique; the resource name is `domains/NAME/rules/ID`.
+    pub id: Ulid,
+    /// The domain that it belongs to.
+    pub domain: Domain,
+    /// Which mail.
+    pub matcher: Matcher,
+    /// What happens.
+    pub action: RuleAction,
+    /// Lower numbers first; ties by creation.
+    pub priority: i32,
+    /// The operator's words, up to [`MAX_LABEL_OCTETS`].
+    pub label: String,
+    /// A disabled rule matches nothing.
+    pub enabled: bool,
+    /// When it was added.
+    #[serde(with = "wire::millis")]
+    pub created_at: SystemTime,
+    /// When it was last changed.
+    #[serde(with = "wire::millis")]
+    pub updated_at: SystemTime,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+/// Which recipients a rule is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Matcher {
+    /// One local part, compared in lower case.
+    Local(String),
+    /// Every local part; always last.
+    CatchAll,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleAction {
+    /// Forward to these, at least one.
+    Forward(Vec<Address>),
+    /// Judge, answer 250, and forget.
+    Drop,
+    /// Refuse at RCPT with this text: ASCII, 1 to 200 octets.
+    Reject(String),
+}
+
+/// An address that rules forward to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Cluster-unique; the resource name is `destinations/ADDRESS`.
+    pub id: Ulid,
+    /// The address.
+    pub address: Address,
+    /// When its owner confirmed it; rules to an unverified destination wait.
+    #[serde(with = "wire::optional_millis")]
+    pub verified_at: Option<SystemTime>,
+    /// When it was added.
+    #[serde(with = "wire::millis")]
+    pub created_at: SystemTime,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+impl DomainEntry {
+    /// `domains/NAME`.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        format!("domains/{}", self.name)
+    }
+}
+
+impl Rule {
+    /// `domains/NAME/rules/ID`.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        format!("domains/{}/rules/{}", self.domain, self.id)
+    }
+
+    /// What the rule is for: `LOCAL@DOMAIN`, or `*@DOMAIN`.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        match &self.matcher {
+            Matcher::Local(local) => format!("{local}@{}", self.domain),
+            Matcher::CatchAll => format!("*@{}", self.domain),
+        }
+    }
+
+    /// The destinations, if the rule forwards.
+    #[must_use]
+    pub fn destinations(&self) -> &[Address] {
+        self.action.destinations()
+    }
+
+    /// Where the rule stands among those of its domain.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        Rank { last: self.matcher == Matcher::CatchAll, priority: self.priority, id: self.id }
+    }
+}
+
+impl RuleAction {
+    /// The destinations, if it forwards.
+    #[must_use]
+    pub fn destinations(&self) -> &[Address] {
+        match self {
+            Self::Forward(destinations) => destinations,
+            Self::Drop | Self::Reject(_) => &[],
+        }
+    }
+}
+
+impl Destination {
+    /// `destinations/ADDRESS`.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        format!("destinations/{}", self.address)
+    }
+}
+
+/// The order of a domain's rules: catch-alls last, lower priority numbers first, ties by id, which is the
+/// order of creation. Serialisable, for page tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rank {
+    /// Whether it is a catch-all.
+    last: bool,
+    priority: i32,
+    id: Ulid,
+}

@@ -1,0 +1,169 @@
+//! The table on disk: tree `routing` of the store, one record a resource, JSON.
+//!
+//! ```text
+//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N}
+//! d/NAME          a DomainEntry
+//! r/ULID          a Rule
+//! a/ADDRESS       a Destination, the address in lower case
+//! ```
+//!
+//! A change is one batch that holds `state` too. The counts tell when records have gone: the store may lose
+//! some to damage without a word, and a table with holes would refuse mail for good.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::error::RoutingError;
+use super::model::{Destination, DomainEntry, Rule};
+use super::table::{RoutingOptions, Table};
+use crate::mail::{Address, Domain};
+use crate::store::{Batch, Tree};
+
+/// The tree that is ours.
+pub(super) const TREE: &str = "routing";
+/// The format that is written; others are refused.
+const FORMAT: u32 = 1;
+const STATE: &[u8] = b"state";
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    format: u32,
+    revision: u64,
+    domains: usize,
+    rules: usize,
+    destinations: usize,
+}
+
+impl State {
+    fn of(table: &Table) -> Self {
+        Self {
+            format: FORMAT,
+            revision: table.revision(),
+            domains: table.domain_count(),
+            rules: table.rules_count(),
+            destinations: table.destination_count(),
+        }
+    }
+}
+
+/// What a change writes.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    batch: Batch,
+}
+
+impl Writes {
+    pub(super) fn put_state(&mut self, table: &Table) -> Result<(), RoutingError> {
+        self.put(STATE.to_vec(), &State::of(table))
+    }
+
+    pub(super) fn put_domain(&mut self, entry: &DomainEntry) -> Result<(), RoutingError> {
+        self.put(domain_key(&entry.name), entry)
+    }
+
+    pub(super) fn put_rule(&mut self, rule: &Rule) -> Result<(), RoutingError> {
+        self.put(rule_key(&rule.id), rule)
+    }
+
+    pub(super) fn put_destination(&mut self, entry: &Destination) -> Result<(), RoutingError> {
+        self.put(destination_key(&entry.address), entry)
+    }
+
+    pub(super) fn remove_domain(&mut self, name: &Domain) {
+        self.batch.remove(domain_key(name));
+    }
+
+    pub(super) fn remove_rule(&mut self, id: &Ulid) {
+        self.batch.remove(rule_key(id));
+    }
+
+    pub(super) fn remove_destination(&mut self, address: &Address) {
+        self.batch.remove(destination_key(address));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    pub(super) fn into_batch(self) -> Batch {
+        self.batch
+    }
+
+    fn put(&mut self, key: Vec<u8>, record: &impl Serialize) -> Result<(), RoutingError> {
+        let record = serde_json::to_vec(record).map_err(|cause| RoutingError::NoForm(cause.to_string()))?;
+        self.batch.insert(key, record);
+        Ok(())
+    }
+}
+
+fn domain_key(name: &Domain) -> Vec<u8> {
+    format!("d/{name}").into_bytes()
+}
+
+fn rule_key(id: &Ulid) -> Vec<u8> {
+    format!("r/{id}").into_bytes()
+}
+
+fn destination_key(address: &Address) -> Vec<u8> {
+    format!("a/{}", address.folded()).into_bytes()
+}
+
+/// Reads the table. An empty tree is an empty table.
+///
+/// # Errors
+/// When the disk fails, a record cannot be read, or records are missing.
+pub(super) fn load(tree: &Tree, options: RoutingOptions) -> Result<Table, RoutingError> {
+    let mut table = Table::new(options);
+    let Some(state) = tree.get(STATE)? else {
+        return match tree.scan(b"").next() {
+            None => Ok(table),
+            Some(_) => Err(RoutingError::Damaged("there are records, and no state".to_owned())),
+        };
+    };
+    let state: State = parse(STATE, &state)?;
+    if state.format != FORMAT {
+        let detail = format!("its format is {}, this version reads {FORMAT}", state.format);
+        return Err(RoutingError::Damaged(detail));
+    }
+    each(tree, b"a/", |entry: Destination| table.put_destination(entry.into()))?;
+    each(tree, b"d/", |entry: DomainEntry| table.put_domain(entry.into()))?;
+    each(tree, b"r/", |mut rule: Rule| {
+        // One name for all rules of a domain, not a copy each.
+        if let Some(domain) = table.domain(&rule.domain) {
+            rule.domain = domain.name.clone();
+        }
+        table.put_rule(rule.into());
+    })?;
+    table.set_revision(state.revision);
+    let found = State::of(&table);
+    if found == state {
+        return Ok(table);
+    }
+    Err(RoutingError::Damaged(format!(
+        "it should hold {} domains, {} rules and {} destinations, and holds {}, {} and {}",
+        state.domains, state.rules, state.destinations, found.domains, found.rules, found.destinations
+    )))
+}
+
+fn each<T: DeserializeOwned>(
+    tree: &Tree,
+    prefix: &[u8],
+    mut take: impl FnMut(T),
+) -> Result<(), RoutingError> {
+    for pair in tree.scan(prefix) {
+        let (key, value) = pair?;
+        take(parse(&key, &value)?);
+    }
+    Ok(())
+}
+
+fn parse<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, RoutingError> {
+    serde_json::from_slice(value).map_err(|cause| {
+        RoutingError::Damaged(format!("record {} cannot be read: {cause}", String::from_utf8_lossy(key)))
+    })
+}
+
+#[cfg(test)]
+#[path = "persist_tests.rs"]
+mod tests;

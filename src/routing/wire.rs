@@ -1,0 +1,83 @@
+//! Serialised forms of types that have none of their own: times in milliseconds since 1970, `on_tempfail`
+//! in the words of the configuration.
+
+use std::time::{Duration, SystemTime};
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::OnTempfail;
+
+/// Milliseconds since 1970; times before are 1970.
+pub(super) fn to_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn from_millis<E: Error>(millis: u64) -> Result<SystemTime, E> {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(millis))
+        .ok_or_else(|| E::custom("a time past the end of time"))
+}
+
+/// The word for it in files and on the command line.
+pub(super) fn tempfail_word(value: OnTempfail) -> &'static str {
+    match value {
+        OnTempfail::Relay => "relay",
+        OnTempfail::Queue => "queue",
+        OnTempfail::Verified => "verified",
+    }
+}
+
+fn tempfail_of<E: Error>(word: &str) -> Result<OnTempfail, E> {
+    [OnTempfail::Relay, OnTempfail::Queue, OnTempfail::Verified]
+        .into_iter()
+        .find(|value| tempfail_word(*value) == word)
+        .ok_or_else(|| E::unknown_variant(word, &["relay", "queue", "verified"]))
+}
+
+pub(super) mod millis {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to_millis(*time).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        from_millis(u64::deserialize(from)?)
+    }
+}
+
+pub(super) mod optional_millis {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(to_millis).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        Option::<u64>::deserialize(from)?.map(from_millis).transpose()
+    }
+}
+
+pub(super) mod tempfail {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        value: &Option<OnTempfail>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.map(tempfail_word).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<OnTempfail>, D::Error> {
+        Option::<String>::deserialize(from)?.map(|word| tempfail_of(&word)).transpose()
+    }
+}

@@ -1,0 +1,239 @@
+//! The node's database: opening it, one tree per owner, and the flush. Owns `sled`; nobody else may name it.
+//!
+//! On disk, under the data directory:
+//!
+//! ```text
+//! store.lock        held (flock) by the process that has the store open; says what is in `store/`, once it is
+//! store/conf db     sled's own: configuration, and the log that is the database
+//! store/snap.*      sled's snapshots of its page table
+//! ```
+//!
+//! What is known of sled 0.34.7, and what is done about it:
+//! - `flush` writes and starts write-back, but never calls fsync: [`Store::flush_durably`] does, on `db`.
+//! - `flush_async` deadlocks under concurrency: it is never called; [`Committer`] is a thread of its own.
+//! - values past 131,052 octets go to files that are never synced: [`MAX_VALUE_OCTETS`] is below that.
+//! - a `snap.*.generating` left by a crash makes the next opening fail: it is removed first, under the lock.
+//! - damage makes some of its code panic: [`Store::open`] turns that into [`StoreError::Damaged`].
+//! - a `db` that is missing, empty or spoilt from its start is a new database to it: [`Store::open`] knows from
+//!   `store.lock` that one was there, and looks for the mark that it put in. Not done: a damaged segment in the middle of `db` is the log's end to it, and what follows is
+//!   lost without a word; an owner that must not lose records keeps a count of them (`routing` does).
+//!
+//! After a failed sync nothing is known of what the disk holds, and asking again may say "done" of pages
+//! that the kernel has thrown away: the store refuses all writes from then on, until it is opened again.
+
+mod committer;
+mod error;
+mod tree;
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+pub use committer::Committer;
+pub use error::StoreError;
+pub use tree::{Batch, Pair, Tree};
+
+/// Largest value, in octets: below sled's 131,052, past which a value goes to a file that is never synced.
+pub const MAX_VALUE_OCTETS: usize = 100_000;
+/// Largest key, in octets: an address and an id with room to spare. Sled itself has no bound.
+pub const MAX_KEY_OCTETS: usize = 1024;
+/// Octets of pages that sled keeps in memory; what we store is metadata, and the hot part is in our own tables.
+const CACHE_OCTETS: u64 = 64 << 20;
+/// What `store.lock`, and the database under [`MARK_KEY`], say of a database that was created to its end. The
+/// number is the format's.
+const MARK: &str = "postroad store 1\n";
+/// In sled's default tree, which no owner has.
+const MARK_KEY: &str = "format";
+/// How often sled flushes by itself, which also drives its garbage collection, in milliseconds.
+const BACKGROUND_FLUSH_MILLISECONDS: u64 = 500;
+
+/// An open database. Clones share it; it is closed when the last clone and the last [`Tree`] are dropped.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    db: sled::Db,
+    log: File,
+    failed: AtomicBool,
+    on_flush: OnceLock<Box<dyn Fn(Duration) + Send + Sync>>,
+    lock: File,
+}
+
+impl Store {
+    /// Opens the database under `data_dir`, creating both where they are missing. Blocks for as long as
+    /// recovery takes: 20 ms to half a second for what a node keeps.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Damaged`] when its files
+    /// cannot be understood, [`StoreError::Io`] when the disk does not let us.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let dir = data_dir.join("store");
+        fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
+        let lock_path = data_dir.join("store.lock");
+        let mut lock = lock(&lock_path)?;
+        let log_path = dir.join("db");
+        let age = age(&mut lock, &lock_path, &log_path)?;
+        remove_unfinished_snapshots(&dir)?;
+        let db = recover(&dir)?;
+        stamp(&db, age, &dir)?;
+        let log = File::open(&log_path).map_err(|cause| StoreError::io("open", &log_path, cause))?;
+        let shared = Shared { db, log, failed: AtomicBool::new(false), on_flush: OnceLock::new(), lock };
+        let store = Self { shared: Arc::new(shared) };
+        store.flush_durably()?;
+        if age == Age::New {
+            for path in [dir.join("conf"), dir, data_dir.to_owned()] {
+                File::open(&path)
+                    .and_then(|file| file.sync_all())
+                    .map_err(|cause| StoreError::io("sync", &path, cause))?;
+            }
+            (&store.shared.lock)
+                .write_all(MARK.as_bytes())
+                .and_then(|()| store.shared.lock.sync_all())
+                .map_err(|cause| StoreError::io("write", &lock_path, cause))?;
+        }
+        Ok(store)
+    }
+
+    /// The tree of this name, created when it is missing. Each module has a tree of its own.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn tree(&self, name: &str) -> Result<Tree, StoreError> {
+        let tree = self.shared.db.open_tree(name).map_err(StoreError::from_sled)?;
+        Ok(Tree::new(self.clone(), tree))
+    }
+
+    /// Makes every write that has returned durable: when this returns, they survive a loss of power. Blocks
+    /// for a disk's sync (0.2 ms to tens of ms): never call it on a runtime's thread; see [`Committer`].
+    ///
+    /// # Errors
+    /// When the disk fails; from then on the store refuses every write with [`StoreError::Failed`].
+    pub fn flush_durably(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        let started = Instant::now();
+        let flushed = self.shared.db.flush().map_err(StoreError::from_sled).and_then(|_| {
+            self.shared.log.sync_all().map_err(|cause| StoreError::io("sync", Path::new("db"), cause))
+        });
+        if flushed.is_err() {
+            self.shared.failed.store(true, Ordering::Release);
+        }
+        if let Some(on_flush) = self.shared.on_flush.get() {
+            on_flush(started.elapsed());
+        }
+        flushed
+    }
+
+    /// Calls `observe` with the duration of every durable flush: for `storage_flush_duration_seconds`,
+    /// whose owner is on the same floor. The first call counts, later ones change nothing.
+    pub fn on_flush(&self, observe: impl Fn(Duration) + Send + Sync + 'static) {
+        // Which observer was first is the caller's affair.
+        let _ = self.shared.on_flush.set(Box::new(observe));
+    }
+
+    /// Whether writes are still taken: not after a failed flush.
+    fn writable(&self) -> Result<(), StoreError> {
+        if self.shared.failed.load(Ordering::Acquire) { Err(StoreError::Failed) } else { Ok(()) }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("failed", &self.shared.failed).finish_non_exhaustive()
+    }
+}
+
+/// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
+/// Sled has a lock too, but takes it only after the point where we clean up.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|cause| StoreError::io("open", path, cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(StoreError::io("lock", path, cause)),
+    }
+}
+
+/// Whether a database was ever created to its end here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    New,
+    Old,
+}
+
+/// Reads the mark in the lock file, and holds the database against it.
+fn age(lock: &mut File, lock_path: &Path, log_path: &Path) -> Result<Age, StoreError> {
+    let damaged = |detail: &str| StoreError::Damaged { path: log_path.to_owned(), detail: detail.to_owned() };
+    let mut mark = String::new();
+    lock.take(MARK.len() as u64 + 1)
+        .read_to_string(&mut mark)
+        .map_err(|cause| StoreError::io("read", lock_path, cause))?;
+    if mark.is_empty() {
+        return Ok(Age::New);
+    }
+    if mark != MARK {
+        return Err(damaged("store.lock names a format that this version does not know"));
+    }
+    match fs::metadata(log_path) {
+        Ok(metadata) if metadata.len() > 0 => Ok(Age::Old),
+        Ok(_) => Err(damaged("its log is empty")),
+        Err(_) => Err(damaged("its log is missing")),
+    }
+}
+
+/// Removes snapshots that a crash left half written; sled takes them for damage, and needs none of them.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(dir).map_err(|cause| StoreError::io("read", dir, cause))?;
+    for entry in entries {
+        let entry = entry.map_err(|cause| StoreError::io("read", dir, cause))?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("snap.") && name.to_string_lossy().ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(|cause| StoreError::io("remove", &entry.path(), cause))?;
+        }
+    }
+    Ok(())
+}
+
+fn recover(dir: &Path) -> Result<sled::Db, StoreError> {
+    let open = || {
+        sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_OCTETS)
+            .flush_every_ms(Some(BACKGROUND_FLUSH_MILLISECONDS))
+            .open()
+    };
+    match std::panic::catch_unwind(open) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(cause))) => Err(StoreError::io("open", dir, cause)),
+        Ok(Err(error)) => Err(StoreError::Damaged { path: dir.to_owned(), detail: error.to_string() }),
+        Err(_) => Err(StoreError::Damaged {
+            path: dir.to_owned(),
+            detail: "recovery met what it did not expect".to_owned(),
+        }),
+    }
+}
+
+/// Puts our mark into a new database, and looks for it in an old one: without it, recovery found nothing.
+fn stamp(db: &sled::Db, age: Age, dir: &Path) -> Result<(), StoreError> {
+    let found = match age {
+        Age::New => db.insert(MARK_KEY, MARK).map(|_| true),
+        Age::Old => db.get(MARK_KEY).map(|mark| mark.is_some_and(|mark| mark == MARK)),
+    };
+    if found.map_err(StoreError::from_sled)? {
+        return Ok(());
+    }
+    Err(StoreError::Damaged { path: dir.to_owned(), detail: "its log cannot be read".to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

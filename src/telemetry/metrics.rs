@@ -1,0 +1,161 @@
+//! Every metric of a node, registered once. A field's name is the metric's without the `postroad_` prefix.
+//! What stands in the labels is in [`super::series`]: those series start at 0.
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing::error;
+
+use crate::smtp::reply::Reply;
+use crate::telemetry::responses::{self, SmtpCommand};
+
+/// Seconds: 1 ms to 300 s.
+const DURATION_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+/// Octets: 1 KiB to 32 MiB.
+const SIZE_BUCKETS: &[f64] =
+    &[1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 33554432.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident $([$($label:expr),*])?;)*) => {
+        /// The node's metrics. Labels are from closed sets; never a domain, an address or a client IP.
+        #[derive(Debug)]
+        pub struct Metrics {
+            /// With the prefix `postroad_`.
+            own: Registry,
+            /// Names that stock dashboards know: no prefix.
+            common: Registry,
+            grpc_server_handled_total: IntCounterVec,
+            $($(#[doc = $help])+ pub $name: $kind,)*
+        }
+
+        impl Metrics {
+            /// Registers every metric and starts the series of closed sets at 0.
+            ///
+            /// # Errors
+            /// When two metrics share a name, which is a mistake in this file.
+            pub fn new() -> Result<Self, prometheus::Error> {
+                let (own, common) = (Registry::new_custom(Some("postroad".into()), None)?, Registry::new());
+                let grpc_server_handled_total = grpc_server_handled_total()?;
+                common.register(Box::new(grpc_server_handled_total.clone()))?;
+                common.register(Box::new(ProcessCollector::for_self()))?;
+                $(let $name = make!($kind, stringify!($name), concat!($($help),+).trim() $(, &[$($label),*])?);
+                  own.register(Box::new($name.clone()))?;)*
+                let metrics = Self { own, common, grpc_server_handled_total, $($name,)* };
+                metrics.start_series();
+                Ok(metrics)
+            }
+        }
+    };
+}
+
+macro_rules! make {
+    (IntGauge, $name:expr, $help:expr) => {
+        IntGauge::new($name, $help)?
+    };
+    (IntGaugeVec, $name:expr, $help:expr, $labels:expr) => {
+        IntGaugeVec::new(Opts::new($name, $help), $labels)?
+    };
+    (IntCounterVec, $name:expr, $help:expr, $labels:expr) => {
+        IntCounterVec::new(Opts::new($name, $help), $labels)?
+    };
+    (Histogram, $name:expr, $help:expr, &[$buckets:expr]) => {
+        Histogram::with_opts(HistogramOpts::new($name, $help).buckets($buckets.to_vec()))?
+    };
+    (HistogramVec, $name:expr, $help:expr, $labels:expr) => {
+        HistogramVec::new(HistogramOpts::new($name, $help).buckets(DURATION_BUCKETS.to_vec()), $labels)?
+    };
+}
+
+metrics! {
+    /// Version of the running binary; always 1.
+    build_info: IntGaugeVec["version"];
+    /// Whether the last reading of the configuration was taken (1) or refused (0).
+    config_last_reload_successful: IntGauge;
+    /// SMTP sessions open now.
+    smtp_connections: IntGauge;
+    /// SMTP connections by address family and what became of them at the door.
+    smtp_connections_total: IntCounterVec["ip_family", "outcome"];
+    /// SMTP replies sent by command, code and catalogue reason.
+    smtp_responses_total: IntCounterVec["command", "code", "reason"];
+    /// TLS handshakes of SMTP by direction, version and result.
+    smtp_tls_connections_total: IntCounterVec["direction", "version", "result"];
+    /// Messages received, by what was answered.
+    messages_received_total: IntCounterVec["verdict"];
+    /// Size of the messages received, in octets.
+    message_size_bytes: Histogram[SIZE_BUCKETS];
+    /// Authentication results by method.
+    auth_results_total: IntCounterVec["method", "result"];
+    /// DNSBL queries by zone and result.
+    dnsbl_queries_total: IntCounterVec["zone", "result"];
+    /// Whether a DNSBL zone answers its test points as RFC 5782 says (1) or is switched off (0), by address family.
+    dnsbl_zone_healthy: IntGaugeVec["zone", "ip_family"];
+    /// Recipients by how their rule matched and what it does.
+    rule_matches_total: IntCounterVec["matcher", "action"];
+    /// SRS rewriting and unwrapping by result.
+    srs_operations_total: IntCounterVec["operation", "result"];
+    /// Signatures made, by algorithm.
+    dkim_signatures_total: IntCounterVec["algorithm", "result"];
+    /// Seconds a message spent in a stage of the pipeline.
+    pipeline_stage_duration_seconds: HistogramVec["stage"];
+    /// Delivery attempts by provider, address family and result.
+    delivery_attempts_total: IntCounterVec["provider", "ip_family", "result"];
+    /// Seconds from the client's final dot to the upstream's answer.
+    delivery_latency_seconds: HistogramVec["mode"];
+    /// Outbound connections open now, in use or idle.
+    delivery_connections: IntGauge;
+    /// DNS look-ups by record type and result, those that the cache answers included.
+    dns_lookups_total: IntCounterVec["type", "result"];
+    /// Free octets where the node keeps its data.
+    storage_free_bytes: IntGauge;
+    /// When a certificate ends, in seconds since 1970, by its use.
+    tls_certificate_not_after_timestamp_seconds: IntGaugeVec["use"];
+    /// Messages whose processing ended in a panic.
+    poisoned_messages_total: IntCounterVec["stage"];
+    /// Log records written, by level.
+    log_events_total: IntCounterVec["level"];
+    /// Messages in the queue by state.
+    queue_messages: IntGaugeVec["state"];
+    /// When the oldest message of the queue was received, in seconds since 1970; 0 when the queue is empty.
+    queue_oldest_message_timestamp_seconds: IntGauge;
+    /// Delivery status notifications sent, by action (RFC 3464 §2.3.3).
+    dsn_sent_total: IntCounterVec["action"];
+    /// Seconds until a group of changes was on the disk.
+    storage_flush_duration_seconds: Histogram[DURATION_BUCKETS];
+    /// Members of the cluster by state, this node among them.
+    cluster_members: IntGaugeVec["state"];
+    /// Members that the configuration names, this node among them.
+    cluster_configured_members: IntGauge;
+    /// Revision of the routing table that this node uses.
+    cluster_state_revision: IntGauge;
+}
+
+impl Metrics {
+    /// Counts a reply to a client.
+    pub fn smtp_reply(&self, command: SmtpCommand, reply: &Reply) {
+        let code = responses::code_label(reply);
+        self.smtp_responses_total.with_label_values(&[command.label(), &code, reply.reason]).inc();
+    }
+
+    /// Counts a gRPC call by its service, its method and its code's name, such as `NotFound`.
+    pub fn grpc_handled(&self, service: &str, method: &str, code: &str) {
+        self.grpc_server_handled_total.with_label_values(&[service, method, code]).inc();
+    }
+
+    /// Every metric in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut families = self.own.gather();
+        families.extend(self.common.gather());
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|cause| {
+            error!(%cause, "the metrics could not be written");
+            String::new()
+        })
+    }
+}
+
+fn grpc_server_handled_total() -> Result<IntCounterVec, prometheus::Error> {
+    let options = Opts::new("grpc_server_handled_total", "gRPC calls by service, method and code.");
+    IntCounterVec::new(options, &["grpc_service", "grpc_method", "grpc_code"])
+}

@@ -1,0 +1,15 @@
+//! Metric names and labels, the log subscriber. Owns `prometheus`: nobody else names a metric.
+
+mod logs;
+mod metrics;
+mod responses;
+mod series;
+mod storage;
+
+pub use logs::{Addresses, LogError, LogLevel, log_ready, start_logs};
+pub use metrics::Metrics;
+pub use responses::SmtpCommand;
+pub use storage::free_octets;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The closed sets that stand in labels. Their series exist from the start, at 0, so that rates are right
+//! from the first event on.
+//!
+//! Not here, because they are known later: the zones of `dnsbl_*` (blocklist starts them), the record types
+//! of `dns_lookups_total` (dns does), the uses of certificates (their end would be in 1970), gRPC methods.
+
+use prometheus::IntCounterVec;
+
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::responses;
+
+/// The stages of the pipeline whose time is taken, in the order of mail.
+const STAGES: &[&str] = &["authenticate", "route", "rewrite", "deliver"];
+/// Where a panic is contained.
+const CONTAINED: &[&str] = &["pipeline", "deliver"];
+
+const IP_FAMILIES: &[&str] = &["ipv4", "ipv6"];
+/// What became of a connection at the door, in the words of the reply catalogue.
+const DOOR: &[&str] =
+    &["accepted", "sessions", "network_sessions", "early_talker", "proxy_header", "srs_guesses", "shutdown"];
+const DIRECTIONS: &[&str] = &["inbound", "outbound"];
+/// TLS version and result: a failed handshake has no version.
+const TLS: &[(&str, &str)] = &[("TLSv1_2", "ok"), ("TLSv1_3", "ok"), ("none", "failed")];
+const VERDICTS: &[&str] = &["forwarded", "queued", "rejected", "dropped", "tempfailed"];
+/// Authentication methods with their results (RFC 8601 §2.7, RFC 8617 §4.4).
+const AUTH_RESULTS: &[(&str, &[&str])] = &[
+    ("iprev", &["pass", "fail", "temperror", "permerror"]),
+    ("spf", &["none", "pass", "fail", "softfail", "neutral", "temperror", "permerror"]),
+    ("dkim", &["pass", "fail", "policy", "temperror", "permerror"]),
+    ("arc", &["none", "pass", "fail", "temperror"]),
+    ("dmarc", &["none", "pass", "fail", "temperror"]),
+];
+const MATCHERS: &[&str] = &["exact", "subaddress", "role", "catch_all"];
+const ACTIONS: &[&str] = &["forward", "drop", "reject", "waiting"];
+const SRS: &[(&str, &[&str])] =
+    &[("encode", &["ok"]), ("alias", &["ok", "error"]), ("decode", &["ok", "expired", "invalid"])];
+const ALGORITHMS: &[&str] = &["rsa-sha256", "ed25519-sha256"];
+const SIGNATURE_RESULTS: &[&str] = &["ok", "error"];
+/// Whose MX hosts took or refused a message; everyone else is `other`.
+const PROVIDERS: &[&str] = &["google", "microsoft", "yahoo", "apple", "proton", "other"];
+/// What came of offering a message at one address: the upstream's word, or why there was none.
+const ATTEMPT_RESULTS: &[&str] = &[
+    "delivered",
+    "awaiting_reply",
+    "unknown",
+    "tempfailed",
+    "refused",
+    "timed_out",
+    "unreachable",
+    "lost",
+    "unwelcome",
+    "tls_failed",
+    "unfit",
+    "internal",
+];
+const MODES: &[&str] = &["in_session", "queued"];
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+const QUEUE_STATES: &[&str] = &["ready", "deferred", "awaiting_reply", "suspended"];
+const DSN_ACTIONS: &[&str] = &["failed", "delayed"];
+
+impl Metrics {
+    /// Makes every series of a closed set.
+    pub(super) fn start_series(&self) {
+        for labels in responses::all() {
+            self.smtp_responses_total.with_label_values(&labels);
+        }
+        for stage in STAGES {
+            self.pipeline_stage_duration_seconds.with_label_values(&[stage]);
+        }
+        for mode in MODES {
+            self.delivery_latency_seconds.with_label_values(&[mode]);
+        }
+        for state in QUEUE_STATES {
+            self.queue_messages.with_label_values(&[state]);
+        }
+        start(&self.messages_received_total, [VERDICTS]);
+        start(&self.poisoned_messages_total, [CONTAINED]);
+        start(&self.log_events_total, [LEVELS]);
+        start(&self.dsn_sent_total, [DSN_ACTIONS]);
+        start(&self.smtp_connections_total, [IP_FAMILIES, DOOR]);
+        start(&self.rule_matches_total, [MATCHERS, ACTIONS]);
+        start(&self.dkim_signatures_total, [ALGORITHMS, SIGNATURE_RESULTS]);
+        start(&self.delivery_attempts_total, [PROVIDERS, IP_FAMILIES, ATTEMPT_RESULTS]);
+        for (method, results) in AUTH_RESULTS {
+            start(&self.auth_results_total, [&[method], results]);
+        }
+        for (operation, results) in SRS {
+            start(&self.srs_operations_total, [&[operation], results]);
+        }
+        for (version, result) in TLS {
+            start(&self.smtp_tls_connections_total, [DIRECTIONS, &[version], &[result]]);
+        }
+        start(&self.smtp_tls_connections_total, [&["inbound"], &["none"], &["timeout"]]);
+        self.start_node();
+    }
+
+    /// What a node alone can say of itself: it is a cluster of one.
+    fn start_node(&self) {
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.cluster_members.with_label_values(&["up"]).set(1);
+        self.cluster_members.with_label_values(&["down"]).set(0);
+        self.cluster_configured_members.set(1);
+    }
+}
+
+/// Makes the counter's series for every combination of the labels' words.
+fn start<const LABELS: usize>(counter: &IntCounterVec, words: [&[&str]; LABELS]) {
+    let count: usize = words.iter().map(|set| set.len()).product();
+    for mut number in 0..count {
+        let labels = words.map(|set| {
+            let word = set.get(number % set.len()).copied().unwrap_or_default();
+            number /= set.len();
+            word
+        });
+        counter.with_label_values(&labels);
+    }
+}

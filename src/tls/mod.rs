@@ -1,0 +1,76 @@
+//! TLS in both directions: the listeners' certificate, re-read when its files change, and the client side
+//! of opportunistic STARTTLS. Owns `rustls`: nobody else names it. Time limits are the callers'.
+//!
+//! One crypto provider, aws-lc-rs, given to every configuration explicitly: nothing depends on which
+//! process-wide default happens to be installed. TLS 1.2 and 1.3 (RFC 8996 retired what was before).
+
+mod client;
+mod opportunistic;
+mod server;
+
+use thiserror::Error;
+
+pub use client::{ClientStream, ClientTls};
+pub use server::{Acceptor, ServerCertificate, ServerStream};
+
+/// What a handshake agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Protocol version, `TLSv1_2` or `TLSv1_3`.
+    pub version: &'static str,
+    /// Cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+}
+
+impl Negotiated {
+    /// Reads it off a connection whose handshake is complete.
+    fn of(connection: &rustls::CommonState) -> Self {
+        let version = connection.protocol_version().and_then(|version| version.as_str());
+        let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+        Self {
+            version: version.unwrap_or("unknown"),
+            cipher: suite.and_then(|suite| suite.as_str()).unwrap_or("unknown").to_owned(),
+        }
+    }
+}
+
+/// Why a certificate or a configuration cannot be used; all of them are the operator's to mend.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is larger than any certificate chain.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file holds no certificate in PEM.
+    #[error("{path} holds no usable PEM certificate")]
+    NoCertificate {
+        /// The file.
+        path: String,
+    },
+    /// The file holds no private key in PEM.
+    #[error("{path} holds no usable PEM private key (PKCS#8, PKCS#1 or SEC1)")]
+    NoKey {
+        /// The file.
+        path: String,
+    },
+    /// The key is not the certificate's, or of a kind that TLS does not use.
+    #[error("{certificate} and {key} are no pair")]
+    Mismatch {
+        /// The certificate's file.
+        certificate: String,
+        /// The key's file.
+        key: String,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// The crypto provider does not support what every configuration needs.
+    #[error("cannot set up TLS")]
+    Setup(#[from] rustls::Error),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::config::KeyPairFiles;
+use crate::telemetry::Metrics;
+
+struct Pair {
+    dir: TempDir,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let pair = Self { dir: tempfile::tempdir().unwrap() };
+        pair.write(2040);
+        pair
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn files(&self) -> KeyPairFiles {
+        KeyPairFiles { certificate_file: self.path("tls.crt"), private_key_file: self.path("tls.key") }
+    }
+
+    /// A self-signed certificate that ends in this year.
+    fn write(&self, ends: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["mx.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(ends, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(self.path("tls.crt"), certificate.pem()).unwrap();
+        std::fs::write(self.path("tls.key"), key.serialize_pem()).unwrap();
+    }
+}
+
+fn not_after(metrics: &Metrics) -> i64 {
+    metrics.tls_certificate_not_after_timestamp_seconds.with_label_values(&["smtp"]).get()
+}
+
+const START_OF_2040: i64 = 2_208_988_800;
+const START_OF_2041: i64 = 2_240_611_200;
+
+async fn handshake(certificate: &ServerCertificate) -> (Negotiated, Negotiated) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = certificate.acceptor();
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut stream, negotiated) = acceptor.accept(stream).await.unwrap();
+        stream.write_all(b"220 hello\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        negotiated
+    });
+    let client = ClientTls::opportunistic().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut stream, negotiated) = client.connect("another-name.example", stream).await.unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "220 hello\r\n");
+    (negotiated, server.await.unwrap())
+}
+
+#[tokio::test]
+async fn rfc7435_opportunistic_tls_takes_a_certificate_for_another_name() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let pair = Pair::new();
+    let certificate = ServerCertificate::load(&pair.files(), metrics.clone()).unwrap();
+    let (client, server) = handshake(&certificate).await;
+    assert_eq!(client.version, "TLSv1_3");
+    assert!(client.cipher.starts_with("TLS13_"), "{}", client.cipher);
+    assert_eq!(client, server);
+    assert_eq!(not_after(&metrics), START_OF_2040);
+}
+
+#[tokio::test]
+async fn a_changed_pair_is_taken_and_a_bad_one_is_not() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let pair = Pair::new();
+    let certificate = ServerCertificate::load(&pair.files(), metrics.clone()).unwrap();
+
+    pair.write(2041);
+    certificate.reload().unwrap();
+    assert_eq!(not_after(&metrics), START_OF_2041);
+
+    std::fs::write(pair.path("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(matches!(certificate.reload(), Err(TlsError::Mismatch { .. })));
+    certificate.reload().unwrap();
+    handshake(&certificate).await;
+    assert_eq!(not_after(&metrics), START_OF_2041);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_moved_symlink_is_noticed() {
+    let (old, new) = (Pair::new(), Pair::new());
+    new.write(2041);
+    let mount = tempfile::tempdir().unwrap();
+    let link = mount.path().join("..data");
+    std::os::unix::fs::symlink(old.dir.path(), &link).unwrap();
+    let files =
+        KeyPairFiles { certificate_file: link.join("tls.crt"), private_key_file: link.join("tls.key") };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let certificate = ServerCertificate::load(&files, metrics.clone()).unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let watch = tokio::spawn(certificate.watch(stop.clone()));
+
+    std::os::unix::fs::symlink(new.dir.path(), mount.path().join("..next")).unwrap();
+    std::fs::rename(mount.path().join("..next"), &link).unwrap();
+    let taken = async {
+        while not_after(&metrics) != START_OF_2041 {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), taken).await.unwrap();
+    stop.cancel();
+    watch.await.unwrap();
+}
+
+#[test]
+fn errors_name_the_file() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let pair = Pair::new();
+    std::fs::write(pair.path("tls.crt"), "no certificate").unwrap();
+    let error = ServerCertificate::load(&pair.files(), metrics.clone()).err().unwrap();
+    assert!(error.to_string().contains("tls.crt"), "{error}");
+    pair.write(2040);
+    std::fs::remove_file(pair.path("tls.key")).unwrap();
+    let error = ServerCertificate::load(&pair.files(), metrics).err().unwrap();
+    assert!(error.to_string().contains("tls.key"), "{error}");
+}
+
+#[test]
+fn keys_are_read_in_pkcs8_sec1_and_pkcs1() {
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::pem::PemObject;
+    let read = |label: &str| {
+        let pem = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap()
+    };
+    assert!(matches!(read("PRIVATE KEY"), PrivateKeyDer::Pkcs8(_)));
+    assert!(matches!(read("EC PRIVATE KEY"), PrivateKeyDer::Sec1(_)));
+    assert!(matches!(read("RSA PRIVATE KEY"), PrivateKeyDer::Pkcs1(_)));
+}
