@@ -1,0 +1,26 @@
+//! What a node does, seen through its sockets: real clients, real DNS on loopback, scripted upstreams. One
+//! binary, so that everything links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
+
+mod addresses;
+mod binary;
+mod blocklists;
+mod dialogue;
+mod floors;
+mod forwarding;
+mod judgement;
+mod loops;
+mod observation;
+mod octets;
+mod return_path;
+mod sessions;
+mod settlement;
+mod sizes;
+mod support;
+mod upstream_replies;
