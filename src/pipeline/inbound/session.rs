@@ -25,7 +25,7 @@ use crate::telemetry::SmtpCommand;
 use crate::tls::{Negotiated, ServerStream};
 
 /// How long a client that we do not know is given to talk before its greeting.
-const GREETING_PAUSE: Duration = Duration::from_millis(100);
+const GREETING_PAUSE: Duration = Duration::from_millis(50);
 /// Longest TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Octets asked of the socket at a time for commands, and for message octets.
