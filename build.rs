@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use protox::prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "postroad/admin/v1/domain_service.proto",
     "postroad/admin/v1/rule_service.proto",
     "postroad/admin/v1/destination_service.proto",
@@ -15,8 +15,9 @@ const FILES: [&str; 7] = [
     "postroad/admin/v1/trace_service.proto",
     "postroad/admin/v1/event_service.proto",
     "postroad/admin/v1/routing_service.proto",
+    "postroad/admin/v1/queue_service.proto",
 ];
-const STORED: [&str; 1] = ["postroad/journal/v1/entry.proto"];
+const STORED: [&str; 2] = ["postroad/journal/v1/entry.proto", "postroad/spool/v1/record.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -14,22 +14,26 @@ use actix::prelude::*;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput};
-use postroad::config::{self, AddressLog, Authentication, DmarcMode, LogAddresses};
+use postroad::config::{self, AddressLog, Authentication, DmarcMode, LogAddresses, OnTempfail};
 use postroad::dev::dns::DnsServer;
 use postroad::dev::keys::DkimKey;
 use postroad::dns::Dns;
 use postroad::journal::{Journal, Limits};
 use postroad::mail::loop_token::LoopKey;
-use postroad::mail::{Address, BodyType, Domain, Envelope, Message, ReversePath, SmtpUtf8, TraceId};
+use postroad::mail::{
+    Address, BodyType, Domain, Envelope, Message, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8,
+    TraceId,
+};
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
 use postroad::pipeline::handoff::Handoff;
 use postroad::pipeline::parcel::{
-    Accepted, Action, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome, Protocol,
-    Recipient, Rewritten, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction, UpstreamReply,
+    Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
+    Protocol, Recipient, Rewritten, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction,
+    UpstreamReply, Vouched,
 };
 use postroad::pipeline::rewrite::{self, Rewrite, Sealing, SigningKeys};
-use postroad::pipeline::settle::decide;
+use postroad::pipeline::settle::{Policy, Queue, decide};
 use postroad::smtp::client::{DotStuffer, ReplyDecoder};
 use postroad::smtp::command;
 use postroad::smtp::data::{ContentCheck, DataDecoder};
@@ -127,17 +131,25 @@ fn settle(criterion: &mut Criterion) {
     let reply = ReplyDecoder::default().decode(&mut wire).unwrap().unwrap();
     let deliveries = [Delivery {
         target: target(),
+        reverse_path: ReversePath::Null,
         outcome: Outcome::Refused(UpstreamReply { host: "mx.dest.test".into(), reply }),
     }];
     let trace = TraceId::new(postroad::clock::now(), 1);
     criterion.bench_function("settle/relayed-refusal", |bencher| {
-        bencher.iter(|| decide(black_box(&deliveries), POSTMASTER_URL, trace));
+        let policy = Policy {
+            queue: Queue::Takes,
+            vouched: Vouched::Yes,
+            on_tempfail: &[OnTempfail::Relay],
+            postmaster_url: POSTMASTER_URL,
+            trace,
+        };
+        bencher.iter(|| decide(black_box(&deliveries), policy));
     });
 }
 
 fn target() -> Target {
     let (alias, destination) = (address("info@customer.test"), address("bob@dest.test"));
-    Target { alias, destination, kind: TargetKind::Forward }
+    Target { alias, destination, kind: TargetKind::Forward, request: RecipientRequest::default() }
 }
 
 /// The last actor of a bench: it keeps what it is handed.
@@ -183,12 +195,16 @@ fn transaction() -> Transaction {
             recipients: vec![alias.clone()],
             body_type: BodyType::SevenBit,
             smtp_utf8: SmtpUtf8::NotRequested,
+            request: MessageRequest::default(),
         },
         recipients: vec![Recipient {
             alias,
             action: Action::Forward(vec![address("bob@dest.test")]),
             standing: Standing::Ordinary,
+            request: RecipientRequest::default(),
+            on_tempfail: None,
         }],
+        advance: Advance::default(),
         received_at: postroad::clock::now(),
         dot_at: now,
         deadline: now + STAGE_LIMIT,
@@ -273,7 +289,8 @@ fn start_authenticate(
         },
         dkim_signatures: 10,
     };
-    let dns = Dns::new(&config::Dns { servers: vec![server.addr()] }, metrics.clone()).unwrap();
+    let dns = Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics.clone())
+        .unwrap();
     let (next, judged) = collect();
     let context =
         authenticate::Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle(metrics));
@@ -298,8 +315,8 @@ fn start_rewrite(
         srs: Arc::new(Srs::new(vec![Secret::new(b"secret")], 21)),
         loop_key: LoopKey::new(b"secret", &domain("relay.test")),
     };
-    let (next, rewritten) = collect();
+    let ((readdressed, _), (next, rewritten)) = (collect(), collect());
     let keep_alias: rewrite::KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
     let context = rewrite::Context::new(settings, secrets, keep_alias, chronicle(metrics));
-    (Rewrite::new(Arc::new(ArcSwap::from_pointee(context)), next).start(), rewritten)
+    (Rewrite::new(Arc::new(ArcSwap::from_pointee(context)), readdressed, next).start(), rewritten)
 }

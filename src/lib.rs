@@ -8,7 +8,7 @@
 //! 5  node                                  builds, starts and drains every part
 //! 4  admin   http   check                  gRPC and HTTP faces of a node; the look at what is around it
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
-//! 2  dns  blocklist  tls  routing  ledger  aliases  journal  owners of state and of the outside
+//! 2  dns  blocklist  tls  routing  ledger  aliases  journal  spool  owners of state and of the outside
 //! 1  config  clock  telemetry  store
 //! 0  mail  smtp  srs  proto                words: pure, no I/O, no async, no clock
 //! ```
@@ -41,6 +41,7 @@ pub mod pipeline;
 pub mod proto;
 pub mod routing;
 pub mod smtp;
+pub mod spool;
 pub mod srs;
 pub mod store;
 pub mod telemetry;

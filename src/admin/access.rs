@@ -5,7 +5,7 @@
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Reads, and changes rules and destinations.
+    /// Reads, changes rules and destinations, and looks after the queue.
     Operator,
     /// Everything.
     Admin,
@@ -75,11 +75,12 @@ const RULES: &str = "postroad.admin.v1.RuleService";
 const DESTINATIONS: &str = "postroad.admin.v1.DestinationService";
 const ROUTING: &str = "postroad.admin.v1.RoutingService";
 const TRACES: &str = "postroad.admin.v1.TraceService";
+const QUEUE: &str = "postroad.admin.v1.QueueService";
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
 /// admin's: they decide for whom we speak and to whom we send.
-pub(super) static METHODS: [Method; 25] = [
+pub(super) static METHODS: [Method; 32] = [
     row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
     row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
     row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),
@@ -101,6 +102,13 @@ pub(super) static METHODS: [Method; 25] = [
     row("postroad.admin.v1.EventService", "TailEvents", VIEWER, Shape::Stream),
     row(ROUTING, "ApplyRoutingDocument", ADMIN, Shape::Document),
     row(ROUTING, "ExportRoutingDocument", VIEWER, Shape::Document),
+    row(QUEUE, "GetMessage", VIEWER, Shape::Unary),
+    row(QUEUE, "ListMessages", VIEWER, Shape::Unary),
+    row(QUEUE, "RetryMessages", OPERATOR, Shape::Unary),
+    row(QUEUE, "CancelMessages", OPERATOR, Shape::Unary),
+    row(QUEUE, "ListSuspensions", VIEWER, Shape::Unary),
+    row(QUEUE, "SuspendDestination", OPERATOR, Shape::Unary),
+    row(QUEUE, "ResumeDestination", OPERATOR, Shape::Unary),
     row(HEALTH, "Check", Access::Public, Shape::Unary),
     row(HEALTH, "Watch", Access::Public, Shape::Stream),
     row("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),

@@ -121,6 +121,7 @@ pub(super) fn trace(entry: &Entry) -> Trace {
         Outcome::Rejected => trace::Outcome::Rejected,
         Outcome::Dropped => trace::Outcome::Dropped,
         Outcome::Tempfailed => trace::Outcome::Tempfailed,
+        Outcome::Queued => trace::Outcome::Queued,
     };
     Trace {
         name: format!("traces/{}", entry.id),
@@ -154,7 +155,8 @@ pub(super) fn etag_from(field: &str, text: &str) -> Result<Option<u64>, Status> 
     text.parse().map(Some).map_err(|_| status::invalid(field, "is not an etag of this server"))
 }
 
-fn timestamp(at: SystemTime) -> Timestamp {
+/// A time for the wire; one before 1970 is 1970.
+pub(super) fn timestamp(at: SystemTime) -> Timestamp {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

@@ -85,6 +85,7 @@ impl Filter {
             trace::Outcome::Rejected => Some(Outcome::Rejected),
             trace::Outcome::Dropped => Some(Outcome::Dropped),
             trace::Outcome::Tempfailed => Some(Outcome::Tempfailed),
+            trace::Outcome::Queued => Some(Outcome::Queued),
         };
         Ok(Self { domain, outcome })
     }

@@ -19,6 +19,7 @@ mod listener;
 mod mask;
 mod names;
 mod page;
+mod queue;
 mod resolve;
 mod rules;
 mod status;
@@ -43,10 +44,12 @@ pub use listener::TlsFileError;
 
 use crate::config;
 use crate::journal::Journal;
+use crate::pipeline::queue::Queue;
 use crate::proto::admin::DESCRIPTOR_SET;
 use crate::proto::admin::v1::destination_service_server::DestinationServiceServer;
 use crate::proto::admin::v1::domain_service_server::DomainServiceServer;
 use crate::proto::admin::v1::event_service_server::EventServiceServer;
+use crate::proto::admin::v1::queue_service_server::QueueServiceServer;
 use crate::proto::admin::v1::resolve_service_server::ResolveServiceServer;
 use crate::proto::admin::v1::routing_service_server::RoutingServiceServer;
 use crate::proto::admin::v1::rule_service_server::RuleServiceServer;
@@ -95,7 +98,7 @@ pub enum AdminError {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// What the services answer from.
+/// What the services answer from, but for the queue, which is built when the listener is bound already.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// Domains, rules, destinations.
@@ -147,13 +150,13 @@ impl AdminServer {
         self.address
     }
 
-    /// Serves until `shutdown`, then lets calls finish for up to 5 s; streams end at once.
+    /// Serves, the queue with the rest, until `shutdown`, then lets calls finish for up to 5 s; streams end at once.
     ///
     /// # Errors
     /// When the transport fails.
-    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), AdminError> {
+    pub async fn serve(self, queue: Queue, shutdown: CancellationToken) -> Result<(), AdminError> {
         let guard = GuardLayer::new(Arc::clone(&self.authority), Arc::clone(&self.services.metrics));
-        let router = routes(self.builder.layer(guard), self.services, &shutdown).await?;
+        let router = routes(self.builder.layer(guard), self.services, queue, &shutdown).await?;
         let stopped = shutdown.clone();
         let connections = listener::connections(self.listener);
         let serving =
@@ -174,6 +177,7 @@ impl AdminServer {
 async fn routes<L: Clone>(
     mut server: Server<L>,
     services: Services,
+    queue: Queue,
     shutdown: &CancellationToken,
 ) -> Result<Router<L>, AdminError> {
     let Services { routing, journal, metrics: _ } = services;
@@ -188,12 +192,14 @@ async fn routes<L: Clone>(
     let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
     let events = EventServiceServer::new(events);
     let traces = TraceServiceServer::new(traces::Traces { journal });
+    let queue = QueueServiceServer::new(queue::Queues { queue });
     Ok(server
         .add_service(domains.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(destinations.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(resolve.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(documents.max_decoding_message_size(MAX_DOCUMENT_REQUEST_OCTETS))
         .add_service(health_service)

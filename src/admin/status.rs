@@ -35,6 +35,8 @@ pub(super) enum Reason {
     DeadlineExceeded,
     /// Too many calls at once.
     TooManyCalls,
+    /// A message is being delivered right now; retry.
+    MessageBusy,
     /// The node is stopping or its storage fails; retry.
     Unavailable,
     /// A fault of ours; it is in the node's log.
@@ -52,6 +54,7 @@ impl Reason {
             Self::InvalidDocument => "INVALID_DOCUMENT",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::TooManyCalls => "TOO_MANY_CALLS",
+            Self::MessageBusy => "MESSAGE_BUSY",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
@@ -69,6 +72,10 @@ pub(super) enum Kind {
     Destination,
     /// `traces/…`
     Trace,
+    /// `queue/messages/…`
+    Message,
+    /// `queue/suspensions/…`
+    Suspension,
 }
 
 impl Kind {
@@ -78,6 +85,8 @@ impl Kind {
             Self::Rule => "rule",
             Self::Destination => "destination",
             Self::Trace => "trace",
+            Self::Message => "message",
+            Self::Suspension => "suspension",
         }
     }
 
@@ -87,6 +96,8 @@ impl Kind {
             Self::Rule => "RULE_NOT_FOUND",
             Self::Destination => "DESTINATION_NOT_FOUND",
             Self::Trace => "TRACE_NOT_FOUND",
+            Self::Message => "MESSAGE_NOT_FOUND",
+            Self::Suspension => "SUSPENSION_NOT_FOUND",
         }
     }
 }

@@ -11,21 +11,28 @@ use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use super::*;
+use crate::config::test_files::Files;
 use crate::ctl::{self, Terminal};
 use crate::journal::{Entry, Limits, Outcome};
 use crate::mail::{Domain, TraceId};
+use crate::pipeline::handoff::Handoff;
 use crate::proto::admin::v1::domain_service_client::DomainServiceClient;
 use crate::proto::admin::v1::rule_service_client::RuleServiceClient;
 use crate::proto::admin::v1::{
     self as wire, CreateDomainRequest, ListDomainsRequest, ListRulesRequest, UpdateDomainRequest,
 };
 use crate::routing::{Change, NewDomain, RoutingOptions};
+use crate::spool::{self, Spool};
 use crate::store::Store;
+
+#[path = "queue_tests.rs"]
+mod queue_service;
 
 /// A node's admin side on a free port.
 struct World {
     dir: TempDir,
     services: Services,
+    spool: Spool,
     address: SocketAddr,
     shutdown: CancellationToken,
     server: tokio::task::JoinHandle<Result<(), AdminError>>,
@@ -38,6 +45,24 @@ fn config() -> config::Admin {
         tls: None,
         client_ca_file: None,
     }
+}
+
+/// A queue that nobody runs: what is put in its spool stays.
+fn queue(dir: &TempDir, store: &Store, services: &Services) -> (Spool, Queue) {
+    let files = Files::new();
+    let config = config::Config::parse(&files.minimal(), &[]).unwrap();
+    let options = spool::Options { min_free_octets: 0, ..spool::Options::default() };
+    let (spool, _) = Spool::open(&dir.path().join("spool"), options, services.metrics.clone()).unwrap();
+    let around = crate::pipeline::queue::Surroundings {
+        spool: spool.clone(),
+        store: store.clone(),
+        routing: services.routing.clone(),
+        metrics: services.metrics.clone(),
+        deliver: Handoff::new(Vec::new()),
+        rewrite: Handoff::new(Vec::new()),
+        suspended: crate::pipeline::deferred::Suspended::default(),
+    };
+    (spool, Queue::new(around, (&config).into()).unwrap())
 }
 
 impl World {
@@ -59,8 +84,9 @@ impl World {
         };
         let server = AdminServer::bind(&config, services.clone()).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
-        let server = tokio::spawn(server.serve(shutdown.clone()));
-        Self { dir, services, address, shutdown, server }
+        let (spool, queue) = queue(&dir, &store, &services);
+        let server = tokio::spawn(server.serve(queue, shutdown.clone()));
+        Self { dir, services, spool, address, shutdown, server }
     }
 
     async fn channel(&self) -> Channel {

@@ -41,7 +41,7 @@ impl World {
     async fn within(time_limit: Duration, zones: &[(&str, &str)], configs: &[config::Dnsbl]) -> Self {
         let server = DnsServer::start(zones).await.unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let config = config::Dns { servers: vec![server.addr()] };
+        let config = config::Dns { servers: vec![server.addr()], ..Default::default() };
         let dns = Dns::new(&config, metrics.clone()).unwrap();
         let options = BlocklistOptions {
             time_limit,
@@ -207,7 +207,7 @@ async fn a_subscribers_key_is_in_no_log_and_no_debug_text() {
 async fn key_files_and_zones_that_cannot_be_used_are_refused_by_name() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let servers = vec!["127.0.0.1:9".parse().unwrap()];
-    let dns = Dns::new(&config::Dns { servers }, metrics.clone()).unwrap();
+    let dns = Dns::new(&config::Dns { servers, ..Default::default() }, metrics.clone()).unwrap();
     let refused = |config: config::Dnsbl| {
         Blocklist::new(&[config], dns.clone(), metrics.clone()).unwrap_err().to_string()
     };

@@ -13,7 +13,11 @@ impl Zone {
 fn seconds_kept(ttl: u64, found: bool) -> u64 {
     let valid_until = Instant::now() + Duration::from_secs(ttl);
     let answer = if found {
-        Ok(Answer { records: vec![Ipv4Addr::new(127, 0, 0, 2)], valid_until })
+        Ok(Answer {
+            records: vec![Ipv4Addr::new(127, 0, 0, 2)],
+            valid_until,
+            security: crate::dns::Security::Insecure,
+        })
     } else {
         Err(DnsError::NoSuchName { name: String::new(), valid_until })
     };

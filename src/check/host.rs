@@ -37,8 +37,9 @@ fn disk(config: &Config) -> Finding {
     match free_octets(directory) {
         Ok(free) if free < config.limits.min_free_octets => {
             let least = config.limits.min_free_octets;
-            let detail =
-                format!("{free} octets free at {shown}, limits.min_free_octets is {least}: mail is refused");
+            let detail = format!(
+                "{free} octets free at {shown}, limits.min_free_octets is {least}: nothing is queued"
+            );
             Finding::new(Verdict::Fail, "disk", detail)
         }
         Ok(free) => Finding::new(Verdict::Ok, "disk", format!("{free} octets free at {shown}")),

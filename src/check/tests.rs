@@ -10,7 +10,7 @@ use crate::telemetry::Metrics;
 /// A server with these zones and a resolver that asks it; a look-up ends after half a second.
 pub(super) async fn dns_of(zones: &[(&str, &str)]) -> (DnsServer, Dns) {
     let server = DnsServer::start(zones).await.unwrap();
-    let config = config::Dns { servers: vec![server.addr()] };
+    let config = config::Dns { servers: vec![server.addr()], ..Default::default() };
     let options = DnsOptions { time_limit: Duration::from_millis(500), ..DnsOptions::default() };
     let dns = Dns::with_options(&config, options, Arc::new(Metrics::new().unwrap())).unwrap();
     (server, dns)

@@ -250,10 +250,18 @@ pub struct Delivery {
     pub in_session_timeout: Duration,
     /// See [`OnTempfail`].
     pub on_tempfail: OnTempfail,
+    /// Whether upstreams are asked at RCPT.
+    pub cut_through: bool,
     /// See [`PrivateAddresses`].
     pub private_addresses: PrivateAddresses,
     /// How long a queued message is tried.
     pub give_up_after: Duration,
+    /// From the first failed attempt to the second.
+    pub retry_first: Duration,
+    /// The longest pause between two attempts.
+    pub retry_longest: Duration,
+    /// Age at which a delay is told; zero: never.
+    pub delay_notice_after: Duration,
     /// The outbound pool; none: the system chooses.
     pub sources: Vec<Source>,
     /// Longest wait for a TCP connection to an IPv4 address.
@@ -274,10 +282,24 @@ pub struct Source {
 }
 
 /// `[dns]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Dns {
     /// Resolvers to ask; none: the system's.
     pub servers: Vec<SocketAddr>,
+    /// See [`TrustAd`].
+    pub trust_ad: TrustAd,
+}
+
+/// Whose AD bit counts as DNSSEC validation, which DANE needs (RFC 7672 §2.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TrustAd {
+    /// The servers', when all of them are on loopback.
+    #[default]
+    Loopback,
+    /// The servers', wherever they are.
+    Always,
+    /// Nobody's: no DANE.
+    Never,
 }
 
 /// How mail addresses appear in logs.

@@ -159,7 +159,7 @@ keys! {
     /// Message octets held in memory over all sessions; a message waits 10 s for its share, then hears 452. Ten messages of the largest size.
     LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
         Default("268435456");
-    /// Free octets on the disk of data_dir below which nothing new is written (452 4.3.1). Forty messages of the largest size.
+    /// Free octets on the disk of data_dir below which nothing new is queued: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.
     LIMITS_MIN_FREE_OCTETS = "limits", "min_free_octets", Number(0, 1_099_511_627_776, "octets"),
         Default("1073741824");
     /// The longest wait for a client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
@@ -222,10 +222,18 @@ keys! {
     DELIVERY_IN_SESSION_TIMEOUT = "delivery", "in_session_timeout", Duration(1, 600), Default("\"45s\"");
     /// What an upstream 4xx becomes for a message that nobody has yet. relay: the sender hears it. queue: we keep it. verified: queue for a sender that SPF or DKIM vouches for, else relay. A domain can say otherwise.
     DELIVERY_ON_TEMPFAIL = "delivery", "on_tempfail", Text("relay | queue | verified"), Default("\"relay\"");
+    /// Whether destinations are asked while our client is at RCPT, for senders that SPF vouches for: an unknown or full mailbox is then refused there, recipient by recipient, in the upstream's words, and the message goes through the same upstream transaction. Switch it off when a destination counts connections that wait for a message against us.
+    DELIVERY_CUT_THROUGH = "delivery", "cut_through", Flag, Default("true");
     /// MX hosts on loopback and private networks. allow is for closed networks and tests: strangers' MX records could point inside.
     DELIVERY_PRIVATE_ADDRESSES = "delivery", "private_addresses", Text("refuse | allow"), Default("\"refuse\"");
     /// How long a queued message is tried (RFC 5321 §4.5.4.1: at least 4 to 5 days).
     DELIVERY_GIVE_UP_AFTER = "delivery", "give_up_after", Duration(60, 2_592_000), Default("\"5d\"");
+    /// From the first failed attempt to the second; each further pause is twice the last, give or take a quarter. Postfix's minimal_backoff_time is 300 s.
+    DELIVERY_RETRY_FIRST = "delivery", "retry_first", Duration(1, 86_400), Default("\"1m\"");
+    /// The longest pause between two attempts. RFC 5321 §4.5.4.1 asks for at least 30 minutes once the first attempts are over.
+    DELIVERY_RETRY_LONGEST = "delivery", "retry_longest", Duration(1, 86_400), Default("\"1h\"");
+    /// Age at which a sender is told that its message is still queued; 0s: never. Many take such a notice for a failure and send again.
+    DELIVERY_DELAY_NOTICE_AFTER = "delivery", "delay_notice_after", Duration(0, 2_592_000), Default("\"0s\"");
     /// The longest wait for an IPv4 connection: two fit into the half of in_session_timeout before DATA.
     DELIVERY_CONNECT_TIMEOUT = "delivery", "connect_timeout", Duration(1, 300), Default("\"10s\"");
     /// The longest wait for an IPv6 connection; short, because IPv4 is tried next in the same session.
@@ -241,6 +249,8 @@ keys! {
 
     /// Resolvers to ask, best a local one that validates; none: the system's.
     DNS_SERVERS = "dns", "servers", List("addresses with their port"), Default("[]");
+    /// Whose AD bit counts as DNSSEC validation, which DANE needs: all resolvers' when all are on loopback, always, or never. They must validate, not only forward.
+    DNS_TRUST_AD = "dns", "trust_ad", Text("loopback | always | never"), Default("\"loopback\"");
 
     /// tracing's filter syntax, such as "info,postroad::pipeline=debug"; POSTROAD_LOG beats it.
     LOG_LEVEL = "log", "level", Text("a filter"), Default("\"info\"");

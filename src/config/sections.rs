@@ -15,7 +15,7 @@ use crate::config::schema::{self as keys, Key};
 use crate::config::{
     AddressLog, Admin, Arc, Authentication, Config, Delivery, Dkim, DkimKey, DmarcMode, Dns, Dnsbl, Http,
     KeyPairFiles, Limits, Log, LogAddresses, MxHost, Node, OnTempfail, PrivateAddresses, Public, Service,
-    Smtp, Source, Srs,
+    Smtp, Source, Srs, TrustAd,
 };
 use crate::mail::Domain;
 
@@ -41,7 +41,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
     let arc = root.section("arc").flag(keys::ARC_SEAL);
     let srs = srs(&root.section("srs"));
     let delivery = delivery(&root.section("delivery"));
-    let servers = root.section("dns").list(keys::DNS_SERVERS);
+    let dns = dns(&root.section("dns"));
     let log = log(&root.section("log"), srs.as_ref().map(|(_, secret)| secret.expose().as_bytes()));
     let http = root.section("http").one(keys::HTTP_LISTEN);
     let public = public(&root.section("public"));
@@ -57,7 +57,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
         arc: Arc { seal: arc? },
         srs: srs?.0,
         delivery: delivery?,
-        dns: Dns { servers: servers? },
+        dns: dns?,
         log: log?,
         http: Http { listen: http? },
         public: public?,
@@ -65,6 +65,13 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
     };
     listeners_differ(&config, root);
     Some(config)
+}
+
+fn dns(section: &Section<'_>) -> Option<Dns> {
+    let servers = section.list(keys::DNS_SERVERS);
+    let words = [("loopback", TrustAd::Loopback), ("always", TrustAd::Always), ("never", TrustAd::Never)];
+    let trust_ad = section.word(keys::DNS_TRUST_AD, &words);
+    Some(Dns { servers: servers?, trust_ad: trust_ad? })
 }
 
 fn node(section: &Section<'_>) -> Option<Node> {
@@ -300,11 +307,15 @@ fn delivery(section: &Section<'_>) -> Option<Delivery> {
         keys::DELIVERY_ON_TEMPFAIL,
         &[("relay", OnTempfail::Relay), ("queue", OnTempfail::Queue), ("verified", OnTempfail::Verified)],
     );
+    let cut_through = section.flag(keys::DELIVERY_CUT_THROUGH);
     let private_addresses = section.word(
         keys::DELIVERY_PRIVATE_ADDRESSES,
         &[("refuse", PrivateAddresses::Refuse), ("allow", PrivateAddresses::Allow)],
     );
     let give_up_after = section.duration(keys::DELIVERY_GIVE_UP_AFTER);
+    let retry_first = section.duration(keys::DELIVERY_RETRY_FIRST);
+    let retry_longest = section.duration(keys::DELIVERY_RETRY_LONGEST);
+    let delay_notice_after = section.duration(keys::DELIVERY_DELAY_NOTICE_AFTER);
     let connect_timeout = section.duration(keys::DELIVERY_CONNECT_TIMEOUT);
     let connect_timeout_v6 = section.duration(keys::DELIVERY_CONNECT_TIMEOUT_V6);
     let idle_timeout = section.duration(keys::DELIVERY_IDLE_TIMEOUT);
@@ -318,8 +329,12 @@ fn delivery(section: &Section<'_>) -> Option<Delivery> {
         port: port?,
         in_session_timeout: in_session_timeout?,
         on_tempfail: on_tempfail?,
+        cut_through: cut_through?,
         private_addresses: private_addresses?,
         give_up_after: give_up_after?,
+        retry_first: retry_first?,
+        retry_longest: retry_longest?,
+        delay_notice_after: delay_notice_after?,
         sources: sources?,
         connect_timeout: connect_timeout?,
         connect_timeout_v6: connect_timeout_v6?,

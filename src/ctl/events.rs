@@ -34,6 +34,8 @@ enum Outcome {
     Dropped,
     /// Refused for now.
     Tempfailed,
+    /// Kept in the queue.
+    Queued,
 }
 
 impl Outcome {
@@ -43,6 +45,7 @@ impl Outcome {
             Self::Rejected => trace::Outcome::Rejected,
             Self::Dropped => trace::Outcome::Dropped,
             Self::Tempfailed => trace::Outcome::Tempfailed,
+            Self::Queued => trace::Outcome::Queued,
         }
     }
 }

@@ -12,6 +12,7 @@ mod domain;
 mod events;
 mod failure;
 mod output;
+mod queue;
 mod resolve;
 mod rule;
 mod session;
@@ -53,6 +54,9 @@ enum Noun {
     /// The addresses that rules forward to.
     #[command(subcommand)]
     Destination(destination::Verb),
+    /// The messages that wait to be delivered.
+    #[command(subcommand)]
+    Queue(queue::Verb),
     /// Says which rule takes an address, which destinations it ends in, and why; sends nothing.
     Resolve(resolve::Args),
     /// Says what became of a message.
@@ -105,6 +109,7 @@ async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failu
         Noun::Domain(verb) => domain::run(verb, &Session::open(server).await?, output).await,
         Noun::Rule(verb) => rule::run(verb, &Session::open(server).await?, output).await,
         Noun::Destination(verb) => destination::run(verb, &Session::open(server).await?, output).await,
+        Noun::Queue(verb) => queue::run(verb, &Session::open(server).await?, output).await,
         Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
         Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
         Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,

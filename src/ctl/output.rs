@@ -143,13 +143,25 @@ impl<R: Serialize> Serialize for Keyed<'_, R> {
 pub(super) fn ago(time: Option<&Timestamp>) -> String {
     let Some(at) = time.and_then(wall_time) else { return "-".to_owned() };
     let passed = clock::now().duration_since(at).unwrap_or_default();
-    let passed = match passed.as_secs() {
-        0 => return "now".to_owned(),
+    rounded(passed).map_or_else(|| "now".to_owned(), |passed| format!("{passed} ago"))
+}
+
+/// `in 3h 12m`, `now` for what is due, or `-` for none.
+pub(super) fn ahead(time: Option<&Timestamp>) -> String {
+    let Some(at) = time.and_then(wall_time) else { return "-".to_owned() };
+    let left = at.duration_since(clock::now()).unwrap_or_default();
+    rounded(left).map_or_else(|| "now".to_owned(), |left| format!("in {left}"))
+}
+
+/// The time in two units at most; `None` below a second.
+fn rounded(time: Duration) -> Option<String> {
+    let seconds = match time.as_secs() {
+        0 => return None,
         seconds @ 1..=3_599 => seconds,
         seconds @ 3_600..=86_399 => seconds - seconds % 60,
         seconds => seconds - seconds % 3_600,
     };
-    format!("{} ago", humantime::format_duration(Duration::from_secs(passed)))
+    Some(humantime::format_duration(Duration::from_secs(seconds)).to_string())
 }
 
 /// `2026-11-23T18:00:00Z`, or `-` for none.

@@ -63,7 +63,8 @@ impl World {
         std::fs::write(directory.path().join("dkim.pem"), service_key.pem())?;
         std::fs::write(directory.path().join("srs.secret"), format!("{:032x}\n", rand::random::<u128>()))?;
         let metrics = Metrics::new().map_err(|error| DevError::Metrics(error.to_string()))?;
-        let lookups = Dns::new(&config::Dns { servers: vec![dns.addr()] }, Arc::new(metrics))?;
+        let lookups =
+            Dns::new(&config::Dns { servers: vec![dns.addr()], ..Default::default() }, Arc::new(metrics))?;
         let mut world = Self { dns, sink, nodes: Vec::new(), sender_key, lookups, directory };
         for (name, _) in NODES.iter().take(nodes) {
             let node = world.start_node(name).await?;

@@ -13,10 +13,12 @@
 //! - Loopback names are answered without asking, as RFC 6761 §6.3 wants it: `localhost` is 127.0.0.1 and
 //!   ::1, the PTR record of 127.0.0.0/8 and of ::1 is `localhost`; `invalid` does not exist (§6.4).
 //!
-//! Not done: DNSSEC validation. Nothing here trusts an answer more than the network it came by.
+//! - DNSSEC is validated by the servers, not here: [`Security`] says whether one that is trusted to validate
+//!   (`dns.trust_ad`) vouches for an answer.
 
 mod error;
 mod mail_hosts;
+mod secured;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 
 use crate::config;
 use crate::mail::Domain;
@@ -35,6 +38,7 @@ use crate::telemetry::Metrics;
 
 pub use error::{Cause, DnsError};
 pub use mail_hosts::{MAX_MAIL_HOSTS, MailHost, MailHosts};
+pub use secured::{Security, Tlsa};
 
 /// Longest time an answer is kept, whatever its TTL: 1 day, so that no record outlives a move of its
 /// domain by more (RFC 8767 §4 wants a cap, and suggests a week at most).
@@ -46,8 +50,8 @@ pub const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60 * 60);
 /// of 32 is less than what one burst of messages asks.
 const MAX_TCP_QUERIES: usize = 4096;
 /// The record types that are asked for, as labels of `dns_lookups_total`.
-const TYPES: [RecordType; 5] =
-    [RecordType::A, RecordType::AAAA, RecordType::MX, RecordType::PTR, RecordType::TXT];
+const TYPES: [RecordType; 6] =
+    [RecordType::A, RecordType::AAAA, RecordType::MX, RecordType::PTR, RecordType::TLSA, RecordType::TXT];
 /// The results of a look-up, as labels of `dns_lookups_total`.
 const RESULTS: [&str; 5] = ["found", "no_records", "no_such_name", "timeout", "error"];
 
@@ -78,6 +82,8 @@ pub struct Dns {
 
 struct Shared {
     resolver: TokioResolver,
+    /// Asks the same servers whether they vouch for their answers; `None`: their word would not count.
+    secured: Option<secured::Resolver>,
     time_limit: Duration,
     metrics: Arc<Metrics>,
 }
@@ -89,6 +95,8 @@ pub struct Answer<T> {
     pub records: Vec<T>,
     /// When the first of them (or of the CNAMEs that led here) runs out.
     pub valid_until: Instant,
+    /// Whether DNSSEC vouches for all of it.
+    pub security: Security,
 }
 
 impl Dns {
@@ -109,20 +117,23 @@ impl Dns {
         options: DnsOptions,
         metrics: Arc<Metrics>,
     ) -> Result<Self, DnsError> {
-        let builder = if config.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(DnsError::system)?
+        let servers = if config.servers.is_empty() {
+            read_system_conf().map_err(DnsError::system)?.0
         } else {
             let servers = config.servers.iter().map(name_server).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            ResolverConfig::from_parts(None, Vec::new(), servers)
         };
-        let resolver = builder.with_options(resolver_options(options)).build().map_err(DnsError::system)?;
+        let secured = secured::resolver(config.trust_ad, &servers, options)?;
+        let resolver = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
+            .with_options(resolver_options(options))
+            .build()
+            .map_err(DnsError::system)?;
         for record_type in TYPES {
             for result in RESULTS {
                 metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]);
             }
         }
-        Ok(Self { shared: Arc::new(Shared { resolver, time_limit: options.time_limit, metrics }) })
+        Ok(Self { shared: Arc::new(Shared { resolver, secured, time_limit: options.time_limit, metrics }) })
     }
 
     /// The resolver itself, cache and all: for `mail-auth`, which asks for itself, and nobody else.
@@ -199,17 +210,30 @@ impl Dns {
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
         let lookup = self.shared.resolver.lookup(name.clone(), record_type);
-        let answer = match tokio::time::timeout(self.shared.time_limit, lookup).await {
-            Ok(Ok(lookup)) => read_answer(&name, &lookup, read),
-            Ok(Err(error)) => Err(DnsError::from_resolver(&name, &error)),
-            Err(_elapsed) => Err(DnsError::from_resolver(&name, &NetError::Timeout)),
-        };
-        let result = match &answer {
+        let answer = self.answer(&name, lookup, read).await;
+        self.count(record_type, &answer);
+        answer
+    }
+
+    async fn answer<T>(
+        &self,
+        name: &Name,
+        lookup: impl Future<Output = Result<Lookup, NetError>>,
+        read: fn(&RData) -> Option<T>,
+    ) -> Result<Answer<T>, DnsError> {
+        match tokio::time::timeout(self.shared.time_limit, lookup).await {
+            Ok(Ok(lookup)) => read_answer(name, &lookup, read),
+            Ok(Err(error)) => Err(DnsError::from_resolver(name, &error)),
+            Err(_elapsed) => Err(DnsError::from_resolver(name, &NetError::Timeout)),
+        }
+    }
+
+    fn count<T>(&self, record_type: RecordType, answer: &Result<Answer<T>, DnsError>) {
+        let result = match answer {
             Ok(_) => "found",
             Err(error) => error.label(),
         };
         self.shared.metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]).inc();
-        answer
     }
 }
 
@@ -274,7 +298,7 @@ fn read_answer<T>(
     if records.is_empty() {
         return Err(DnsError::NoRecords { name: relative_text(name), valid_until });
     }
-    Ok(Answer { records, valid_until })
+    Ok(Answer { records, valid_until, security: Security::Insecure })
 }
 
 fn ipv4(data: &RData) -> Option<Ipv4Addr> {

@@ -34,7 +34,7 @@ impl World {
         ];
         let server = DnsServer::start(&zones).await.unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let config = config::Dns { servers: vec![server.addr()] };
+        let config = config::Dns { servers: vec![server.addr()], ..Default::default() };
         let dns = Dns::with_options(&config, options, metrics.clone()).unwrap();
         Self { server, dns, metrics }
     }
@@ -223,7 +223,7 @@ async fn a_long_cname_chain_of_slow_servers_ends_at_the_time_limit() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_temporary() {
-    let config = config::Dns { servers: vec!["127.0.0.1:9".parse().unwrap()] };
+    let config = config::Dns { servers: vec!["127.0.0.1:9".parse().unwrap()], ..Default::default() };
     let options = DnsOptions { time_limit: Duration::from_millis(300), ..DnsOptions::default() };
     let dns = Dns::with_options(&config, options, Arc::new(Metrics::new().unwrap())).unwrap();
     let error = dns.ipv4("mx1.example.com").await.unwrap_err();

@@ -38,6 +38,8 @@ pub enum Outcome {
     Dropped,
     /// The client heard 4yz.
     Tempfailed,
+    /// The client heard 250, and the queue has what no upstream took.
+    Queued,
 }
 
 /// One SMTP transaction and what became of it.
@@ -205,6 +207,7 @@ fn outcome_number(outcome: Outcome) -> u32 {
         Outcome::Rejected => 2,
         Outcome::Dropped => 3,
         Outcome::Tempfailed => 4,
+        Outcome::Queued => 5,
     }
 }
 
@@ -214,6 +217,7 @@ fn outcome(number: u32) -> Option<Outcome> {
         2 => Some(Outcome::Rejected),
         3 => Some(Outcome::Dropped),
         4 => Some(Outcome::Tempfailed),
+        5 => Some(Outcome::Queued),
         _ => None,
     }
 }

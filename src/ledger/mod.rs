@@ -46,6 +46,8 @@ pub enum Recorded {
     Refused(UpstreamReply),
     /// The upstream of the earlier transaction still owes its answer.
     Open,
+    /// Our own queue has it.
+    Queued,
 }
 
 /// Names one copy of one message.
@@ -85,10 +87,13 @@ struct Record {
 }
 
 /// The stored form of a [`Record`] that is not open.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Stored {
     at: u64,
     delivered: bool,
+    /// Ours is the queue that has it; host and reply are empty. Absent in records of before the queue.
+    #[serde(default)]
+    queued: bool,
     host: String,
     code: u16,
     enhanced: Option<(u8, u16, u16)>,
@@ -235,7 +240,7 @@ impl Ledger {
 impl Record {
     fn is_over(&self, now: SystemTime) -> bool {
         let lifetime = match self.answer {
-            Recorded::Delivered(_) | Recorded::Open => DELIVERED_FOR,
+            Recorded::Delivered(_) | Recorded::Open | Recorded::Queued => DELIVERED_FOR,
             Recorded::Refused(_) => REFUSED_FOR,
         };
         now.duration_since(self.at).unwrap_or_default() > lifetime
@@ -244,14 +249,17 @@ impl Record {
 
 impl Stored {
     fn of(record: &Record) -> Option<Self> {
+        let at = record.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let (delivered, upstream) = match &record.answer {
             Recorded::Delivered(upstream) => (true, upstream),
             Recorded::Refused(upstream) => (false, upstream),
             Recorded::Open => return None,
+            Recorded::Queued => return Some(Self { at, delivered: true, queued: true, ..Self::default() }),
         };
         Some(Self {
-            at: record.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            at,
             delivered,
+            queued: false,
             host: upstream.host.clone(),
             code: upstream.reply.code,
             enhanced: upstream.reply.enhanced.map(|e| (e.0, e.1, e.2)),
@@ -265,8 +273,11 @@ impl From<Stored> for Record {
         let enhanced = stored.enhanced.map(|(class, subject, detail)| Enhanced(class, subject, detail));
         let reply = Reply { code: stored.code, enhanced, reason: UPSTREAM_REASON, lines: stored.lines };
         let upstream = UpstreamReply { host: stored.host, reply };
-        let answer =
-            if stored.delivered { Recorded::Delivered(upstream) } else { Recorded::Refused(upstream) };
+        let answer = match (stored.queued, stored.delivered) {
+            (true, _) => Recorded::Queued,
+            (false, true) => Recorded::Delivered(upstream),
+            (false, false) => Recorded::Refused(upstream),
+        };
         Self { answer, at: SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at) }
     }
 }

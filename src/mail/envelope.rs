@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Address, Domain};
+use super::{Address, Domain, MessageRequest};
 
 /// Where bounces go: a mailbox, or nowhere (RFC 5321 §4.5.5).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,4 +71,6 @@ pub struct Envelope {
     pub body_type: BodyType,
     /// The SMTPUTF8 parameter.
     pub smtp_utf8: SmtpUtf8,
+    /// RET, ENVID and REQUIRETLS.
+    pub request: MessageRequest,
 }

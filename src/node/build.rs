@@ -14,9 +14,10 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use super::faces::Faces;
 use super::reload::{self, Live};
-use super::stages::{self, Arbiters, Contexts, Ends, FromInbound};
+use super::stages::{self, Arbiters, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
 use crate::blocklist::Blocklist;
@@ -29,16 +30,13 @@ use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::inbound::{self, Connected};
-use crate::pipeline::settle;
+use crate::pipeline::queue::Queue;
 use crate::routing::{Routing, RoutingOptions};
+use crate::spool::{self, Spool};
 use crate::store::{Committer, Store};
 use crate::telemetry::{Metrics, log_ready};
-use crate::tls::ServerCertificate;
+use crate::tls::{HTTPS_PORT, Policies, ServerCertificate, trusted_roots};
 
-/// How often records that are over are forgotten.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
-/// How often gauges that nobody writes to are read off.
-const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a drain waits for late replies once the transactions are over.
 const LATE_LIMIT: Duration = Duration::from_secs(30);
 
@@ -49,6 +47,7 @@ pub(super) struct State {
     pub(super) aliases: Arc<Aliases>,
     pub(super) journal: Journal,
     pub(super) routing: Routing,
+    pub(super) spool: Spool,
 }
 
 /// What owns the node's sides of the network.
@@ -70,6 +69,8 @@ pub(super) struct Parts {
     upstreams: Arc<Upstreams>,
     journal: Journal,
     store: Store,
+    spool: Spool,
+    pub(super) queue: Queue,
     arbiters: Arbiters,
 }
 
@@ -79,12 +80,12 @@ pub(super) struct Life {
     /// Cancelled when a stage is found gone.
     pub(super) broken: CancellationToken,
     /// Cancelled first: nothing new is taken.
-    draining: CancellationToken,
+    pub(super) draining: CancellationToken,
     sessions: TaskTracker,
     late: TaskTracker,
     /// Cancelled last: what watches and serves in the background.
-    background: CancellationToken,
-    tasks: TaskTracker,
+    pub(super) background: CancellationToken,
+    pub(super) tasks: TaskTracker,
 }
 
 /// Builds and starts a node.
@@ -115,33 +116,40 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         chronicle: chronicle.clone(),
         opened: handoffs.opened,
         addressed: handoffs.addressed,
+        admitted: handoffs.admitted,
         accepted: handoffs.accepted,
         draining: life.draining.clone(),
         sessions: life.sessions.clone(),
     };
-    let settle = settle::Surroundings {
-        ledger: state.ledger.clone(),
+    let on_tempfail = Arc::new(ArcSwap::from_pointee(first.delivery.on_tempfail));
+    let ends = Ends {
+        state: &state,
         chronicle: chronicle.clone(),
+        metrics: metrics.clone(),
+        on_tempfail: on_tempfail.clone(),
+        queueing: (&*first).into(),
         late: life.late.clone(),
+        upstreams: network.upstreams.clone(),
+        broken: life.broken.clone(),
     };
-    let ends = Ends { settle, upstreams: network.upstreams.clone(), broken: life.broken.clone() };
-    let (arbiters, connected) = stages::start(&runtime, &contexts, ends, inbound)?;
+    let Running { arbiters, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
 
     let addresses = faces.addresses(network.addresses.clone());
     let upstreams = network.upstreams.clone();
-    life.tasks.spawn(expire(state.ledger.clone(), life.background.clone()));
-    life.tasks.spawn(read_gauges(metrics.clone(), state.routing.clone(), life.background.clone()));
+    Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
+        .start(&life);
     if let Some(reloader) = reloader {
         life.tasks.spawn(reload::read(reloader, life.background.clone()));
     }
     let (dns, routing) = (network.dns.clone(), state.routing.clone());
-    let live = Live { blocklist, contexts, chronicle, routing, log_level, dns, metrics };
+    let queueing = reload::Queueing { queue: queue.clone(), on_tempfail };
+    let live = Live { blocklist, contexts, chronicle, routing, log_level, dns, metrics, queueing };
     network.serve(live, config, &connected, &life);
-    faces.serve(&life.tasks, &life.background);
+    faces.serve(queue.clone(), &life.tasks, &life.background);
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
-    let State { routing, journal, store, .. } = state;
-    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, arbiters })
+    let State { routing, journal, store, spool, .. } = state;
+    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, spool, queue, arbiters })
 }
 
 impl Network {
@@ -197,7 +205,8 @@ async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State,
         let data_dir = &config.node.data_dir;
         std::fs::create_dir_all(temporary(data_dir))?;
         let store = Store::open(data_dir).map_err(|error| part(&error))?;
-        store.on_flush(move |took| metrics.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+        let flushes = metrics.clone();
+        store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
         let committer = Committer::start(store.clone())?;
         let options = routing_options(&config);
         Ok(State {
@@ -207,10 +216,20 @@ async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State,
             ),
             journal: Journal::open(&store, journal::Limits::default()).map_err(|error| part(&error))?,
             routing: Routing::open(&store, options).map_err(|error| part(&error))?,
+            spool: open_spool(&config, &metrics)?,
             store,
         })
     };
     spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+/// Opens the queue's messages, and says what was found.
+fn open_spool(config: &Config, metrics: &Arc<Metrics>) -> Result<Spool, NodeError> {
+    let options = spool::Options { min_free_octets: config.limits.min_free_octets, ..Default::default() };
+    let opened = Spool::open(&config.node.data_dir.join("spool"), options, metrics.clone());
+    let (spool, recovered) = opened.map_err(|error| part(&error))?;
+    tracing::info!(?recovered, "queue opened");
+    Ok(spool)
 }
 
 fn open_network(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Result<Network, NodeError> {
@@ -224,8 +243,9 @@ fn open_network(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Resul
         Some(files) => Some(ServerCertificate::load(files, metrics.clone()).map_err(|error| part(&error))?),
         None => None,
     };
-    let upstreams = Upstreams::new(config, &addresses, dns.clone(), state.ledger.clone(), metrics.clone())
+    let policies = Policies::open(&state.store, dns.clone(), trusted_roots(), HTTPS_PORT)
         .map_err(|error| part(&error))?;
+    let upstreams = Upstreams::new(config, &addresses, policies, state.ledger.clone(), metrics.clone());
     Ok(Network { dns, blocklist, listeners, addresses, certificate, upstreams })
 }
 
@@ -260,23 +280,6 @@ pub(super) fn part(error: &(dyn Error + 'static)) -> NodeError {
     NodeError::Part(text)
 }
 
-async fn read_gauges(metrics: Arc<Metrics>, routing: Routing, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let revision = i64::try_from(routing.snapshot().revision()).unwrap_or(i64::MAX);
-        metrics.cluster_state_revision.set(revision);
-    }
-}
-
-async fn expire(ledger: Ledger, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = ledger.expire() {
-            tracing::error!(%error, "idempotence records cannot be forgotten");
-        }
-    }
-}
-
 impl Parts {
     /// Takes nothing new, finishes what is in flight, and closes.
     pub(super) async fn drain(self) {
@@ -292,6 +295,10 @@ impl Parts {
         if tokio::time::timeout(LATE_LIMIT, late.wait()).await.is_err() {
             tracing::warn!(replies = late.len(), "upstream replies not waited for: their outcome is unknown");
         }
+        if tokio::time::timeout(LATE_LIMIT, self.queue.idle()).await.is_err() {
+            let attempts = self.queue.under_way();
+            tracing::warn!(attempts, "attempts not waited for: they are made again after the start");
+        }
         self.upstreams.drain().await;
         background.cancel();
         tasks.close();
@@ -300,6 +307,9 @@ impl Parts {
         let store = self.store.clone();
         if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {
             tracing::error!(%error, "the store could not be flushed");
+        }
+        if let Err(error) = self.spool.sync().await {
+            tracing::error!(%error, "the spool could not be flushed");
         }
         self.arbiters.stop().await;
         tracing::info!("drained");

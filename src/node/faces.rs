@@ -12,6 +12,7 @@ use super::{Addresses, NodeError};
 use crate::admin::{AdminServer, Services};
 use crate::config::Config;
 use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
+use crate::pipeline::queue::Queue;
 use crate::telemetry::Metrics;
 
 /// What is bound.
@@ -59,12 +60,12 @@ impl Faces {
     }
 
     /// Serves until told to stop.
-    pub(super) fn serve(self, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(super) fn serve(self, queue: Queue, tasks: &TaskTracker, stop: &CancellationToken) {
         tasks.spawn(self.http.serve(stop.clone()));
         if let Some(public) = self.public {
             tasks.spawn(public.serve(stop.clone()));
         }
-        let admin = self.admin.serve(stop.clone());
+        let admin = self.admin.serve(queue, stop.clone());
         tasks.spawn(async {
             if let Err(error) = admin.await {
                 tracing::error!(%error, "the admin service ended");

@@ -8,6 +8,7 @@
 //! late replies are waited for within [`DRAIN_LIMIT`], idle upstream connections get their QUIT, the store
 //! is flushed.
 
+mod background;
 mod build;
 mod faces;
 mod reload;
@@ -26,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::pipeline::queue::Queue;
 use crate::routing::Routing;
 pub use crate::telemetry::Addresses;
 use crate::telemetry::{LogLevel, Metrics, start_logs};
@@ -69,6 +71,7 @@ pub struct Start {
 pub struct Node {
     addresses: Addresses,
     routing: Routing,
+    queue: Queue,
     stop: CancellationToken,
     ended: oneshot::Receiver<Ended>,
     thread: Option<JoinHandle<()>>,
@@ -78,6 +81,7 @@ pub struct Node {
 struct Started {
     addresses: Addresses,
     routing: Routing,
+    queue: Queue,
 }
 
 impl Node {
@@ -103,8 +107,8 @@ impl Node {
             .name("node".to_owned())
             .spawn(move || main(start, stopping, started, end))?;
         let running = starting.await.map_err(|_| NodeError::Part("the node's thread ended".to_owned()))??;
-        let Started { addresses, routing } = running;
-        Ok(Self { addresses, routing, stop, ended, thread: Some(thread) })
+        let Started { addresses, routing, queue } = running;
+        Ok(Self { addresses, routing, queue, stop, ended, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -117,6 +121,12 @@ impl Node {
     #[must_use]
     pub fn routing(&self) -> &Routing {
         &self.routing
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Waits until the node has ended by itself, which only a broken one does.
@@ -199,7 +209,11 @@ async fn live(
             return Ended::Drained;
         }
     };
-    let running = Started { addresses: parts.addresses.clone(), routing: parts.routing.clone() };
+    let running = Started {
+        addresses: parts.addresses.clone(),
+        routing: parts.routing.clone(),
+        queue: parts.queue.clone(),
+    };
     let _nobody_waits = started.send(Ok(running));
     let ended = tokio::select! {
         () = stop.cancelled() => Ended::Drained,

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::build::routing_options;
 use super::stages::Contexts;
 use crate::blocklist::Blocklist;
-use crate::config::{Config, Reloader};
+use crate::config::{Config, OnTempfail, Reloader};
 use crate::dns::Dns;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
+use crate::pipeline::queue::Queue;
 use crate::routing::Routing;
 use crate::telemetry::{LogLevel, Metrics};
 
@@ -26,6 +27,13 @@ pub(super) struct Live {
     pub(super) log_level: Option<LogLevel>,
     pub(super) dns: Dns,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) queueing: Queueing,
+}
+
+/// What of the queue follows the configuration.
+pub(super) struct Queueing {
+    pub(super) queue: Queue,
+    pub(super) on_tempfail: Arc<ArcSwap<OnTempfail>>,
 }
 
 /// Reads the file again when it changes.
@@ -50,6 +58,8 @@ pub(super) async fn follow(
         let next = config.borrow_and_update().clone();
         upstreams.reconfigure(&next);
         live.chronicle.reconfigure((&*next).into());
+        live.queueing.queue.reconfigure((&*next).into());
+        live.queueing.on_tempfail.store(Arc::new(next.delivery.on_tempfail));
         if let Err(error) = live.routing.configure(routing_options(&next)).await {
             tracing::error!(%error, "the routing table keeps its options");
         }

@@ -9,23 +9,26 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::NodeError;
 use super::build::{State, octets, part};
 use crate::aliases::Aliases;
-use crate::config::Config;
 use crate::config::files::srs_secrets;
+use crate::config::{Config, OnTempfail};
 use crate::dns::Dns;
 use crate::mail::loop_token::LoopKey;
 use crate::pipeline::chronicle::Chronicle;
-use crate::pipeline::deliver::{Deliver, Upstreams};
+use crate::pipeline::deliver::{Deliver, Redeliver, Upstreams};
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::inbound::{self, Connected, Inbound};
-use crate::pipeline::parcel::{Accepted, Addressed, Opened};
+use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Opened};
+use crate::pipeline::queue::{self, Enqueue, Queue};
 use crate::pipeline::settle::{self, Settle};
 use crate::pipeline::{authenticate, rewrite, route};
 use crate::routing::Routing;
 use crate::srs::{Secret, Srs};
+use crate::telemetry::Metrics;
 
 /// Parcels that wait in a stage's mailbox; past it whoever hands on waits.
 const MAILBOX_PARCELS: usize = 256;
@@ -129,17 +132,31 @@ impl Lasting {
     }
 }
 
-/// What the first and the last stage work with.
-pub(super) struct Ends {
-    pub(super) settle: settle::Surroundings,
+/// What the last stages work with.
+pub(super) struct Ends<'a> {
+    pub(super) state: &'a State,
+    pub(super) chronicle: Chronicle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) on_tempfail: Arc<ArcSwap<OnTempfail>>,
+    pub(super) queueing: queue::Settings,
+    pub(super) late: TaskTracker,
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) broken: CancellationToken,
+}
+
+/// The pipeline as it runs.
+pub(super) struct Running {
+    pub(super) arbiters: Arbiters,
+    /// Where connections go.
+    pub(super) connected: Handoff<Connected>,
+    pub(super) queue: Queue,
 }
 
 /// Where the first stage hands on to.
 pub(super) struct FromInbound {
     pub(super) opened: Handoff<Opened>,
     pub(super) addressed: Handoff<Addressed>,
+    pub(super) admitted: Handoff<Admitted>,
     pub(super) accepted: Handoff<Accepted>,
 }
 
@@ -181,21 +198,22 @@ impl Arbiters {
     }
 }
 
-/// Starts all stages; gives back where connections go.
+/// Starts all stages.
 pub(super) fn start(
     runtime: &Arc<Runtime>,
     contexts: &Contexts,
-    ends: Ends,
+    ends: Ends<'_>,
     inbound: impl FnOnce(FromInbound) -> inbound::Surroundings,
-) -> Result<(Arbiters, Handoff<Connected>), NodeError> {
-    let Ends { settle, upstreams, broken } = ends;
+) -> Result<Running, NodeError> {
     let arbiters = Arbiters::start(runtime)?;
-    let settle = Arc::new(settle);
-    let settle = arbiters.actors(|| Settle::new(settle.clone()));
+    let queue = start_queue(&arbiters, contexts, &ends)?;
+    let settle = start_settle(&arbiters, &queue, &ends);
+    let Ends { upstreams, broken, .. } = ends;
     let attempted = handoff(&settle, &broken);
     let deliver = arbiters.actors(|| Deliver::new(upstreams.clone(), attempted.clone()));
-    let rewritten = handoff(&deliver, &broken);
-    let rewrite = arbiters.actors(|| rewrite::Rewrite::new(contexts.rewrite.clone(), rewritten.clone()));
+    let (readdressed, rewritten) = (handoff(&deliver, &broken), handoff(&deliver, &broken));
+    let rewrite = arbiters
+        .actors(|| rewrite::Rewrite::new(contexts.rewrite.clone(), readdressed.clone(), rewritten.clone()));
     let routed = handoff(&rewrite, &broken);
     let route = arbiters.actors(|| route::Route::new(contexts.route.clone(), routed.clone()));
     let authenticated = handoff(&route, &broken);
@@ -204,11 +222,42 @@ pub(super) fn start(
     let surroundings = Arc::new(inbound(FromInbound {
         opened: handoff(&authenticate, &broken),
         addressed: handoff(&route, &broken),
+        admitted: handoff(&rewrite, &broken),
         accepted: handoff(&authenticate, &broken),
     }));
     let inbound = arbiters.actors(|| Inbound::new(surroundings.clone()));
     let connected = handoff(&inbound, &broken);
-    Ok((arbiters, connected))
+    Ok(Running { arbiters, connected, queue })
+}
+
+/// The queue, with the parts of other stages that it hands to.
+fn start_queue(arbiters: &Arbiters, contexts: &Contexts, ends: &Ends<'_>) -> Result<Queue, NodeError> {
+    let redeliver = arbiters.actors(|| Redeliver::new(ends.upstreams.clone()));
+    let sign = arbiters.actors(|| rewrite::Sign::new(contexts.rewrite.clone()));
+    let around = queue::Surroundings {
+        spool: ends.state.spool.clone(),
+        store: ends.state.store.clone(),
+        routing: ends.state.routing.clone(),
+        metrics: ends.metrics.clone(),
+        deliver: handoff(&redeliver, &ends.broken),
+        rewrite: handoff(&sign, &ends.broken),
+        suspended: ends.upstreams.suspended(),
+    };
+    Queue::new(around, ends.queueing.clone()).map_err(|error| part(&error))
+}
+
+fn start_settle(arbiters: &Arbiters, queue: &Queue, ends: &Ends<'_>) -> Vec<Addr<Settle>> {
+    let enqueue = arbiters.actors(|| Enqueue::new(queue.clone()));
+    let surroundings = Arc::new(settle::Surroundings {
+        ledger: ends.state.ledger.clone(),
+        chronicle: ends.chronicle.clone(),
+        late: ends.late.clone(),
+        routing: ends.state.routing.clone(),
+        on_tempfail: ends.on_tempfail.clone(),
+        deferred: handoff(&enqueue, &ends.broken),
+        late_replies: handoff(&enqueue, &ends.broken),
+    });
+    arbiters.actors(|| Settle::new(surroundings.clone()))
 }
 
 /// A way to these actors for one type of parcel.

@@ -227,6 +227,7 @@ fn message_id(message: &Message) -> Option<String> {
 fn word(fate: Fate) -> &'static str {
     match fate {
         Fate::Forwarded => "forwarded",
+        Fate::Queued => "queued",
         Fate::Rejected => "rejected",
         Fate::Dropped => "dropped",
         Fate::Tempfailed => "tempfailed",
@@ -236,6 +237,7 @@ fn word(fate: Fate) -> &'static str {
 fn outcome(fate: Fate) -> Outcome {
     match fate {
         Fate::Forwarded => Outcome::Forwarded,
+        Fate::Queued => Outcome::Queued,
         Fate::Rejected => Outcome::Rejected,
         Fate::Dropped => Outcome::Dropped,
         Fate::Tempfailed => Outcome::Tempfailed,

@@ -4,18 +4,24 @@
 //! ```text
 //! inbound ─Opened─▶ authenticate          at MAIL: SPF, HELO, FCrDNS start early
 //! inbound ─Addressed─▶ route              at RCPT: which rule, which destinations
+//! inbound ─Admitted─▶ rewrite ─Readdressed─▶ deliver      at RCPT: would they take it?
 //! inbound ─Accepted─▶ authenticate ─Authenticated─▶ route ─Routed─▶ rewrite ─Rewritten─▶ deliver
 //!         ◀─────────────────────────── settle ◀─Attempted──────────────────────────────────┘
+//! settle ─Deferred, Late─▶ queue ─Due─▶ deliver      what no upstream has taken yet
 //! ```
 
+mod advance;
 pub mod authenticate;
 pub mod chronicle;
+pub mod deferred;
 pub mod deliver;
 mod fingerprint;
 pub mod handoff;
 pub mod inbound;
 pub mod parcel;
+pub mod queue;
 pub mod refusal;
+mod relay;
 pub mod rewrite;
 pub mod route;
 pub mod settle;

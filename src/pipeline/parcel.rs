@@ -12,9 +12,11 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
 use super::refusal::Refusal;
+use crate::config::OnTempfail;
 pub use crate::ledger::Recorded;
-use crate::mail::{Address, Domain, Envelope, Message, ReversePath, TraceId};
+use crate::mail::{Address, Domain, Envelope, Message, RecipientRequest, ReversePath, TraceId};
 use crate::smtp::reply::Reply;
 pub use crate::smtp::reply::UpstreamReply;
 use crate::tls::Negotiated;
@@ -122,6 +124,10 @@ pub struct Recipient {
     pub action: Action,
     /// Whether policy refusals by address reputation or missing authentication do not apply to it.
     pub standing: Standing,
+    /// What its domain says of an upstream's 4xx; `None`: what the node says.
+    pub on_tempfail: Option<OnTempfail>,
+    /// NOTIFY and ORCPT; filled in by `inbound`, which alone has heard them.
+    pub request: RecipientRequest,
 }
 
 /// What a recipient's rule does.
@@ -157,6 +163,8 @@ pub struct Transaction {
     pub envelope: Envelope,
     /// The recipients that were taken, in RCPT order; `envelope.recipients` holds their aliases.
     pub recipients: Vec<Recipient>,
+    /// What was done for it at RCPT.
+    pub advance: Advance,
     /// Wall time of the final dot.
     pub received_at: SystemTime,
     /// When the client's final dot was read.
@@ -290,6 +298,8 @@ pub struct Target {
     pub destination: Address,
     /// Forwarded mail or a bounce on its way back.
     pub kind: TargetKind,
+    /// What the sender asked for with RCPT; the same for all destinations of an alias.
+    pub request: RecipientRequest,
 }
 
 /// Whether the reverse-path is rewritten.
@@ -343,6 +353,8 @@ pub struct Attempted {
 pub struct Delivery {
     /// Which copy.
     pub target: Target,
+    /// MAIL FROM on the upstream side.
+    pub reverse_path: ReversePath,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -397,6 +409,8 @@ pub struct Settlement {
 pub enum Fate {
     /// Every copy is with its upstream.
     Forwarded,
+    /// The client heard 250, and our disk has what no upstream has.
+    Queued,
     /// The client heard 5xx.
     Rejected,
     /// A rule dropped it.
@@ -420,4 +434,4 @@ pub const FINAL_DOT_TIMEOUT: Duration = Duration::from_secs(600);
 macro_rules! messages {
     ($($parcel:ty),*) => { $(impl actix::Message for $parcel { type Result = (); })* };
 }
-messages!(Opened, Addressed, Accepted, Authenticated, Routed, Rewritten, Attempted);
+messages!(Opened, Addressed, Admitted, Readdressed, Accepted, Authenticated, Routed, Rewritten, Attempted);

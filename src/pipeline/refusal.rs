@@ -38,6 +38,8 @@ pub enum Refusal {
     UpstreamWithoutUtf8,
     /// The upstream does not offer 8BITMIME.
     UpstreamWithout8Bit,
+    /// No host of the destination is authenticated and offers REQUIRETLS.
+    UpstreamWithoutRequireTls,
     /// The upstream's SIZE is smaller than the message. The limit in octets.
     UpstreamSize(u64),
     /// No memory or disk.
@@ -61,7 +63,8 @@ impl Refusal {
     }
 
     /// The row of the catalogue, and what fills its gap.
-    fn row(&self) -> (&'static Row, String) {
+    #[must_use]
+    pub fn row(&self) -> (&'static Row, String) {
         match self {
             Self::UnknownDomain => (reply::UNKNOWN_DOMAIN, String::new()),
             Self::UnknownRecipient => (reply::UNKNOWN_RECIPIENT, String::new()),
@@ -78,6 +81,7 @@ impl Refusal {
             Self::RecipientNullMx => (reply::RECIPIENT_NULL_MX, String::new()),
             Self::DestinationUnknown => (reply::DESTINATION_UNKNOWN, String::new()),
             Self::UpstreamWithoutUtf8 => (reply::UPSTREAM_WITHOUT_UTF8, String::new()),
+            Self::UpstreamWithoutRequireTls => (reply::UPSTREAM_WITHOUT_REQUIRETLS, String::new()),
             Self::UpstreamWithout8Bit => (reply::UPSTREAM_WITHOUT_8BIT, String::new()),
             Self::UpstreamSize(octets) => (reply::UPSTREAM_SIZE, octets.to_string()),
             Self::NoStorage => (reply::NO_STORAGE, String::new()),

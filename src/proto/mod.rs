@@ -41,3 +41,17 @@ pub mod journal {
         tonic::include_proto!("postroad.journal.v1");
     }
 }
+
+/// What the spool keeps on disk.
+pub mod spool {
+    /// Version 1.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        reason = "generated from proto/postroad/spool/v1; the comments are in the .proto files"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("postroad.spool.v1");
+    }
+}

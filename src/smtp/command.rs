@@ -4,10 +4,14 @@
 //! the end of a line is passed over; source routes are read and forgotten (RFC 5321 appendix C).
 
 use super::reply::{self, Reply};
-use crate::mail::{Address, AddressError, BodyType, MAX_PATH_OCTETS, ReversePath, SmtpUtf8};
+use crate::mail::{
+    Address, AddressError, BodyType, MAX_ENVELOPE_ID_OCTETS, MAX_ORIGINAL_RECIPIENT_OCTETS, MAX_PATH_OCTETS,
+    MessageRequest, Notify, RecipientRequest, RequireTls, Return, ReversePath, SmtpUtf8, xtext,
+};
 
 /// Longest command line with its CRLF, in octets. RFC 5321 §4.5.3.1.4 asks for 512, each extension for
-/// more (RFC 1870 §3: 26, RFC 6152 §2: 17, RFC 6531 §3.1: 10); four times the base leaves room for all.
+/// more (RFC 1870 §3: 26, RFC 6152 §2: 17, RFC 6531 §3.1: 10, RFC 3461 §4: some 550 for RCPT); four times the
+/// base leaves room for all.
 pub const MAX_COMMAND_LINE_OCTETS: usize = 2048;
 
 /// Longest EHLO argument kept, in octets (RFC 5321 §4.5.3.1.2).
@@ -22,7 +26,7 @@ pub enum Command {
     Helo(String),
     /// `MAIL FROM:<path> …`
     Mail(Mail),
-    /// `RCPT TO:<path>`
+    /// `RCPT TO:<path> …`
     Rcpt(Rcpt),
     /// `DATA`
     Data,
@@ -53,6 +57,8 @@ pub struct Mail {
     pub body_type: BodyType,
     /// SMTPUTF8.
     pub smtp_utf8: SmtpUtf8,
+    /// RET, ENVID and REQUIRETLS.
+    pub request: MessageRequest,
 }
 
 /// What RCPT said.
@@ -60,8 +66,10 @@ pub struct Mail {
 pub struct Rcpt {
     /// TO; `None` for `<Postmaster>` without a domain (RFC 5321 §4.1.1.3).
     pub recipient: Option<Address>,
-    /// Whether the path as written needs SMTPUTF8.
+    /// Whether the path or ORCPT as written needs SMTPUTF8.
     pub charset: Charset,
+    /// NOTIFY and ORCPT.
+    pub request: RecipientRequest,
 }
 
 /// Whether a path is ASCII as written: a U-label is not, though its A-label is.
@@ -150,7 +158,7 @@ fn helo(rest: &str, verb: &str) -> Result<String, Reply> {
 }
 
 fn mail(rest: &str) -> Result<Mail, Reply> {
-    const SYNTAX: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8]";
+    const SYNTAX: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=7BIT|8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=xtext] [REQUIRETLS]";
     let (path, parameters) = path(rest, "FROM:").ok_or_else(|| reply::BAD_ARGUMENTS.with(&[SYNTAX]))?;
     let reverse_path = if path.is_empty() {
         ReversePath::Null
@@ -162,6 +170,7 @@ fn mail(rest: &str) -> Result<Mail, Reply> {
         size_octets: None,
         body_type: BodyType::default(),
         smtp_utf8: SmtpUtf8::default(),
+        request: MessageRequest::default(),
     };
     let mut seen = Vec::new();
     for parameter in parameters.split(' ').filter(|parameter| !parameter.is_empty()) {
@@ -171,7 +180,13 @@ fn mail(rest: &str) -> Result<Mail, Reply> {
             ("SIZE", Some(value)) => mail.size_octets = Some(size(value)?),
             ("BODY", Some(value)) => mail.body_type = body_type(value)?,
             ("SMTPUTF8", None) => mail.smtp_utf8 = SmtpUtf8::Requested,
-            ("SIZE" | "BODY" | "SMTPUTF8", _) => return Err(reply::BAD_ARGUMENTS.with(&[SYNTAX])),
+            ("RET", Some(value)) => mail.request.ret = Some(ret(value)?),
+            ("ENVID", Some(value)) => mail.request.envelope_id = Some(envelope_id(value)?),
+            // RFC 8689 §2: no value.
+            ("REQUIRETLS", None) => mail.request.require_tls = RequireTls::Yes,
+            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "REQUIRETLS", _) => {
+                return Err(reply::BAD_ARGUMENTS.with(&[SYNTAX]));
+            }
             _ => return Err(reply::UNKNOWN_PARAMETER.with(&[&keyword])),
         }
         if seen.contains(&keyword) {
@@ -201,21 +216,84 @@ fn body_type(value: &str) -> Result<BodyType, Reply> {
     }
 }
 
+/// RFC 3461 §4.3.
+fn ret(value: &str) -> Result<Return, Reply> {
+    match value.to_ascii_uppercase().as_str() {
+        "FULL" => Ok(Return::Full),
+        "HDRS" => Ok(Return::Headers),
+        _ => Err(reply::BAD_ARGUMENTS.with(&["RET=FULL or RET=HDRS"])),
+    }
+}
+
+/// RFC 3461 §4.4: xtext of printable ASCII, 1 to 100 octets.
+fn envelope_id(value: &str) -> Result<String, Reply> {
+    let fits = (1..=MAX_ENVELOPE_ID_OCTETS).contains(&value.len()) && value.is_ascii();
+    if !fits || xtext::decode(value).is_none() {
+        return Err(reply::BAD_ARGUMENTS.with(&["ENVID=xtext, printable, up to 100 octets"]));
+    }
+    Ok(value.to_owned())
+}
+
 fn rcpt(rest: &str) -> Result<Rcpt, Reply> {
-    const SYNTAX: &str = "RCPT TO:<address>";
+    const SYNTAX: &str = "RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;xtext]";
     let (path, parameters) = path(rest, "TO:")
         .filter(|(p, _)| !p.is_empty())
         .ok_or_else(|| reply::BAD_ARGUMENTS.with(&[SYNTAX]))?;
-    if let Some(parameter) = parameters.split(' ').find(|parameter| !parameter.is_empty()) {
-        let keyword = parameter.split('=').next().unwrap_or_default().to_ascii_uppercase();
-        return Err(reply::UNKNOWN_PARAMETER.with(&[&keyword]));
+    let mut request = RecipientRequest::default();
+    let mut seen = Vec::new();
+    for parameter in parameters.split(' ').filter(|parameter| !parameter.is_empty()) {
+        let (keyword, value) = parameter.split_once('=').map_or((parameter, None), |(k, v)| (k, Some(v)));
+        let keyword = keyword.to_ascii_uppercase();
+        match (keyword.as_str(), value) {
+            ("NOTIFY", Some(value)) => request.notify = notify(value)?,
+            ("ORCPT", Some(value)) => request.original_recipient = Some(original_recipient(value)?),
+            ("NOTIFY" | "ORCPT", None) => return Err(reply::BAD_ARGUMENTS.with(&[SYNTAX])),
+            _ => return Err(reply::UNKNOWN_PARAMETER.with(&[&keyword])),
+        }
+        if seen.contains(&keyword) {
+            return Err(reply::BAD_ARGUMENTS.with(&[SYNTAX]));
+        }
+        seen.push(keyword);
     }
-    let charset = if path.is_ascii() { Charset::Ascii } else { Charset::Utf8 };
+    let charset = if path.is_ascii() && parameters.is_ascii() { Charset::Ascii } else { Charset::Utf8 };
     if path.eq_ignore_ascii_case("postmaster") {
-        return Ok(Rcpt { recipient: None, charset });
+        return Ok(Rcpt { recipient: None, charset, request });
     }
     let recipient = mailbox(path).map_err(|e| reply::BAD_RECIPIENT.with(&[&e.to_string()]))?;
-    Ok(Rcpt { recipient: Some(recipient), charset })
+    Ok(Rcpt { recipient: Some(recipient), charset, request })
+}
+
+/// RFC 3461 §4.1: NEVER alone, or a list of the others.
+fn notify(value: &str) -> Result<Notify, Reply> {
+    const SYNTAX: &str = "NOTIFY=NEVER, or a list of SUCCESS, FAILURE and DELAY";
+    if value.eq_ignore_ascii_case("NEVER") {
+        return Ok(Notify::Never);
+    }
+    let (mut success, mut failure, mut delay) = (false, false, false);
+    for word in value.split(',') {
+        match word.to_ascii_uppercase().as_str() {
+            "SUCCESS" => success = true,
+            "FAILURE" => failure = true,
+            "DELAY" => delay = true,
+            _ => return Err(reply::BAD_ARGUMENTS.with(&[SYNTAX])),
+        }
+    }
+    Ok(Notify::On { success, failure, delay })
+}
+
+/// RFC 3461 §4.2: an address type and the address in xtext, up to 500 octets; RFC 6533 §3: with the type
+/// `utf-8` in any characters.
+fn original_recipient(value: &str) -> Result<String, Reply> {
+    let syntax = || reply::BAD_ARGUMENTS.with(&["ORCPT=type;xtext, printable, up to 500 octets"]);
+    let (addr_type, address) = value.split_once(';').ok_or_else(syntax)?;
+    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
+    let is_atom = !addr_type.is_empty() && addr_type.bytes().all(atext);
+    let in_charset = address.is_ascii() || addr_type.eq_ignore_ascii_case("utf-8");
+    let fits = value.len() <= MAX_ORIGINAL_RECIPIENT_OCTETS && !address.is_empty();
+    if !is_atom || !in_charset || !fits || xtext::decode(address).is_none() {
+        return Err(syntax());
+    }
+    Ok(value.to_owned())
 }
 
 fn bdat(rest: &str) -> Result<Chunk, Reply> {

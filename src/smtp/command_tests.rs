@@ -77,9 +77,17 @@ fn malformed_commands_name_their_syntax() {
 }
 
 #[test]
+fn rfc8689_2_requiretls_has_no_value() {
+    let Ok(Command::Mail(mail)) = parse(b"MAIL FROM:<a@b.example> requiretls") else { panic!() };
+    assert_eq!(mail.request.require_tls, RequireTls::Yes);
+    assert_eq!(code("MAIL FROM:<a@b> REQUIRETLS=1"), 501);
+    assert_eq!(code("MAIL FROM:<a@b> REQUIRETLS REQUIRETLS"), 501);
+}
+
+#[test]
 fn rfc5321_4_1_1_11_unknown_parameters_are_555() {
     assert_eq!(code("MAIL FROM:<a@b> FOO=1"), 555);
-    assert_eq!(code("RCPT TO:<a@b> NOTIFY=NEVER"), 555);
+    assert_eq!(code("RCPT TO:<a@b> FOO"), 555);
 }
 
 #[test]
@@ -109,4 +117,78 @@ fn verbs_for_metrics_are_a_closed_set() {
     assert_eq!(verb(b"mail FROM:<x@y>"), "MAIL");
     assert_eq!(verb(b"EVIL\xff stuff"), "OTHER");
     assert_eq!(verb(b""), "OTHER");
+}
+
+fn request(parameters: &str) -> Result<RecipientRequest, u16> {
+    match parse(format!("RCPT TO:<a@b.example> {parameters}").as_bytes()) {
+        Ok(Command::Rcpt(rcpt)) => Ok(rcpt.request),
+        Ok(other) => panic!("{other:?}"),
+        Err(reply) => Err(reply.code),
+    }
+}
+
+#[test]
+fn rfc3461_4_1_notify_is_never_or_a_list() {
+    let on = |success, failure, delay| Ok(Notify::On { success, failure, delay });
+    for (text, wanted) in [
+        ("NOTIFY=NEVER", Ok(Notify::Never)),
+        ("notify=success,Delay", on(true, false, true)),
+        ("NOTIFY=FAILURE,FAILURE", on(false, true, false)),
+        ("", Ok(Notify::Unsaid)),
+        ("NOTIFY=", Err(501)),
+        ("NOTIFY", Err(501)),
+        ("NOTIFY=NEVER,FAILURE", Err(501)),
+        ("NOTIFY=SUCCESS,", Err(501)),
+        ("NOTIFY=ALWAYS", Err(501)),
+        ("NOTIFY=NEVER NOTIFY=NEVER", Err(501)),
+    ] {
+        assert_eq!(request(text).map(|request| request.notify), wanted, "{text}");
+    }
+}
+
+#[test]
+fn rfc3461_4_2_orcpt_is_a_type_and_xtext() {
+    let long = format!("ORCPT=rfc822;{}", "a".repeat(494));
+    for (text, taken) in [
+        ("ORCPT=rfc822;bob+2Btag@s.example", true),
+        ("ORCPT=x400;+2FC=de", false),
+        ("ORCPT=rfc822;", false),
+        ("ORCPT=;bob@s.example", false),
+        ("ORCPT=bob@s.example", false),
+        ("ORCPT=rfc 822;bob@s.example", false),
+        ("ORCPT=rfc822;bob+0D+0A@s.example", false),
+        ("ORCPT=rfc822;jürgen@s.example", false),
+        ("ORCPT=utf-8;jürgen@s.example", true),
+        ("ORCPT=rfc822;a ORCPT=rfc822;a", false),
+        (&long, false),
+    ] {
+        assert_eq!(request(text).is_ok(), taken, "{text}");
+    }
+    let Ok(Command::Rcpt(rcpt)) = parse("RCPT TO:<a@b.example> ORCPT=utf-8;ü@s.example".as_bytes()) else {
+        panic!()
+    };
+    assert_eq!(rcpt.charset, Charset::Utf8);
+}
+
+#[test]
+fn rfc3461_4_3_and_4_4_ret_and_envid() {
+    let Ok(Command::Mail(mail)) = parse(b"MAIL FROM:<a@b.example> ret=hdrs ENVID=QQ314159+2B") else {
+        panic!()
+    };
+    assert_eq!(mail.request.ret, Some(Return::Headers));
+    assert_eq!(mail.request.envelope_id.as_deref(), Some("QQ314159+2B"));
+    let long = format!("ENVID={}", "a".repeat(101));
+    for parameter in [
+        "RET=ALL",
+        "RET",
+        "RET=FULL RET=FULL",
+        "ENVID=",
+        "ENVID",
+        "ENVID=a=b",
+        "ENVID=a+0A",
+        "ENVID=ü",
+        &long,
+    ] {
+        assert_eq!(code(&format!("MAIL FROM:<a@b.example> {parameter} SMTPUTF8")), 501, "{parameter}");
+    }
 }

@@ -3,20 +3,11 @@
 
 use std::fmt;
 
+pub use crate::mail::Enhanced;
 use crate::mail::TraceId;
 
 /// Longest reply line with its CRLF, in octets (RFC 5321 §4.5.3.1.5).
 pub const MAX_REPLY_LINE_OCTETS: usize = 512;
-
-/// An enhanced status code (RFC 3463).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Enhanced(pub u8, pub u16, pub u16);
-
-impl fmt::Display for Enhanced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
 
 /// One row of the catalogue. `{}` in the text stands for an argument.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,6 +87,8 @@ catalogue! {
     RECIPIENT_OK = 250 x(2, 1, 5), "ok", "Recipient OK";
     /// The message was judged and a rule drops it, or every recipient has it already.
     ACCEPTED = 250 x(2, 0, 0), "accepted", "Accepted (trace {})";
+    /// The message is on our disk: the destination has not taken it yet (RFC 5321 §4.2.5).
+    QUEUED = 250 x(2, 0, 0), "queued", "Queued (trace {})";
     /// A chunk of a message was read (RFC 3030 §2). The argument is its size.
     CHUNK_OK = 250 x(2, 0, 0), "ok", "{} octets received";
     /// RFC 5321 §3.5.3: neither confirmed nor denied.
@@ -200,6 +193,8 @@ catalogue! {
     UPSTREAM_WITHOUT_UTF8 = 550 x(5, 6, 7), "smtputf8", "The destination does not take internationalised mail", "smtp-errors";
     /// RFC 6152 §3: converting would break signatures.
     UPSTREAM_WITHOUT_8BIT = 554 x(5, 6, 3), "8bitmime", "The destination does not take 8-bit mail", "smtp-errors";
+    /// RFC 8689 §4.2.1: no host of the destination is authenticated and promises the same.
+    UPSTREAM_WITHOUT_REQUIRETLS = 550 x(5, 7, 30), "requiretls", "The destination does not support REQUIRETLS", "smtp-errors";
     /// RFC 1870 §6.1 on the other side.
     UPSTREAM_SIZE = 552 x(5, 3, 4), "upstream_size", "Message is larger than the destination takes", "message-size";
     /// No upstream answered: the sender keeps the message.

@@ -101,6 +101,8 @@ metrics! {
     pipeline_stage_duration_seconds: HistogramVec["stage"];
     /// Delivery attempts by provider, address family and result.
     delivery_attempts_total: IntCounterVec["provider", "ip_family", "result"];
+    /// Destinations asked at RCPT by their answer, and upstream transactions held from there by their end.
+    cut_through_total: IntCounterVec["result"];
     /// Seconds from the client's final dot to the upstream's answer.
     delivery_latency_seconds: HistogramVec["mode"];
     /// Outbound connections open now, in use or idle.
@@ -111,7 +113,7 @@ metrics! {
     storage_free_bytes: IntGauge;
     /// When a certificate ends, in seconds since 1970, by its use.
     tls_certificate_not_after_timestamp_seconds: IntGaugeVec["use"];
-    /// Messages whose processing ended in a panic.
+    /// Messages whose processing ended in a panic, or whose octets on the disk cannot be read.
     poisoned_messages_total: IntCounterVec["stage"];
     /// Log records written, by level.
     log_events_total: IntCounterVec["level"];

@@ -11,16 +11,17 @@ use crate::telemetry::responses;
 
 /// The stages of the pipeline whose time is taken, in the order of mail.
 const STAGES: &[&str] = &["authenticate", "route", "rewrite", "deliver"];
-/// Where a panic is contained.
-const CONTAINED: &[&str] = &["pipeline", "deliver"];
+/// Where a message that cannot be processed is kept aside.
+const CONTAINED: &[&str] = &["pipeline", "deliver", "spool"];
 
 const IP_FAMILIES: &[&str] = &["ipv4", "ipv6"];
 /// What became of a connection at the door, in the words of the reply catalogue.
 const DOOR: &[&str] =
     &["accepted", "sessions", "network_sessions", "early_talker", "proxy_header", "srs_guesses", "shutdown"];
 const DIRECTIONS: &[&str] = &["inbound", "outbound"];
-/// TLS version and result: a failed handshake has no version.
-const TLS: &[(&str, &str)] = &[("TLSv1_2", "ok"), ("TLSv1_3", "ok"), ("none", "failed")];
+const TLS_VERSIONS: &[&str] = &["TLSv1_2", "TLSv1_3"];
+/// What a destination was held to, in a handshake that succeeded.
+const TLS_DEMANDS: &[&str] = &["opportunistic", "mta_sts", "dane"];
 const VERDICTS: &[&str] = &["forwarded", "queued", "rejected", "dropped", "tempfailed"];
 /// Authentication methods with their results (RFC 8601 §2.7, RFC 8617 §4.4).
 const AUTH_RESULTS: &[(&str, &[&str])] = &[
@@ -53,10 +54,13 @@ const ATTEMPT_RESULTS: &[&str] = &[
     "unfit",
     "internal",
 ];
+/// What a destination said at RCPT; then what became of the transaction that was held for the dot.
+const CUT_THROUGH_RESULTS: &[&str] =
+    &["taken", "refused", "tempfailed", "unanswered", "used", "replaced", "given_up"];
 const MODES: &[&str] = &["in_session", "queued"];
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
-const QUEUE_STATES: &[&str] = &["ready", "deferred", "awaiting_reply", "suspended"];
-const DSN_ACTIONS: &[&str] = &["failed", "delayed"];
+const QUEUE_STATES: &[&str] = &["waiting", "awaiting_reply", "unknown"];
+const DSN_ACTIONS: &[&str] = &["failed", "delayed", "relayed"];
 
 impl Metrics {
     /// Makes every series of a closed set.
@@ -81,15 +85,17 @@ impl Metrics {
         start(&self.rule_matches_total, [MATCHERS, ACTIONS]);
         start(&self.dkim_signatures_total, [ALGORITHMS, SIGNATURE_RESULTS]);
         start(&self.delivery_attempts_total, [PROVIDERS, IP_FAMILIES, ATTEMPT_RESULTS]);
+        start(&self.cut_through_total, [CUT_THROUGH_RESULTS]);
         for (method, results) in AUTH_RESULTS {
             start(&self.auth_results_total, [&[method], results]);
         }
         for (operation, results) in SRS {
             start(&self.srs_operations_total, [&[operation], results]);
         }
-        for (version, result) in TLS {
-            start(&self.smtp_tls_connections_total, [DIRECTIONS, &[version], &[result]]);
-        }
+        // A failed handshake has no version.
+        start(&self.smtp_tls_connections_total, [DIRECTIONS, &["none"], &["failed"]]);
+        start(&self.smtp_tls_connections_total, [&["inbound"], TLS_VERSIONS, &["ok"]]);
+        start(&self.smtp_tls_connections_total, [&["outbound"], TLS_VERSIONS, TLS_DEMANDS]);
         start(&self.smtp_tls_connections_total, [&["inbound"], &["none"], &["timeout"]]);
         self.start_node();
     }

@@ -1,17 +1,38 @@
 //! TLS in both directions: the listeners' certificate, re-read when its files change, and the client side
-//! of opportunistic STARTTLS. Owns `rustls`: nobody else names it. Time limits are the callers'.
+//! of STARTTLS with the policies that destinations publish: DANE (RFC 7672) and MTA-STS (RFC 8461). Owns
+//! `rustls`: nobody else names it. Time limits are the callers'.
 //!
 //! One crypto provider, aws-lc-rs, given to every configuration explicitly: nothing depends on which
 //! process-wide default happens to be installed. TLS 1.2 and 1.3 (RFC 8996 retired what was before).
 
 mod client;
+mod dane;
+mod failure;
 mod opportunistic;
+mod policy;
+mod reports;
+mod roots;
 mod server;
+mod sts;
+#[cfg(test)]
+pub(crate) mod test_authority;
 
 use thiserror::Error;
 
-pub use client::{ClientStream, ClientTls};
+use crate::store::StoreError;
+
+pub use client::{ClientStream, ClientTls, Shaken};
+pub use dane::Dane;
+pub use failure::TlsFailure;
+pub use policy::{Barred, Candidate, Demand, Judgement, Policies};
+pub use reports::{Basis, Report, Reporter, Reports, Sighting};
+pub use roots::trusted_roots;
+pub use rustls::RootCertStore;
 pub use server::{Acceptor, ServerCertificate, ServerStream};
+pub use sts::{
+    HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy, StsPolicyError,
+    announced_id,
+};
 
 /// What a handshake agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +55,7 @@ impl Negotiated {
     }
 }
 
-/// Why a certificate or a configuration cannot be used; all of them are the operator's to mend.
+/// Why a certificate, a configuration or what was kept cannot be used; all of them are the operator's to mend.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read, or is larger than any certificate chain.
@@ -70,6 +91,9 @@ pub enum TlsError {
     /// The crypto provider does not support what every configuration needs.
     #[error("cannot set up TLS")]
     Setup(#[from] rustls::Error),
+    /// The policies cannot be kept or read.
+    #[error("TLS policies: {0}")]
+    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

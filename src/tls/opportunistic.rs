@@ -3,7 +3,7 @@
 //! RFC 3207 §4.1 leaves it to the client whether to go on with a server it cannot authenticate, and RFC 7435
 //! §3 says why it should: an MX host's name comes from unsigned DNS, so that a certificate for that name
 //! proves nothing about the recipient's domain, and the alternative to unauthenticated encryption is none.
-//! What does authenticate (MTA-STS, RFC 8461; DANE, RFC 7672) needs verifiers of its own, beside this one.
+//! What does authenticate (MTA-STS, RFC 8461; DANE, RFC 7672) has verifiers of its own.
 
 use std::sync::Arc;
 

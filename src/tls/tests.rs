@@ -58,9 +58,10 @@ async fn handshake(certificate: &ServerCertificate) -> (Negotiated, Negotiated) 
         stream.shutdown().await.unwrap();
         negotiated
     });
-    let client = ClientTls::opportunistic().unwrap();
+    let client = ClientTls::new(trusted_roots()).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
-    let (mut stream, negotiated) = client.connect("another-name.example", stream).await.unwrap();
+    let shaken = client.connect("another-name.example", &Demand::Opportunistic, stream).await.unwrap();
+    let Shaken { mut stream, negotiated, .. } = shaken;
     let mut heard = String::new();
     stream.read_to_string(&mut heard).await.unwrap();
     assert_eq!(heard, "220 hello\r\n");

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every stage of the pipeline may use of it; the other folders there are stages.
-const SHARED_IN_PIPELINE: &[&str] = &["parcel", "refusal", "handoff", "chronicle", "fingerprint"];
+const SHARED_IN_PIPELINE: &[&str] =
+    &["parcel", "advance", "refusal", "handoff", "chronicle", "fingerprint", "relay", "deferred"];
 
 /// Libraries that one place hides from all others, by the start of their crates' names.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -18,6 +19,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("openraft", &["cluster"]),
     ("toml", &["config"]),
     ("axum", &["http"]),
+    ("crc32fast", &["spool"]),
 ];
 
 #[test]

@@ -24,7 +24,8 @@ async fn a_signed_message_arrives_once_unchanged_and_signed_by_us() {
     assert!(received.octets.ends_with(message.as_bytes()), "{}", received.text());
 
     let servers = vec![world.dns.addr()];
-    let dns = Dns::new(&config::Dns { servers }, Arc::new(Metrics::new().unwrap())).unwrap();
+    let dns =
+        Dns::new(&config::Dns { servers, ..Default::default() }, Arc::new(Metrics::new().unwrap())).unwrap();
     let authenticator = MessageAuthenticator(dns.resolver().clone());
     let parsed = AuthenticatedMessage::parse(&received.octets).unwrap();
     let outputs = authenticator.verify_dkim(&parsed).await;
@@ -155,4 +156,22 @@ async fn a_rule_to_an_unverified_destination_waits() {
     world.forward("soon@ours.example", &["new@dest.example"]).await;
     let mut client = world.sender().await;
     client.submit(ALICE, &["soon@ours.example"], &letter("x")).await.starts("450 4.2.1");
+}
+
+#[tokio::test]
+async fn rfc3461_what_the_sender_asks_goes_on_but_for_success() {
+    let world = World::start().await;
+    world.mx.offer(&["PIPELINING", "DSN"]);
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{ALICE}> RET=HDRS ENVID=QQ1"), "250").await;
+    client.command("RCPT TO:<info@ours.example> NOTIFY=SUCCESS,DELAY", "250").await;
+    client.data(&letter("one")).await.starts("250");
+    let received = world.mx.only();
+    assert!(received.mail.ends_with(" RET=HDRS ENVID=QQ1"), "{}", received.mail);
+    assert_eq!(received.rcpts.len(), 1);
+    assert!(
+        received.rcpts[0].ends_with("> NOTIFY=DELAY ORCPT=rfc822;info@ours.example"),
+        "{:?}",
+        received.rcpts
+    );
 }

@@ -11,6 +11,7 @@
 mod addresses;
 mod binary;
 mod blocklists;
+mod cut_through;
 mod dialogue;
 mod floors;
 mod forwarding;
@@ -18,6 +19,8 @@ mod judgement;
 mod loops;
 mod observation;
 mod octets;
+mod queue;
+mod queue_orders;
 mod return_path;
 mod sessions;
 mod settlement;

@@ -15,10 +15,10 @@ use super::*;
 use crate::clock;
 use crate::config::{self, DmarcMode};
 use crate::dev::dns::{Behaviour, DnsServer};
-use crate::mail::{Address, BodyType, Envelope, SmtpUtf8, TraceId, base64};
+use crate::mail::{Address, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64};
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
-    Action, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
+    Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
 };
 use crate::pipeline::testing;
 
@@ -75,8 +75,11 @@ impl World {
             .collect();
         let zones: Vec<_> = zones.iter().map(|(origin, records)| (*origin, records.as_str())).collect();
         let server = DnsServer::start(&zones).await.unwrap();
-        let dns = Dns::new(&config::Dns { servers: vec![server.addr()] }, Arc::new(Metrics::new().unwrap()))
-            .unwrap();
+        let dns = Dns::new(
+            &config::Dns { servers: vec![server.addr()], ..Default::default() },
+            Arc::new(Metrics::new().unwrap()),
+        )
+        .unwrap();
         let settings = Settings {
             hostname: domain("linda.mx.relay.example"),
             service_domain: domain("email.relay.example"),
@@ -151,8 +154,13 @@ fn accepted(
     standings: &[Standing],
 ) -> (Accepted, oneshot::Receiver<Settlement>) {
     let alias = Address::parse("ann@customer.example").unwrap();
-    let recipient =
-        |standing: &Standing| Recipient { alias: alias.clone(), action: Action::Drop, standing: *standing };
+    let recipient = |standing: &Standing| Recipient {
+        alias: alias.clone(),
+        action: Action::Drop,
+        standing: *standing,
+        on_tempfail: None,
+        request: RecipientRequest::default(),
+    };
     let (answer, answered) = oneshot::channel();
     let transaction = Transaction {
         id: TraceId::new(clock::now(), 1),
@@ -162,8 +170,10 @@ fn accepted(
             recipients: vec![alias.clone()],
             body_type: BodyType::SevenBit,
             smtp_utf8: SmtpUtf8::NotRequested,
+            request: MessageRequest::default(),
         },
         recipients: standings.iter().map(recipient).collect(),
+        advance: Advance::default(),
         received_at: clock::now(),
         dot_at: Instant::now(),
         deadline: Instant::now(),

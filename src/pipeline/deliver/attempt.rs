@@ -1,5 +1,7 @@
 //! One attempt: the message offered at one address, over an idle connection where there is one.
 
+use std::fmt::Display;
+
 use tokio::time::Instant;
 
 use super::Job;
@@ -11,12 +13,14 @@ use super::provider::Provider;
 use super::transaction::{Budget, Ending, Offer, Transaction};
 use super::trouble::{Peer, Trouble};
 use crate::config::LogAddresses;
+use crate::tls::Sighting;
 
 /// One attempt at one address.
 pub(super) struct Attempt<'a> {
     pub(super) job: &'a Job,
     pub(super) offer: Offer<'a>,
     pub(super) peer: &'a Peer,
+    pub(super) sighting: Sighting<'a>,
     pub(super) budget: Budget,
 }
 
@@ -28,19 +32,61 @@ struct Facts {
 }
 
 impl Attempt<'_> {
-    /// Offers what is pending, and counts and logs what came of it. `Ok` means that all is settled.
-    pub(super) async fn run(&self, progress: &mut Progress) -> Result<(), Trouble> {
+    /// Offers what is pending, and counts and logs what came of it. `Ok` means that all is settled; a
+    /// connection whose transaction is open and waits for the message comes back with it.
+    pub(super) async fn run(&self, progress: &mut Progress) -> Result<Option<Connection>, Trouble> {
         let started = Instant::now();
         let copies = progress.pending(usize::MAX);
         let mut facts = Facts::default();
+        self.note(self.peer);
         let ended = self.offer_all(progress, &mut facts).await;
-        let trouble = ended.as_ref().err();
-        let (result, code) = progress
-            .summary(&copies)
-            .or_else(|| {
-                trouble.map(|trouble| (trouble.word(), trouble.reply().map_or(0, |reply| reply.code)))
-            })
-            .unwrap_or(("internal", 0));
+        if let Err(trouble) = &ended {
+            self.note(trouble);
+        }
+        if !matches!(ended, Ok(Some(_))) {
+            self.tell(started, &facts, progress.summary(&copies), ended.as_ref().err());
+        }
+        ended
+    }
+
+    /// Sends the message in a transaction that was opened at RCPT, to the copies that were taken there.
+    pub(super) async fn go_on(
+        &self,
+        mut connection: Connection,
+        taken: Vec<usize>,
+        progress: &mut Progress,
+    ) -> Result<(), Trouble> {
+        let started = Instant::now();
+        let facts = Facts { tls: connection.tls.as_ref().map(|tls| tls.version), reused: true };
+        let transaction = self.transaction(&mut connection, taken.len());
+        let ended = transaction.go_on(taken.clone(), progress).await;
+        let ended = self.close(connection, ended, progress).map(drop);
+        self.tell(started, &facts, progress.summary(&taken), ended.as_ref().err());
+        ended
+    }
+
+    /// Adds what is pending to a transaction that was opened for earlier recipients, so many of them; gives
+    /// the connection back while it is open.
+    pub(super) async fn add(
+        &self,
+        mut connection: Connection,
+        recipients: usize,
+        progress: &mut Progress,
+    ) -> Result<Option<Connection>, Trouble> {
+        let ended = self.transaction(&mut connection, recipients).add(progress).await;
+        self.close(connection, ended, progress)
+    }
+
+    /// Counts and logs an attempt, by what came of its copies or else by the trouble.
+    fn tell(
+        &self,
+        started: Instant,
+        facts: &Facts,
+        summary: Option<(&'static str, u16)>,
+        trouble: Option<&Trouble>,
+    ) {
+        let of_trouble = |trouble: &Trouble| (trouble.word(), trouble.reply().map_or(0, |reply| reply.code));
+        let (result, code) = summary.or_else(|| trouble.map(of_trouble)).unwrap_or(("internal", 0));
         self.count(result);
         // An upstream's words may hold the address that they are about.
         let shown = trouble.filter(|_| self.job.options.log_addresses == LogAddresses::Full);
@@ -49,6 +95,7 @@ impl Attempt<'_> {
             host = self.peer.host,
             ip = %self.peer.address.ip(),
             tls = facts.tls,
+            demand = self.peer.demand.word(),
             reused = facts.reused,
             result,
             code,
@@ -56,7 +103,12 @@ impl Attempt<'_> {
             duration_ms = started.elapsed().as_millis() as u64,
             "attempt ended"
         );
-        ended
+    }
+
+    fn note(&self, event: impl Display) {
+        if let Some(dialogue) = &self.job.dialogue {
+            dialogue.note('*', event);
+        }
     }
 
     fn count(&self, result: &str) {
@@ -69,55 +121,87 @@ impl Attempt<'_> {
     /// Transactions until all is settled: over an idle connection first, then over fresh ones. An idle one
     /// that turns out to be dead before its dot costs nothing but one more try; copies whose dot was sent
     /// are settled as unknown by then and never offered again.
-    async fn offer_all(&self, progress: &mut Progress, facts: &mut Facts) -> Result<(), Trouble> {
+    async fn offer_all(
+        &self,
+        progress: &mut Progress,
+        facts: &mut Facts,
+    ) -> Result<Option<Connection>, Trouble> {
         let mut idle = self.job.upstreams.pool.take(self.peer);
         while progress.is_pending() {
             facts.reused = idle.is_some();
             let connection = match idle.take() {
-                Some(connection) => connection,
+                Some(mut connection) => {
+                    connection.dialogue.clone_from(&self.job.dialogue);
+                    connection
+                }
                 None => self.open().await?,
             };
             facts.tls = connection.tls.as_ref().map(|tls| tls.version);
             match self.offer_over(connection, progress).await {
+                Ok(Some(open)) => return Ok(Some(open)),
                 Err(trouble) if facts.reused && trouble.is_staleness() => {
                     tracing::debug!(peer = %self.peer, %trouble, "idle connection was stale");
                 }
-                ended => ended?,
+                ended => drop(ended?),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn open(&self) -> Result<Connection, Trouble> {
         let Job { options, upstreams, .. } = self.job;
-        let opener =
-            Opener { options, tls: &upstreams.tls, metrics: &upstreams.metrics, until: self.budget.envelope };
+        let opener = Opener {
+            options,
+            policies: &upstreams.policies,
+            sighting: self.sighting,
+            metrics: &upstreams.metrics,
+            dialogue: self.job.dialogue.as_ref(),
+            until: self.budget.envelope,
+        };
         opener.open(self.peer).await
     }
 
     /// Transactions over one connection until all is settled or it has had enough; more than one only
     /// where the upstream limits recipients.
-    async fn offer_over(&self, mut connection: Connection, progress: &mut Progress) -> Result<(), Trouble> {
-        let (timing, pool) = (self.job.options.timing, &self.job.upstreams.pool);
+    async fn offer_over(
+        &self,
+        mut connection: Connection,
+        progress: &mut Progress,
+    ) -> Result<Option<Connection>, Trouble> {
         loop {
-            let transaction =
-                Transaction { connection: &mut connection, offer: self.offer, budget: self.budget, timing };
-            match transaction.run(progress).await {
+            match self.transaction(&mut connection, 0).run(progress).await {
                 Ok(Ending::Answered) if progress.is_pending() && connection.is_reusable() => {}
-                Ok(Ending::Answered) => break,
-                Ok(Ending::Awaiting { copies, dot_at }) => {
-                    let late = Late { connection, dot_at, timing, pool: pool.clone() };
-                    late.follow(copies, progress);
-                    return Ok(());
-                }
-                Err(trouble) if trouble.leaves_connection() => {
-                    pool.release(connection, timing);
-                    return Err(trouble);
-                }
-                Err(trouble) => return Err(trouble),
+                ended => return self.close(connection, ended, progress),
             }
         }
-        pool.release(connection, timing);
-        Ok(())
+    }
+
+    fn transaction<'a>(&'a self, connection: &'a mut Connection, recipients: usize) -> Transaction<'a> {
+        let timing = self.job.options.timing;
+        Transaction { connection, offer: self.offer, budget: self.budget, timing, recipients }
+    }
+
+    /// What becomes of the connection when a transaction ended, or did not end yet.
+    fn close(
+        &self,
+        connection: Connection,
+        ended: Result<Ending, Trouble>,
+        progress: &mut Progress,
+    ) -> Result<Option<Connection>, Trouble> {
+        let (timing, pool) = (self.job.options.timing, &self.job.upstreams.pool);
+        match ended {
+            Ok(Ending::Open) => return Ok(Some(connection)),
+            Ok(Ending::Answered) => pool.release(connection, timing),
+            Ok(Ending::Awaiting { copies, dot_at }) => {
+                Late { connection, dot_at, timing, pool: pool.clone() }.follow(copies, progress);
+            }
+            Err(trouble) => {
+                if trouble.leaves_connection() {
+                    pool.release(connection, timing);
+                }
+                return Err(trouble);
+            }
+        }
+        Ok(None)
     }
 }

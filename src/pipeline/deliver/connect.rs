@@ -8,29 +8,35 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Security, within};
+use super::dialogue::Dialogue;
 use super::options::Options;
 use super::pool;
 use super::trouble::{Peer, Trouble};
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
-use crate::tls::ClientTls;
+use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 
 /// What opening a connection takes.
 pub(super) struct Opener<'a> {
     pub(super) options: &'a Options,
-    pub(super) tls: &'a ClientTls,
+    pub(super) policies: &'a Policies,
+    /// Whose demand the peer's is, for the reports.
+    pub(super) sighting: Sighting<'a>,
     pub(super) metrics: &'a Arc<Metrics>,
+    /// Where what is said is kept, if anywhere.
+    pub(super) dialogue: Option<&'a Dialogue>,
     /// When it must be open.
     pub(super) until: Instant,
 }
 
 impl Opener<'_> {
-    /// Opens a connection: encrypted where STARTTLS is offered, and in the clear, over a new connection,
-    /// where the handshake fails. Opportunistic: mail in the clear beats no mail (RFC 7435 §3).
+    /// Opens a connection that meets the peer's demand. Where nothing is demanded: encrypted where STARTTLS
+    /// is offered, and in the clear, over a new connection, where the handshake fails, since mail in the
+    /// clear beats no mail (RFC 7435 §3).
     pub(super) async fn open(&self, peer: &Peer) -> Result<Connection, Trouble> {
         match self.open_with(peer, Security::Encrypted).await {
-            Err(Trouble::Handshake(cause)) => {
+            Err(Trouble::Handshake(cause)) if !peer.demand.is_mandatory() => {
                 tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
                 self.open_with(peer, Security::Plain).await
             }
@@ -41,11 +47,21 @@ impl Opener<'_> {
     async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, Trouble> {
         let stream = self.dial(peer).await?;
         let mut connection = Connection::new(peer.clone(), stream, self.options, self.metrics);
+        connection.dialogue = self.dialogue.cloned();
         if let Err(trouble) = self.be_greeted(&mut connection).await {
             return Err(self.leave(connection, trouble));
         }
-        if best == Security::Plain || !connection.capabilities.offers(Extension::StartTls) {
+        if best == Security::Plain {
             return Ok(connection);
+        }
+        if !connection.capabilities.offers(Extension::StartTls) {
+            self.note(peer, Some(TlsFailure::StarttlsNotSupported));
+            let mandatory = peer.demand.is_mandatory();
+            return if mandatory {
+                Err(self.leave(connection, Trouble::NotEncrypted))
+            } else {
+                Ok(connection)
+            };
         }
         if let Err(trouble) = self.ask_for_tls(&mut connection).await {
             return Err(self.leave(connection, trouble));
@@ -99,18 +115,32 @@ impl Opener<'_> {
 
     async fn shake_hands(&self, connection: Connection) -> Result<Connection, Trouble> {
         let limit = within(self.options.timing.handshake, self.until);
-        let shaken = connection.encrypt(self.tls, limit).await;
+        let peer = connection.peer.clone();
+        let shaken = connection.encrypt(self.policies.client(), limit).await;
         let (version, result) = match &shaken {
-            Ok(connection) => (connection.tls.as_ref().map_or("none", |tls| tls.version), "ok"),
+            Ok((connection, failure)) => {
+                self.note(&peer, *failure);
+                (connection.tls.as_ref().map_or("none", |tls| tls.version), result(&peer.demand))
+            }
+            Err(Trouble::Handshake(error)) => {
+                self.note(&peer, Some(TlsFailure::of_handshake(error)));
+                ("none", "failed")
+            }
             Err(_) => ("none", "failed"),
         };
         self.metrics.smtp_tls_connections_total.with_label_values(&["outbound", version, result]).inc();
-        shaken
+        shaken.map(|(connection, _)| connection)
+    }
+
+    /// Counts for the reports what came of a session; what was wrong before it began comes first.
+    fn note(&self, peer: &Peer, failure: Option<TlsFailure>) {
+        let sighting = Sighting { failure: self.sighting.failure.or(failure), ..self.sighting };
+        self.policies.reports().note(&sighting, &peer.host);
     }
 
     /// Leaves a connection that did not come about; with a QUIT if the upstream still listens.
     fn leave(&self, connection: Connection, trouble: Trouble) -> Trouble {
-        if matches!(trouble, Trouble::Unwelcome(_)) {
+        if matches!(trouble, Trouble::Unwelcome(_) | Trouble::NotEncrypted) {
             pool::retire(connection, self.options.timing);
         }
         trouble
@@ -126,6 +156,15 @@ async fn dial(peer: &Peer) -> io::Result<TcpStream> {
     // Commands and the message's end are small writes that must not wait for acknowledgements.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// The label `result` of a handshake that met its demand.
+fn result(demand: &Demand) -> &'static str {
+    match demand {
+        Demand::Opportunistic | Demand::Tested | Demand::Encrypted => "opportunistic",
+        Demand::Verified => "mta_sts",
+        Demand::Dane(_) => "dane",
+    }
 }
 
 /// A 2xx; anything else here is about us.

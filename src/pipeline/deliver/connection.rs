@@ -10,13 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::dialogue::Dialogue;
 use super::options::Options;
 use super::trouble::{Peer, Trouble};
 use crate::config::LogAddresses;
 use crate::smtp::client::{Capabilities, ReplyDecoder};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
-use crate::tls::{ClientStream, ClientTls, Negotiated};
+use crate::tls::{ClientStream, ClientTls, Negotiated, Shaken, TlsFailure};
 
 /// Octets asked of the network at once while a reply is awaited.
 const READ_OCTETS: usize = 4096;
@@ -55,6 +56,8 @@ pub(super) struct Connection {
     stream: Stream,
     input: BytesMut,
     decoder: ReplyDecoder,
+    /// Where what is said is kept, for an attempt whose message can be shown.
+    pub(super) dialogue: Option<Dialogue>,
     log_addresses: LogAddresses,
     _open: Open,
 }
@@ -91,6 +94,7 @@ impl Connection {
             stream: Stream::Plain(stream),
             input: BytesMut::new(),
             decoder: ReplyDecoder::default(),
+            dialogue: None,
             log_addresses: options.log_addresses,
             _open: Open(metrics.clone()),
         }
@@ -105,20 +109,25 @@ impl Connection {
     }
 
     /// Shakes hands. What the upstream sent behind its 220 came unprotected and is thrown away
-    /// (RFC 3207 §4.2), and so is what it said it can do.
-    pub(super) async fn encrypt(self, tls: &ClientTls, until: Instant) -> Result<Self, Trouble> {
-        let Stream::Plain(stream) = self.stream else { return Ok(self) };
-        let shaken = timeout_at(until, tls.connect(&self.peer.host, stream)).await;
+    /// (RFC 3207 §4.2), and so is what it said it can do. With it what a policy in testing has against it.
+    pub(super) async fn encrypt(
+        self,
+        tls: &ClientTls,
+        until: Instant,
+    ) -> Result<(Self, Option<TlsFailure>), Trouble> {
+        let Stream::Plain(stream) = self.stream else { return Ok((self, None)) };
+        let shaken = timeout_at(until, tls.connect(&self.peer.host, &self.peer.demand, stream)).await;
         let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let (stream, negotiated) = shaken.map_err(Trouble::Handshake)?;
-        Ok(Self {
+        let Shaken { stream, negotiated, failure } = shaken.map_err(Trouble::Handshake)?;
+        let connection = Self {
             stream: Stream::Encrypted(Box::new(stream)),
             tls: Some(negotiated),
             input: BytesMut::new(),
             decoder: ReplyDecoder::default(),
             capabilities: Capabilities::default(),
             ..self
-        })
+        };
+        Ok((connection, failure))
     }
 
     /// Sends one or more command lines in one write.
@@ -129,6 +138,9 @@ impl Connection {
         step: &'static str,
     ) -> Result<(), Trouble> {
         for line in lines.lines() {
+            if let Some(dialogue) = &self.dialogue {
+                dialogue.note('>', line);
+            }
             let shown = match self.log_addresses {
                 LogAddresses::Full => line,
                 LogAddresses::Hash | LogAddresses::None => line.split([' ', ':']).next().unwrap_or_default(),
@@ -153,6 +165,9 @@ impl Connection {
     /// A reply that is cut off by the end of time is gone on with by the next call.
     pub(super) async fn reply(&mut self, until: Instant, step: &'static str) -> Result<Reply, Trouble> {
         let reply = timeout_at(until, self.next_reply(step)).await.map_err(|_| Trouble::TimedOut(step))??;
+        if let Some(dialogue) = &self.dialogue {
+            dialogue.note('<', &reply);
+        }
         match self.log_addresses {
             LogAddresses::Full => tracing::debug!(host = self.peer.host, "< {reply}"),
             LogAddresses::Hash | LogAddresses::None => {

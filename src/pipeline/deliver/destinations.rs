@@ -2,12 +2,14 @@
 //! not work. So that one slow destination holds neither all sessions nor its own senders' time.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::mail::Domain;
+use crate::pipeline::deferred::Suspended;
 
 /// Time-outs within [`TIMEOUT_MEMORY`] after which a destination is not tried.
 const MAX_TIMEOUTS: usize = 5;
@@ -15,12 +17,16 @@ const MAX_TIMEOUTS: usize = 5;
 const TIMEOUT_MEMORY: Duration = Duration::from_secs(60);
 /// How long IPv6 is left alone after it timed out.
 const IPV6_PAUSE: Duration = Duration::from_secs(600);
+/// How long a destination that was too slow at RCPT is not asked there: its senders wait for it once.
+const ASKING_PAUSE: Duration = Duration::from_secs(600);
 /// Destinations remembered; past it, what is new is not remembered beyond its own delivery.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// The destination domains of a node that are being delivered to, or that gave trouble lately.
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
+    /// Those that an operator has suspended.
+    pub(super) suspended: Suspended,
     by_domain: Mutex<HashMap<Domain, Destination>>,
 }
 
@@ -29,6 +35,7 @@ struct Destination {
     under_way: usize,
     timeouts: VecDeque<Instant>,
     ipv6_again: Option<Instant>,
+    ask_again: Option<Instant>,
 }
 
 /// Why a destination is not tried at all.
@@ -37,20 +44,27 @@ pub(super) enum Closed {
     /// Its share of the sessions is in use.
     #[error("too many deliveries to this destination at once")]
     Busy,
+    /// An operator has suspended it.
+    #[error("suspended by the operator")]
+    Suspended,
     /// It timed out too often.
     #[error("not tried: it timed out {MAX_TIMEOUTS} times within a minute")]
     TimingOut,
 }
 
 /// One delivery under way to one destination.
-pub(super) struct Visit<'a> {
-    destinations: &'a Destinations,
-    domain: &'a Domain,
+pub(super) struct Visit {
+    destinations: Arc<Destinations>,
+    domain: Domain,
 }
 
 impl Destinations {
-    /// Starts a delivery, unless `most` are under way or the destination times out too often.
-    pub(super) fn enter<'a>(&'a self, domain: &'a Domain, most: usize) -> Result<Visit<'a>, Closed> {
+    /// Starts a delivery, unless the destination is suspended, `most` are under way, or it times out too
+    /// often.
+    pub(super) fn enter(self: &Arc<Self>, domain: &Domain, most: usize) -> Result<Visit, Closed> {
+        if self.suspended.has(domain) {
+            return Err(Closed::Suspended);
+        }
         let mut by_domain = self.by_domain.lock();
         if by_domain.get(domain).is_some_and(Destination::is_timing_out) {
             return Err(Closed::TimingOut);
@@ -60,7 +74,7 @@ impl Destinations {
             return Err(Closed::Busy);
         }
         destination.under_way += 1;
-        Ok(Visit { destinations: self, domain })
+        Ok(Visit { destinations: self.clone(), domain: domain.clone() })
     }
 
     /// Forgets what is over.
@@ -89,13 +103,14 @@ impl Destination {
         self.under_way > 0
             || self.timeouts.iter().any(|at| at.elapsed() < TIMEOUT_MEMORY)
             || self.ipv6_again.is_some_and(|again| again > Instant::now())
+            || self.ask_again.is_some_and(|again| again > Instant::now())
     }
 }
 
-impl Visit<'_> {
+impl Visit {
     /// Counts a delivery that ended because its time was up.
     pub(super) fn timed_out(&self) {
-        self.destinations.change(self.domain, |destination| {
+        self.destinations.change(&self.domain, |destination| {
             destination.timeouts.push_back(Instant::now());
             if destination.timeouts.len() > MAX_TIMEOUTS {
                 destination.timeouts.pop_front();
@@ -105,22 +120,37 @@ impl Visit<'_> {
 
     /// Leaves IPv6 alone for a while.
     pub(super) fn ipv6_timed_out(&self) {
-        self.destinations.change(self.domain, |destination| {
+        self.destinations.change(&self.domain, |destination| {
             destination.ipv6_again = Some(Instant::now() + IPV6_PAUSE);
+        });
+    }
+
+    /// Does not ask it at RCPT for a while.
+    pub(super) fn kept_rcpt_waiting(&self) {
+        self.destinations.change(&self.domain, |destination| {
+            destination.ask_again = Some(Instant::now() + ASKING_PAUSE);
         });
     }
 
     /// Whether IPv6 may be tried.
     pub(super) fn takes_ipv6(&self) -> bool {
+        self.is_over(|destination| destination.ipv6_again)
+    }
+
+    /// Whether it may be asked at RCPT.
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.is_over(|destination| destination.ask_again)
+    }
+
+    fn is_over(&self, pause: impl FnOnce(&Destination) -> Option<Instant>) -> bool {
         let by_domain = self.destinations.by_domain.lock();
-        let again = by_domain.get(self.domain).and_then(|destination| destination.ipv6_again);
-        again.is_none_or(|again| again <= Instant::now())
+        by_domain.get(&self.domain).and_then(pause).is_none_or(|again| again <= Instant::now())
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for Visit {
     fn drop(&mut self) {
-        self.destinations.change(self.domain, |destination| destination.under_way -= 1);
+        self.destinations.change(&self.domain, |destination| destination.under_way -= 1);
     }
 }
 

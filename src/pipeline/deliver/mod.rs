@@ -5,6 +5,8 @@
 //! Rewritten ─▶ shipment ─▶ plan ─▶ attempt ─▶ connect ─▶ transaction ─▶ Attempted
 //!              one task    MX, A,  one address TCP, EHLO, MAIL … dot
 //!              a message   AAAA    or pooled   STARTTLS
+//!
+//! Readdressed ─▶ ask ─▶ plan … transaction ─▶ held          the same up to RCPT, while the client is at RCPT
 //! ```
 //!
 //! What others rely on:
@@ -14,14 +16,19 @@
 //! - `Attempted` is passed on by the client's deadline: half of the time that is left when a message
 //!   comes is for finding an upstream that takes the envelope, the rest for the message and its reply.
 //!   Only an upstream that stopped taking octets may hold it for a further [`options::Timing::quit`].
+//! - A transaction that was opened at RCPT gets the message, or RSET. Nothing that happens to it before the
+//!   dot is worse than if it had not been opened.
 //! - A panic ends one message: its task drops the transaction, and the sender hears 451.
 
 mod addresses;
+mod ask;
 mod attempt;
 mod connect;
 mod connection;
 mod content;
 mod destinations;
+mod dialogue;
+mod held;
 mod late;
 mod options;
 mod outcome;
@@ -30,6 +37,7 @@ mod pool;
 mod provider;
 mod recall;
 mod shipment;
+mod tls;
 mod transaction;
 mod trouble;
 
@@ -47,30 +55,37 @@ use tracing::Instrument;
 
 use self::content::Content;
 use self::destinations::Destinations;
+use self::dialogue::Dialogue;
+use self::held::{Asked, Holds};
 use self::options::Options;
 use self::pool::Pool;
+use self::tls::TlsWish;
 use self::transaction::Budget;
 use crate::config::Config;
 use crate::dns::Dns;
 use crate::ledger::Ledger;
-use crate::mail::{Address, SmtpUtf8, TraceId};
+use crate::mail::{Address, Message, MessageRequest, SmtpUtf8, TraceId};
+use crate::pipeline::deferred::{Due, Suspended, Tried};
 use crate::pipeline::handoff::Handoff;
-use crate::pipeline::parcel::{Attempted, Delivery, Outcome, Rewritten, Shipment};
+use crate::pipeline::parcel::{Attempted, Declared, Delivery, Outcome, Readdressed, Rewritten, Shipment};
 use crate::pipeline::refusal::Refusal;
 use crate::telemetry::Metrics;
-use crate::tls::{ClientTls, TlsError};
+use crate::tls::Policies;
 
 /// How often idle connections and remembered destinations are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Sweeps between two savings of the counts for TLS reports.
+const SWEEPS_A_SAVE: usize = 60;
 
 /// All that a node knows of upstreams, shared by its deliver actors: idle connections, TLS sessions,
 /// destinations that gave trouble.
 pub struct Upstreams {
     dns: Dns,
     ledger: Ledger,
-    tls: ClientTls,
+    policies: Policies,
     pool: Arc<Pool>,
-    destinations: Destinations,
+    destinations: Arc<Destinations>,
+    holds: Holds,
     options: ArcSwap<Options>,
     metrics: Arc<Metrics>,
     listening: Vec<SocketAddr>,
@@ -78,27 +93,38 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// Sets up delivery. `listening` are the addresses that the node's own SMTP listeners really have:
-    /// nothing is ever delivered to them.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up.
+    /// nothing is ever delivered to them. Destinations are looked up by the resolver of `policies`.
+    #[must_use]
     pub fn new(
         config: &Config,
         listening: &[SocketAddr],
-        dns: Dns,
+        policies: Policies,
         ledger: Ledger,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self {
-            dns,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            dns: policies.dns().clone(),
             ledger,
-            tls: ClientTls::opportunistic()?,
+            policies,
             pool: Arc::default(),
-            destinations: Destinations::default(),
+            destinations: Arc::default(),
+            holds: Holds::default(),
             options: ArcSwap::from_pointee(Options::new(config, listening)),
             metrics,
             listening: listening.to_vec(),
-        }))
+        })
+    }
+
+    /// Where the queue tells which destinations are suspended.
+    #[must_use]
+    pub fn suspended(&self) -> Suspended {
+        self.destinations.suspended.clone()
+    }
+
+    /// The policies that hosts are held to, and the count of what came of them.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Takes a new configuration for messages that come from now on.
@@ -109,9 +135,23 @@ impl Upstreams {
     /// Ends idle connections in time and forgets what is over, until told to stop.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP);
+        let mut sweeps: usize = 0;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.pool.sweep();
+            self.holds.sweep(&self);
             self.destinations.sweep();
+            sweeps += 1;
+            if sweeps.is_multiple_of(SWEEPS_A_SAVE) {
+                self.save_reports().await;
+            }
+        }
+        self.save_reports().await;
+    }
+
+    async fn save_reports(&self) {
+        let reports = self.policies.reports().clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || reports.save()).await {
+            tracing::error!(%error, "counts for TLS reports not saved");
         }
     }
 
@@ -140,6 +180,15 @@ impl Actor for Deliver {
     type Context = Context<Self>;
 }
 
+impl Handler<Readdressed> for Deliver {
+    type Result = ();
+
+    fn handle(&mut self, readdressed: Readdressed, _context: &mut Context<Self>) {
+        let span = tracing::debug_span!("ask", trace = %readdressed.inquiry.id);
+        tokio::spawn(ask::ask(self.upstreams.clone(), readdressed).instrument(span));
+    }
+}
+
 impl Handler<Rewritten> for Deliver {
     type Result = ();
 
@@ -147,6 +196,49 @@ impl Handler<Rewritten> for Deliver {
         let span = tracing::info_span!("deliver", trace = %rewritten.transaction.id);
         tokio::spawn(carry_on(self.upstreams.clone(), rewritten, self.next.clone()).instrument(span));
     }
+}
+
+/// The stage's other actor, for what comes from the queue: it has no session to answer.
+pub struct Redeliver {
+    upstreams: Arc<Upstreams>,
+}
+
+impl Redeliver {
+    /// Delivers what it is handed, and answers the queue.
+    #[must_use]
+    pub fn new(upstreams: Arc<Upstreams>) -> Self {
+        Self { upstreams }
+    }
+}
+
+impl Actor for Redeliver {
+    type Context = Context<Self>;
+}
+
+impl Handler<Due> for Redeliver {
+    type Result = ();
+
+    fn handle(&mut self, due: Due, _context: &mut Context<Self>) {
+        let span = tracing::info_span!("deliver", trace = %due.id);
+        tokio::spawn(deliver_due(self.upstreams.clone(), due).instrument(span));
+    }
+}
+
+/// A queued message's task. A panic drops the answer, and the queue tries again.
+async fn deliver_due(upstreams: Arc<Upstreams>, due: Due) {
+    let Due { id, message, smtp_utf8, request, shipments, deadline, answer } = due;
+    let dialogue = Dialogue::default();
+    let offer = Offered {
+        trace: id,
+        smtp_utf8,
+        request,
+        deadline,
+        asked: Asked::default(),
+        dialogue: Some(dialogue.clone()),
+    };
+    let deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    // A queue that does not wait any more tries again after a restart.
+    let _drained = answer.send(Tried { deliveries, dialogue: dialogue.lines() });
 }
 
 /// One message's task. A panic drops the transaction, which answers it.
@@ -160,44 +252,107 @@ async fn carry_on(upstreams: Arc<Upstreams>, rewritten: Rewritten, next: Handoff
     }
 }
 
-/// What all shipments of one message share.
+/// What all shipments of one message, or of one recipient ahead of it, share.
 struct Job {
     upstreams: Arc<Upstreams>,
     options: Arc<Options>,
-    content: Content,
-    smtp_utf8: SmtpUtf8,
+    matter: Matter,
+    request: MessageRequest,
+    tls_wish: TlsWish,
     trace: TraceId,
     budget: Budget,
     ipv6_timed_out: AtomicBool,
+    dialogue: Option<Dialogue>,
 }
 
-/// Delivers one message: all shipments side by side.
+/// What is offered to upstreams.
+enum Matter {
+    /// A message.
+    Message {
+        content: Content,
+        /// Whether its sender asked for SMTPUTF8.
+        smtp_utf8: SmtpUtf8,
+    },
+    /// At RCPT: the envelope of a message that is to come.
+    Envelope(Declared),
+}
+
+impl Matter {
+    fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Message { content, .. } => Some(content),
+            Self::Envelope(_) => None,
+        }
+    }
+}
+
+/// Delivers one message of a session: what no earlier transaction has settled.
 async fn deliver(upstreams: Arc<Upstreams>, rewritten: Rewritten) -> Attempted {
-    let Rewritten { transaction, message, verdict, shipments } = rewritten;
+    let Rewritten { mut transaction, message, verdict, shipments } = rewritten;
+    let asked = upstreams.holds.take(transaction.id, transaction.advance.held.take());
     let (recorded, shipments) = recall::recall(&upstreams.ledger, &transaction, &message, shipments).await;
-    let mut deliveries: Vec<Delivery> = match Content::survey(&message).await {
+    let offer = Offered {
+        trace: transaction.id,
+        smtp_utf8: transaction.envelope.smtp_utf8,
+        request: transaction.envelope.request.clone(),
+        deadline: transaction.deadline,
+        asked,
+        dialogue: None,
+    };
+    let mut deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    deliveries.extend(recorded);
+    let deliveries = in_order(deliveries, &transaction.envelope.recipients);
+    Attempted { transaction, message, verdict, deliveries }
+}
+
+/// What is to be known of a message to offer it.
+struct Offered {
+    trace: TraceId,
+    smtp_utf8: SmtpUtf8,
+    request: MessageRequest,
+    deadline: Instant,
+    /// What was asked at RCPT, for its session.
+    asked: Asked,
+    /// Where the dialogue is kept, if anywhere.
+    dialogue: Option<Dialogue>,
+}
+
+/// Offers a message: all shipments side by side.
+async fn offer_all(
+    upstreams: Arc<Upstreams>,
+    offered: Offered,
+    message: &Message,
+    shipments: Vec<Shipment>,
+) -> Vec<Delivery> {
+    let Offered { trace, smtp_utf8, request, deadline, mut asked, dialogue } = offered;
+    match Content::survey(message).await {
         Ok(content) => {
             let options = upstreams.options.load_full();
             let job = Job {
                 options,
-                content,
-                smtp_utf8: transaction.envelope.smtp_utf8,
-                trace: transaction.id,
-                budget: Budget::until(transaction.deadline),
+                tls_wish: TlsWish::of(&request, message),
+                matter: Matter::Message { content, smtp_utf8 },
+                request,
+                trace,
+                budget: Budget::until(deadline),
                 ipv6_timed_out: AtomicBool::new(false),
+                dialogue,
                 upstreams,
             };
-            let shipments = shipments.into_iter().map(|shipment| shipment::deliver(shipment, &job));
+            let shipments = shipments.into_iter().map(|shipment| {
+                let asked = asked.part(&shipment);
+                shipment::deliver(shipment, asked, &job)
+            });
+            let shipments: Vec<_> = shipments.collect();
+            asked.end(&job.upstreams);
             join_all(shipments).await.into_iter().flatten().collect()
         }
         Err(error) => {
             tracing::error!(%error, "the message cannot be read back");
+            asked.end(&upstreams);
             shipments.into_iter().flat_map(undeliverable).collect()
         }
-    };
-    deliveries.extend(recorded);
-    let deliveries = in_order(deliveries, &transaction.envelope.recipients);
-    Attempted { transaction, message, verdict, deliveries }
+    }
 }
 
 impl Budget {
@@ -210,8 +365,13 @@ impl Budget {
 
 /// A shipment of a message that we cannot read any more.
 fn undeliverable(shipment: Shipment) -> Vec<Delivery> {
-    let outcome = || Outcome::Undeliverable(Refusal::Internal);
-    shipment.targets.into_iter().map(|target| Delivery { target, outcome: outcome() }).collect()
+    let Shipment { reverse_path, targets, .. } = shipment;
+    let delivery = |target| Delivery {
+        target,
+        reverse_path: reverse_path.clone(),
+        outcome: Outcome::Undeliverable(Refusal::Internal),
+    };
+    targets.into_iter().map(delivery).collect()
 }
 
 /// Back from the order of shipments to the order of RCPT, in which settle looks for the first refusal.

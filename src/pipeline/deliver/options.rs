@@ -52,6 +52,8 @@ pub(super) struct Timing {
     pub(super) block: Duration,
     /// The reply to the final dot (RFC 5321 §4.5.3.2.6).
     pub(super) dot: Duration,
+    /// How long a transaction that was opened at RCPT waits for the message.
+    pub(super) held: Duration,
     /// The reply to QUIT, which nothing waits for.
     pub(super) quit: Duration,
     /// `delivery.idle_timeout`.
@@ -93,6 +95,7 @@ impl Timing {
         data: Duration::from_secs(120),
         block: Duration::from_secs(180),
         dot: FINAL_DOT_TIMEOUT,
+        held: Duration::from_secs(60),
         quit: Duration::from_secs(5),
         idle: Duration::from_secs(30),
     };

@@ -3,6 +3,7 @@
 use super::trouble::{Peer, Trouble};
 use crate::pipeline::parcel::{NoAnswer, Outcome, UpstreamReply};
 use crate::pipeline::refusal::Refusal;
+use crate::pipeline::relay;
 use crate::smtp::reply::{Enhanced, Reply};
 
 /// The words of `delivery_attempts_total{result}`, the best for a message first.
@@ -72,7 +73,8 @@ impl Failure {
             | Trouble::Garbage(_)
             | Trouble::OutOfStep(_)
             | Trouble::Unwelcome(_)
-            | Trouble::Handshake(_) => Self::no_answer(&detail),
+            | Trouble::Handshake(_)
+            | Trouble::NotEncrypted => Self::no_answer(&detail),
         }
     }
 }
@@ -80,35 +82,67 @@ impl Failure {
 /// The copies of one shipment, and what came of each so far.
 #[derive(Debug)]
 pub(super) struct Progress {
-    outcomes: Vec<Option<Outcome>>,
+    copies: Vec<Copy>,
+}
+
+/// How far a copy is.
+#[derive(Debug)]
+enum Copy {
+    /// To be offered.
+    Pending,
+    /// Its RCPT was taken ahead of the message.
+    Taken,
+    /// Over and done.
+    Settled(Outcome),
+}
+
+/// What a destination said at RCPT, ahead of the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It would take the copy.
+    Taken,
+    /// It would not.
+    Refused(UpstreamReply),
+    /// Nothing, nothing in time, or nothing about the recipient.
+    None,
 }
 
 impl Progress {
     /// Nothing came of any yet.
     pub(super) fn new(copies: usize) -> Self {
-        Self { outcomes: std::iter::repeat_with(|| None).take(copies).collect() }
+        Self { copies: std::iter::repeat_with(|| Copy::Pending).take(copies).collect() }
     }
 
     /// The first copies, at most so many, that still are to be offered.
     pub(super) fn pending(&self, most: usize) -> Vec<usize> {
-        let indices = self.outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
+        let indices = self.copies.iter().enumerate().filter(|(_, copy)| matches!(copy, Copy::Pending));
         indices.map(|(index, _)| index).take(most).collect()
     }
 
     /// Whether any still is to be offered.
     pub(super) fn is_pending(&self) -> bool {
-        self.outcomes.iter().any(Option::is_none)
+        self.copies.iter().any(|copy| matches!(copy, Copy::Pending))
     }
 
     /// Whether the upstream still owes its answer to our dot.
     pub(super) fn is_awaiting(&self) -> bool {
-        self.outcomes.iter().flatten().any(|outcome| matches!(outcome, Outcome::AwaitingReply { .. }))
+        let awaiting = |copy: &Copy| matches!(copy, Copy::Settled(Outcome::AwaitingReply { .. }));
+        self.copies.iter().any(awaiting)
     }
 
     /// Settles a copy for good.
     pub(super) fn settle(&mut self, copy: usize, outcome: Outcome) {
-        if let Some(slot) = self.outcomes.get_mut(copy) {
-            *slot = Some(outcome);
+        self.put(copy, Copy::Settled(outcome));
+    }
+
+    /// Notes that a copy's RCPT was taken, though there is no message yet.
+    pub(super) fn take(&mut self, copy: usize) {
+        self.put(copy, Copy::Taken);
+    }
+
+    fn put(&mut self, copy: usize, state: Copy) {
+        if let Some(slot) = self.copies.get_mut(copy) {
+            *slot = state;
         }
     }
 
@@ -121,14 +155,39 @@ impl Progress {
 
     /// The best that came of any of these copies: word and code for an attempt that settled some of them.
     pub(super) fn summary(&self, copies: &[usize]) -> Option<(&'static str, u16)> {
-        let outcomes = copies.iter().filter_map(|copy| self.outcomes.get(*copy)?.as_ref());
+        let outcomes = copies.iter().filter_map(|copy| match self.copies.get(*copy)? {
+            Copy::Settled(outcome) => Some(outcome),
+            Copy::Pending | Copy::Taken => None,
+        });
         let rank = |(word, _): &(&str, u16)| RESULTS.iter().position(|result| result == word);
         outcomes.map(word).min_by_key(rank)
     }
 
     /// Every copy's outcome: what is pending gets the failures' verdict.
     pub(super) fn finish(self, failures: &[Failure]) -> Vec<Outcome> {
-        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| verdict(failures))).collect()
+        let outcome = |copy| match copy {
+            Copy::Settled(outcome) => outcome,
+            Copy::Pending | Copy::Taken => verdict(failures),
+        };
+        self.copies.into_iter().map(outcome).collect()
+    }
+
+    /// The copies whose RCPT was taken.
+    pub(super) fn taken(&self) -> Vec<usize> {
+        let indices = self.copies.iter().enumerate().filter(|(_, copy)| matches!(copy, Copy::Taken));
+        indices.map(|(index, _)| index).collect()
+    }
+
+    /// What was said of each copy at RCPT. A complaint about our connection is no word on a recipient.
+    pub(super) fn words(self) -> Vec<Word> {
+        let word = |copy| match copy {
+            Copy::Taken => Word::Taken,
+            Copy::Settled(Outcome::Refused(upstream)) if !relay::is_about_us(&upstream.reply) => {
+                Word::Refused(upstream)
+            }
+            Copy::Settled(_) | Copy::Pending => Word::None,
+        };
+        self.copies.into_iter().map(word).collect()
     }
 }
 

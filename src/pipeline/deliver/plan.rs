@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::outcome::Failure;
-use crate::dns::{Dns, DnsError, MailHost, MailHosts};
+use crate::dns::{Dns, DnsError, MailHost, MailHosts, Security};
 use crate::mail::Domain;
 use crate::pipeline::refusal::Refusal;
 
@@ -15,6 +15,8 @@ pub(super) struct Host {
     pub(super) name: String,
     /// How its addresses are found.
     pub(super) origin: Origin,
+    /// Whether DNSSEC vouches for its being a host of the destination.
+    pub(super) security: Security,
 }
 
 /// Why this host is one of the destination's.
@@ -31,17 +33,27 @@ pub(super) enum Origin {
 /// The destination's hosts, best first; none of them ours.
 pub(super) async fn hosts(domain: &Domain, dns: &Dns, ours: &[Domain]) -> Result<Vec<Host>, Failure> {
     if let Some(ip) = literal(domain) {
-        return Ok(vec![Host { name: domain.to_string(), origin: Origin::Literal(ip) }]);
+        return Ok(vec![Host {
+            name: domain.to_string(),
+            origin: Origin::Literal(ip),
+            security: Security::Insecure,
+        }]);
     }
-    match dns.mx(domain).await {
+    let (hosts, security) = match dns.mx_secured(domain).await {
+        Ok((hosts, security)) => (Ok(hosts), security),
+        Err(error) => (Err(error), Security::Insecure),
+    };
+    match hosts {
         Ok(MailHosts::Null) => Err(Failure::Ruled(Refusal::RecipientNullMx)),
         Ok(MailHosts::Implicit(name)) if ours.contains(&name) => Err(Failure::Ruled(Refusal::Loop)),
-        Ok(MailHosts::Implicit(name)) => Ok(vec![Host { name: name.to_string(), origin: Origin::Implicit }]),
+        Ok(MailHosts::Implicit(name)) => {
+            Ok(vec![Host { name: name.to_string(), origin: Origin::Implicit, security }])
+        }
         Ok(MailHosts::Hosts(hosts)) => {
             let hosts = before_ours(hosts, ours);
             let hosts: Vec<_> = hosts
                 .into_iter()
-                .map(|host| Host { name: host.name.to_string(), origin: Origin::Mx })
+                .map(|host| Host { name: host.name.to_string(), origin: Origin::Mx, security })
                 .collect();
             if hosts.is_empty() { Err(Failure::Ruled(Refusal::Loop)) } else { Ok(hosts) }
         }
@@ -60,17 +72,21 @@ pub(super) fn before_ours(mut hosts: Vec<MailHost>, ours: &[Domain]) -> Vec<Mail
 }
 
 /// The host's addresses: IPv6 first, then IPv4. Asked for both at once; when one question has no answer
-/// the other's is used.
-pub(super) async fn addresses(host: &Host, dns: &Dns) -> Result<Vec<IpAddr>, Failure> {
+/// the other's is used. With them whether DNSSEC vouches for the host and all of them (RFC 7672 §2.2.2).
+pub(super) async fn addresses(host: &Host, dns: &Dns) -> Result<(Vec<IpAddr>, Security), Failure> {
     if let Origin::Literal(ip) = host.origin {
-        return Ok(vec![ip]);
+        return Ok((vec![ip], Security::Insecure));
     }
-    let (v6, v4) = tokio::join!(dns.ipv6(&host.name), dns.ipv4(&host.name));
-    let v6 = v6.map(|answer| answer.records.into_iter().map(IpAddr::V6).collect());
-    let v4 = v4.map(|answer| answer.records.into_iter().map(IpAddr::V4).collect());
+    let (v6, v4) = tokio::join!(dns.ipv6_secured(&host.name), dns.ipv4_secured(&host.name));
+    let v6: Result<(Vec<_>, _), _> =
+        v6.map(|answer| (answer.records.into_iter().map(IpAddr::V6).collect(), answer.security));
+    let v4: Result<(Vec<_>, _), _> =
+        v4.map(|answer| (answer.records.into_iter().map(IpAddr::V4).collect(), answer.security));
     match (v6, v4) {
-        (Ok(v6), Ok(v4)) => Ok([v6, v4].concat()),
-        (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+        (Ok((v6, of_v6)), Ok((v4, of_v4))) => Ok(([v6, v4].concat(), host.security.and(of_v6).and(of_v4))),
+        (Ok((one, security)), Err(_)) | (Err(_), Ok((one, security))) => {
+            Ok((one, host.security.and(security)))
+        }
         (Err(v6), Err(v4)) => Err(no_address(host, &v6, &v4)),
     }
 }

@@ -1,6 +1,6 @@
 //! Connections that wait for the next message to the same host. A connection is looked for by host,
-//! address, source and TLS state; delivery is opportunistic, so that one of either state serves, encrypted
-//! ones first. It is parked only when its last transaction is over and nothing is left to be read.
+//! address, source, what was demanded of it, and TLS state; where nothing was demanded one of either state
+//! serves, encrypted ones first. It is parked only when its last transaction is over and nothing is left to be read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use super::connection::{Connection, Security, Standing};
 use super::options::Timing;
 use super::trouble::Peer;
 
-/// Idle connections kept for one key: what a burst to one host leaves behind.
-const MAX_IDLE_PER_KEY: usize = 10;
+/// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
+/// and this many of them may be between two messages at a time.
+const MAX_IDLE_PER_KEY: usize = 50;
 /// Idle connections kept in all; each is a file descriptor and up to 40 KiB of TLS state.
 const MAX_IDLE: usize = 1000;
 
@@ -57,6 +58,7 @@ impl Pool {
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
     pub(super) fn release(self: &Arc<Self>, mut connection: Connection, timing: Timing) {
+        connection.dialogue = None;
         if !connection.is_reusable() {
             retire(connection, timing);
         } else if connection.standing == Standing::Clean {

@@ -26,7 +26,10 @@ pub(super) async fn recall(
             let reverse_path = &transaction.envelope.reverse_path;
             let key = ledger.key(&content, reverse_path, &target.alias, &target.destination);
             match ledger.recall(&key) {
-                Some(answer) => recorded.push(Delivery { target, outcome: Outcome::Recorded(answer) }),
+                Some(answer) => {
+                    let reverse_path = shipment.reverse_path.clone();
+                    recorded.push(Delivery { target, reverse_path, outcome: Outcome::Recorded(answer) });
+                }
                 None => targets.push(target),
             }
         }

@@ -19,136 +19,243 @@ use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{self, Barred};
 use super::attempt::Attempt;
+use super::connection::Connection;
 use super::destinations::Visit;
+use super::held::Asked;
 use super::outcome::{Failure, Patience, Progress};
 use super::plan::{self, Host};
-use super::transaction::{Budget, Offer};
+use super::tls::TlsWish;
+use super::transaction::{Budget, Copy, Offer};
 use super::trouble::{Peer, Trouble};
-use super::{Job, content::Octets};
-use crate::mail::{Address, BodyType, ReversePath, SmtpUtf8};
-use crate::pipeline::parcel::{Delivery, Shipment};
+use super::{Job, Matter, content::Octets};
+use crate::mail::{BodyType, Domain, ReversePath, SmtpUtf8};
+use crate::pipeline::parcel::{Delivery, Shipment, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::MailParameters;
+use crate::tls::{self, Candidate, Demand, Judgement, Sighting, Sts};
 
 /// Addresses tried for one shipment, over all hosts.
 const MAX_ADDRESSES: usize = 10;
+/// What our trace fields and signatures add to a message at most, as MAIL says ahead of it.
+const ADDED_OCTETS: u64 = 8 * 1024;
 
-/// Delivers one shipment: one outcome for each of its copies, in their order.
-pub(super) async fn deliver(shipment: Shipment, job: &Job) -> Vec<Delivery> {
+/// Delivers one shipment: one outcome for each of its copies, in their order. First through the transaction
+/// that was opened at RCPT, if there is one.
+pub(super) async fn deliver(shipment: Shipment, asked: Asked, job: &Job) -> Vec<Delivery> {
     let mut progress = Progress::new(shipment.targets.len());
-    let failures = match job.upstreams.destinations.enter(&shipment.domain, job.options.per_destination) {
-        Ok(visit) => travel(&shipment, job, &visit, &mut progress).await,
-        Err(closed) => vec![Failure::no_answer(&format!("{}: {closed}", shipment.domain))],
+    let mut failures = Vec::new();
+    let visit = match asked.hand_over(&shipment, job, &mut progress, &mut failures).await {
+        Some(visit) => Ok(visit),
+        None => job.upstreams.destinations.enter(&shipment.domain, job.options.per_destination),
     };
+    if progress.is_pending() {
+        match visit {
+            Ok(visit) => {
+                travel(&shipment, job, (&visit, &mut failures), &mut progress).await;
+            }
+            Err(closed) => failures.push(Failure::no_answer(&format!("{}: {closed}", shipment.domain))),
+        }
+    }
     let outcomes = progress.finish(&failures);
-    let deliveries = shipment.targets.into_iter().zip(outcomes);
-    deliveries.map(|(target, outcome)| Delivery { target, outcome }).collect()
+    let Shipment { reverse_path, targets, .. } = shipment;
+    let delivery = |(target, outcome)| Delivery { target, reverse_path: reverse_path.clone(), outcome };
+    targets.into_iter().zip(outcomes).map(delivery).collect()
 }
 
 /// Tries the destination's hosts, and remembers of the destination what the next shipment should know.
-async fn travel(shipment: &Shipment, job: &Job, visit: &Visit<'_>, progress: &mut Progress) -> Vec<Failure> {
-    let forward_paths: Vec<&Address> = shipment.targets.iter().map(|target| &target.destination).collect();
-    let parameters = parameters(&shipment.reverse_path, &forward_paths, job);
-    let offer = Offer {
-        reverse_path: &shipment.reverse_path,
-        forward_paths: &forward_paths,
-        content: &job.content,
-        parameters,
-    };
-    let mut journey = Journey { job, visit, offer, failures: Vec::new(), tried: 0 };
+/// Ahead of the message: gives the connection whose transaction waits for it.
+pub(super) async fn travel(
+    shipment: &Shipment,
+    job: &Job,
+    (visit, failures): (&Visit, &mut Vec<Failure>),
+    progress: &mut Progress,
+) -> Option<Connection> {
+    let copies = copies(shipment);
+    let mut journey =
+        Journey { job, visit, offer: offer(shipment, &copies, job), failures, tried: 0, open: None };
     journey.try_hosts(shipment, progress).await;
-    let slow = matches!(journey.failures.last(), Some(Failure::NoAnswer { patience: Patience::Ended, .. }));
-    // A message that came with no time left says nothing of the destination.
-    if progress.is_awaiting() || (slow && progress.is_pending() && journey.tried > 0) {
-        visit.timed_out();
+    let (tried, open) = (journey.tried, journey.open);
+    let slow = matches!(failures.last(), Some(Failure::NoAnswer { patience: Patience::Ended, .. }));
+    match job.matter {
+        // A message that came with no time left says nothing of the destination.
+        Matter::Message { .. } => {
+            if progress.is_awaiting() || (slow && progress.is_pending() && tried > 0) {
+                visit.timed_out();
+            }
+        }
+        // The little time of RCPT says nothing of what it can do at the dot.
+        Matter::Envelope(_) => {
+            if slow && progress.is_pending() {
+                visit.kept_rcpt_waiting();
+            }
+        }
     }
-    journey.failures
+    open
+}
+
+/// What RCPT says of each copy.
+pub(super) fn copies(shipment: &Shipment) -> Vec<Copy<'_>> {
+    shipment.targets.iter().map(copy).collect()
+}
+
+pub(super) fn offer<'a>(shipment: &'a Shipment, copies: &'a [Copy<'a>], job: &'a Job) -> Offer<'a> {
+    Offer {
+        reverse_path: &shipment.reverse_path,
+        copies,
+        content: job.matter.content(),
+        parameters: parameters(&shipment.reverse_path, copies, job),
+    }
+}
+
+/// What RCPT says of a copy. A bounce on its way back is relayed, not forwarded, and asks for what it was
+/// sent with (RFC 3461 §5.2.1).
+fn copy(target: &Target) -> Copy<'_> {
+    let request = match target.kind {
+        TargetKind::Forward => target.request.forwarded(&target.alias),
+        TargetKind::Return => target.request.clone(),
+    };
+    Copy { forward_path: &target.destination, request }
 }
 
 /// What MAIL says of the message. SMTPUTF8 is needed by an address that is not ASCII, and by a header
-/// section that is not, where the sender asked for it (RFC 6531 §3.4).
-fn parameters(reverse_path: &ReversePath, forward_paths: &[&Address], job: &Job) -> MailParameters {
-    let utf8_address =
-        forward_paths.iter().copied().chain(reverse_path.mailbox()).any(|address| !address.is_ascii());
-    let utf8_head = job.smtp_utf8 == SmtpUtf8::Requested && job.content.head_octets == Octets::EightBit;
-    MailParameters {
-        octets: job.content.octets,
-        body_type: match job.content.all_octets {
-            Octets::SevenBit => BodyType::SevenBit,
-            Octets::EightBit => BodyType::EightBitMime,
-        },
-        smtp_utf8: if utf8_address || utf8_head { SmtpUtf8::Requested } else { SmtpUtf8::NotRequested },
-    }
+/// section that is not, where the sender asked for it (RFC 6531 §3.4). Ahead of the message: what the
+/// sender declared, and in SIZE the room that our own fields will take.
+fn parameters<'a>(reverse_path: &ReversePath, copies: &[Copy<'_>], job: &'a Job) -> MailParameters<'a> {
+    let forward_paths = copies.iter().map(|copy| copy.forward_path);
+    let utf8_address = forward_paths.chain(reverse_path.mailbox()).any(|address| !address.is_ascii());
+    let (octets, body_type, utf8) = match &job.matter {
+        Matter::Message { content, smtp_utf8 } => {
+            let body_type = match content.all_octets {
+                Octets::SevenBit => BodyType::SevenBit,
+                Octets::EightBit => BodyType::EightBitMime,
+            };
+            let utf8 = *smtp_utf8 == SmtpUtf8::Requested && content.head_octets == Octets::EightBit;
+            (Some(content.octets), body_type, utf8)
+        }
+        Matter::Envelope(declared) => {
+            let octets = declared.size_octets.map(|octets| octets.saturating_add(ADDED_OCTETS));
+            (octets, declared.body_type, declared.smtp_utf8 == SmtpUtf8::Requested)
+        }
+    };
+    let smtp_utf8 = if utf8_address || utf8 { SmtpUtf8::Requested } else { SmtpUtf8::NotRequested };
+    MailParameters { octets, body_type, smtp_utf8, request: &job.request }
+}
+
+/// Where a shipment may go.
+struct Way<'a> {
+    domain: &'a Domain,
+    hosts: Vec<Host>,
+    sts: Sts,
+}
+
+/// One host on it: the addresses to try, and what the reports should know.
+struct Stop<'a> {
+    peers: Vec<Peer>,
+    sighting: Sighting<'a>,
 }
 
 /// One shipment on its way from address to address.
 struct Journey<'a> {
     job: &'a Job,
-    visit: &'a Visit<'a>,
+    visit: &'a Visit,
     offer: Offer<'a>,
-    failures: Vec<Failure>,
+    failures: &'a mut Vec<Failure>,
     tried: usize,
+    /// Ahead of the message: where it will go.
+    open: Option<Connection>,
 }
 
 impl Journey<'_> {
     async fn try_hosts(&mut self, shipment: &Shipment, progress: &mut Progress) {
         let Job { upstreams, options, budget, .. } = self.job;
         let hosts = plan::hosts(&shipment.domain, &upstreams.dns, &options.own_hosts);
-        let hosts = timeout_at(budget.envelope, hosts).await;
-        match hosts.unwrap_or_else(|_| Err(Failure::timed_out("looking up the MX hosts"))) {
-            Ok(hosts) => self.try_each(&hosts, progress).await,
+        // Side by side: the policy is bounded in time, and no reason not to deliver.
+        let found = async { tokio::join!(hosts, upstreams.policies.sts(&shipment.domain)) };
+        let timed_out = || (Err(Failure::timed_out("looking up the MX hosts")), Sts::default());
+        let (hosts, sts) = timeout_at(budget.envelope, found).await.unwrap_or_else(|_| timed_out());
+        match hosts {
+            Ok(hosts) => self.try_each(&Way { domain: &shipment.domain, hosts, sts }, progress).await,
             Err(failure) => self.failures.push(failure),
         }
     }
 
-    async fn try_each(&mut self, hosts: &[Host], progress: &mut Progress) {
-        for (index, host) in hosts.iter().enumerate() {
-            let (peers, end) = self.peers(host).await;
-            let last_host = end.is_break() || index + 1 == hosts.len();
-            if self.try_host(&peers, last_host, progress).await.is_break() || end.is_break() {
+    async fn try_each(&mut self, way: &Way<'_>, progress: &mut Progress) {
+        for (index, host) in way.hosts.iter().enumerate() {
+            let (stop, end) = self.stop(way, host).await;
+            let last_host = end.is_break() || index + 1 == way.hosts.len();
+            if self.try_host(&stop, last_host, progress).await.is_break() || end.is_break() {
                 return;
             }
         }
     }
 
     /// The host's addresses that may be connected to, and whether hosts behind it may be tried.
-    async fn peers(&mut self, host: &Host) -> (Vec<Peer>, ControlFlow<()>) {
+    async fn stop<'w>(&mut self, way: &'w Way<'_>, host: &Host) -> (Stop<'w>, ControlFlow<()>) {
         let Job { upstreams, options, budget, .. } = self.job;
         let found = timeout_at(budget.envelope, plan::addresses(host, &upstreams.dns)).await;
         let timed_out = || Err(Failure::timed_out(&format!("{}: looking up its addresses", host.name)));
-        let addresses = match found.unwrap_or_else(|_| timed_out()) {
-            Ok(addresses) => addresses,
+        let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
+        let (addresses, security) = match found.unwrap_or_else(|_| timed_out()) {
+            Ok(found) => found,
             Err(failure) => {
                 self.failures.push(failure);
-                return (Vec::new(), ControlFlow::Continue(()));
+                return (nowhere, ControlFlow::Continue(()));
             }
         };
-        let mut peers = Vec::with_capacity(addresses.len());
+        let candidate = Candidate { domain: way.domain, host: &host.name, security };
+        let Some(judgement) = self.judge(candidate, &way.sts).await else {
+            return (nowhere, ControlFlow::Continue(()));
+        };
+        let Judgement { basis, demand, failure } = judgement;
+        let mut stop = Stop { peers: Vec::new(), sighting: Sighting { domain: way.domain, basis, failure } };
         for ip in addresses {
             let source = addresses::check(ip, options).and_then(|()| addresses::source(ip, options));
             match source {
-                Ok(source) => peers.push(Peer {
+                Ok(source) => stop.peers.push(Peer {
                     host: host.name.clone(),
                     address: SocketAddr::new(ip, options.port),
                     source,
+                    demand: demand.clone(),
                 }),
                 Err(Barred::Ours) => {
                     self.failures.push(Failure::Ruled(Refusal::Loop));
-                    return (peers, ControlFlow::Break(()));
+                    return (stop, ControlFlow::Break(()));
                 }
                 Err(barred) => self.failures.push(Failure::no_answer(&explain(host, ip, barred))),
             }
         }
-        (peers, ControlFlow::Continue(()))
+        (stop, ControlFlow::Continue(()))
+    }
+
+    /// What the host must show; `None`: it may not be tried, and why is noted.
+    async fn judge(&mut self, candidate: Candidate<'_>, sts: &Sts) -> Option<Judgement> {
+        let Job { upstreams, budget, tls_wish, .. } = self.job;
+        let judging = upstreams.policies.judge(candidate, sts);
+        let judged = match timeout_at(budget.envelope, judging).await {
+            Ok(Err(barred)) if *tls_wish == TlsWish::NotRequired => {
+                let tls::Barred { basis, failure, .. } = barred;
+                Ok(Judgement { basis, demand: Demand::Opportunistic, failure: Some(failure) })
+            }
+            Ok(Ok(judgement)) => tls_wish.weigh(judgement, candidate, sts).map_err(Failure::Ruled),
+            Ok(Err(barred)) => {
+                let tls::Barred { basis, failure, detail } = barred;
+                let sighting = Sighting { domain: candidate.domain, basis, failure: Some(failure) };
+                upstreams.policies.reports().note(&sighting, candidate.host);
+                Err(Failure::no_answer(&format!("{}: {detail}", candidate.host)))
+            }
+            Err(_) => Err(Failure::timed_out(&format!("{}: looking up its TLSA records", candidate.host))),
+        };
+        judged.map_err(|failure| self.failures.push(failure)).ok()
     }
 
     /// Tries one host's addresses. `Break`: all is settled, or nothing more may be tried.
     async fn try_host(
         &mut self,
-        peers: &[Peer],
+        stop: &Stop<'_>,
         last_host: bool,
         progress: &mut Progress,
     ) -> ControlFlow<()> {
+        let Stop { peers, sighting } = stop;
         let has_ipv4 = peers.iter().any(|peer| peer.address.is_ipv4());
         for (index, peer) in peers.iter().enumerate() {
             if peer.address.is_ipv6() && has_ipv4 && !self.takes_ipv6() {
@@ -162,9 +269,20 @@ impl Journey<'_> {
             }
             self.tried += 1;
             let last = last_host && index + 1 == peers.len();
-            let attempt =
-                Attempt { job: self.job, offer: self.offer, peer, budget: self.job.budget.share(last) };
-            let Err(trouble) = attempt.run(progress).await else { return ControlFlow::Break(()) };
+            let attempt = Attempt {
+                job: self.job,
+                offer: self.offer,
+                peer,
+                sighting: *sighting,
+                budget: self.job.budget.share(last),
+            };
+            let trouble = match attempt.run(progress).await {
+                Ok(open) => {
+                    self.open = open;
+                    return ControlFlow::Break(());
+                }
+                Err(trouble) => trouble,
+            };
             let next = self.note(peer, trouble);
             if !progress.is_pending() {
                 return ControlFlow::Break(());
@@ -188,6 +306,13 @@ impl Journey<'_> {
             self.job.ipv6_timed_out.store(true, Ordering::Relaxed);
             self.visit.ipv6_timed_out();
         }
+        let bound = self.job.tls_wish == TlsWish::Required;
+        let trouble = if bound && matches!(trouble, Trouble::NotEncrypted) {
+            // RFC 8689 §4.2.1: such a host cannot take this message, now or later.
+            Trouble::Unfit(Refusal::UpstreamWithoutRequireTls)
+        } else {
+            trouble
+        };
         let next = match trouble {
             Trouble::Unfit(_) => Next::Host,
             Trouble::Message(_) => Next::Nothing,
@@ -198,7 +323,8 @@ impl Journey<'_> {
             | Trouble::OutOfStep(_)
             | Trouble::Unwelcome(_)
             | Trouble::Ipv6Unwelcome(_)
-            | Trouble::Handshake(_) => Next::Address,
+            | Trouble::Handshake(_)
+            | Trouble::NotEncrypted => Next::Address,
         };
         self.failures.push(Failure::of(peer, trouble));
         next
@@ -215,7 +341,7 @@ enum Next {
 impl Budget {
     /// The part of the budget that one address may use up: all of it for the last, half of what is left
     /// for others, so that one that never answers leaves time for the next.
-    fn share(self, last: bool) -> Self {
+    pub(super) fn share(self, last: bool) -> Self {
         let now = Instant::now();
         let half = now + self.envelope.saturating_duration_since(now) / 2;
         Self { envelope: if last { self.envelope } else { half }, ..self }

@@ -4,17 +4,21 @@
 //! Round trips: where PIPELINING is offered, MAIL, every RCPT and DATA leave in one write (RFC 2920 §3.1
 //! lets DATA stand last in a group), so that a message costs two round trips. An upstream that answers 354
 //! though no recipient was taken gets the empty message that RFC 2920 §3.1 asks for.
+//!
+//! At RCPT there is an envelope and no message yet: the transaction stops behind RCPT and stays open, takes
+//! further recipients, and goes on with DATA once the message is there.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Standing, within};
 use super::content::{Content, Rest};
 use super::options::Timing;
 use super::outcome::{Progress, is_too_many, refuses_ipv6};
 use super::trouble::Trouble;
-use crate::mail::{Address, BodyType, ReversePath, SmtpUtf8};
+use crate::mail::{Address, BodyType, RecipientRequest, RequireTls, ReversePath, SmtpUtf8};
 use crate::pipeline::parcel::Outcome;
 use crate::pipeline::refusal::Refusal;
+use crate::pipeline::relay;
 use crate::smtp::client::{Capabilities, Extension, MailParameters, mail, rcpt};
 use crate::smtp::reply::Reply;
 
@@ -22,15 +26,24 @@ use crate::smtp::reply::Reply;
 /// server take.
 const MAX_RECIPIENTS: usize = 100;
 
-/// What is offered: one message to some recipients.
+/// What is offered: one message to some recipients, or only the envelope of one that is to come.
 #[derive(Clone, Copy)]
 pub(super) struct Offer<'a> {
     pub(super) reverse_path: &'a ReversePath,
     /// One for each copy of the shipment.
-    pub(super) forward_paths: &'a [&'a Address],
-    pub(super) content: &'a Content,
+    pub(super) copies: &'a [Copy<'a>],
+    /// None ahead of the message.
+    pub(super) content: Option<&'a Content>,
     /// What MAIL says of it.
-    pub(super) parameters: MailParameters,
+    pub(super) parameters: MailParameters<'a>,
+}
+
+/// What RCPT says of one copy.
+#[derive(Debug)]
+pub(super) struct Copy<'a> {
+    pub(super) forward_path: &'a Address,
+    /// What is asked of the upstream, which is not all that was asked of us.
+    pub(super) request: RecipientRequest,
 }
 
 /// Until when.
@@ -47,6 +60,8 @@ pub(super) struct Budget {
 pub(super) enum Ending {
     /// With an answer for each recipient, but for those that the upstream wants in another transaction.
     Answered,
+    /// Not yet: recipients were taken, and the message is to come.
+    Open,
     /// The dot is sent and time is up; the upstream owes the answer for these copies.
     Awaiting {
         copies: Vec<usize>,
@@ -68,6 +83,8 @@ pub(super) struct Transaction<'a> {
     pub(super) offer: Offer<'a>,
     pub(super) budget: Budget,
     pub(super) timing: Timing,
+    /// Recipients that it has from earlier RCPT commands.
+    pub(super) recipients: usize,
 }
 
 impl Transaction<'_> {
@@ -79,6 +96,9 @@ impl Transaction<'_> {
         let replies = self.send_envelope(&copies).await?;
         let data = replies.data.clone();
         let taken = self.sort(replies, copies, progress)?;
+        if self.offer.content.is_none() {
+            return Ok(self.stay_open(taken, progress));
+        }
         match (data, taken.is_empty()) {
             (None, true) => Ok(Ending::Answered),
             (Some(data), true) => self.withdraw(&data).await,
@@ -90,14 +110,60 @@ impl Transaction<'_> {
         }
     }
 
-    fn most_recipients(&self) -> usize {
-        self.connection.capabilities.recipients_max().unwrap_or(MAX_RECIPIENTS).min(MAX_RECIPIENTS)
+    /// Adds what is pending to the recipients of a transaction that is open already.
+    pub(super) async fn add(mut self, progress: &mut Progress) -> Result<Ending, Trouble> {
+        let copies = progress.pending(self.most_recipients());
+        let mut replies = Vec::with_capacity(copies.len());
+        for rcpt in self.rcpts(&copies) {
+            replies.push(self.say_rcpt(&rcpt).await?);
+        }
+        let taken = self.sort_recipients(replies, copies, progress)?;
+        Ok(self.stay_open(taken, progress))
     }
 
-    /// MAIL and RCPT; with PIPELINING also DATA.
+    /// Sends the message to the copies whose RCPT was taken earlier. An upstream that does not know of the
+    /// transaction any more has forgotten it; another is opened.
+    pub(super) async fn go_on(
+        mut self,
+        taken: Vec<usize>,
+        progress: &mut Progress,
+    ) -> Result<Ending, Trouble> {
+        // One that fell silent leaves time to open another transaction.
+        let limit = self.budget.share(false).envelope;
+        let data = timeout_at(limit, self.send_data_command()).await;
+        let data = data.unwrap_or(Err(Trouble::TimedOut("at DATA")))?;
+        if relay::is_about_us(&data) {
+            return Err(Trouble::OutOfStep(data));
+        }
+        self.send_message(&data, taken, progress).await
+    }
+
+    fn stay_open(&self, taken: Vec<usize>, progress: &mut Progress) -> Ending {
+        let open = self.recipients > 0 || !taken.is_empty();
+        taken.into_iter().for_each(|copy| progress.take(copy));
+        if open { Ending::Open } else { Ending::Answered }
+    }
+
+    fn most_recipients(&self) -> usize {
+        let most =
+            self.connection.capabilities.recipients_max().unwrap_or(MAX_RECIPIENTS).min(MAX_RECIPIENTS);
+        most.saturating_sub(self.recipients)
+    }
+
+    fn rcpts(&self, copies: &[usize]) -> Vec<String> {
+        let offered = &self.connection.capabilities;
+        let copies = copies.iter().filter_map(|copy| self.offer.copies.get(*copy));
+        copies.map(|copy| rcpt(copy.forward_path, &copy.request, offered)).collect()
+    }
+
+    async fn say_rcpt(&mut self, rcpt: &str) -> Result<Reply, Trouble> {
+        self.connection.say(rcpt, self.command_limit(), "at RCPT").await?;
+        self.envelope_reply("at RCPT").await
+    }
+
+    /// MAIL and RCPT; with PIPELINING, where there is a message, also DATA.
     async fn send_envelope(&mut self, copies: &[usize]) -> Result<Replies, Trouble> {
-        let paths = copies.iter().filter_map(|copy| self.offer.forward_paths.get(*copy));
-        let rcpts: Vec<String> = paths.map(|path| rcpt(path)).collect();
+        let rcpts = self.rcpts(copies);
         let mail = mail(self.offer.reverse_path, self.offer.parameters, &self.connection.capabilities);
         self.connection.standing = Standing::InTransaction;
         self.connection.transactions += 1;
@@ -109,7 +175,8 @@ impl Transaction<'_> {
     }
 
     async fn send_envelope_at_once(&mut self, mail: &str, rcpts: &[String]) -> Result<Replies, Trouble> {
-        let lines = format!("{mail}{}DATA\r\n", rcpts.concat());
+        let data = if self.offer.content.is_some() { "DATA\r\n" } else { "" };
+        let lines = format!("{mail}{}{data}", rcpts.concat());
         self.connection.say(&lines, self.command_limit(), "at MAIL").await?;
         let mail = self.envelope_reply("at MAIL").await?;
         match self.read_envelope(rcpts.len()).await {
@@ -128,6 +195,9 @@ impl Transaction<'_> {
         for _ in 0..rcpts {
             answers.push(self.envelope_reply("at RCPT").await?);
         }
+        if self.offer.content.is_none() {
+            return Ok((answers, None));
+        }
         match self.reply_to_data().await {
             Ok(data) => Ok((answers, Some(data))),
             Err(_) if !answers.iter().any(Reply::is_positive) => {
@@ -144,8 +214,7 @@ impl Transaction<'_> {
         let mut answers = Vec::with_capacity(rcpts.len());
         if mail.is_positive() {
             for rcpt in rcpts {
-                self.connection.say(rcpt, self.command_limit(), "at RCPT").await?;
-                answers.push(self.envelope_reply("at RCPT").await?);
+                answers.push(self.say_rcpt(rcpt).await?);
             }
         }
         Ok(Replies { mail, rcpts: answers, data: None })
@@ -197,23 +266,32 @@ impl Transaction<'_> {
         copies: Vec<usize>,
         progress: &mut Progress,
     ) -> Result<Vec<usize>, Trouble> {
+        if replies.mail.is_positive() {
+            return self.sort_recipients(replies.rcpts, copies, progress);
+        }
+        if self.connection.peer.address.is_ipv6() && refuses_ipv6(&replies.mail) {
+            return Err(Trouble::Ipv6Unwelcome(replies.mail));
+        }
+        self.answer_all(copies, &replies.mail, progress);
+        Ok(Vec::new())
+    }
+
+    fn sort_recipients(
+        &self,
+        replies: Vec<Reply>,
+        copies: Vec<usize>,
+        progress: &mut Progress,
+    ) -> Result<Vec<usize>, Trouble> {
         let host = &self.connection.peer.host;
         let over_ipv6 = self.connection.peer.address.is_ipv6();
-        if !replies.mail.is_positive() {
-            if over_ipv6 && refuses_ipv6(&replies.mail) {
-                return Err(Trouble::Ipv6Unwelcome(replies.mail));
-            }
-            self.answer_all(copies, &replies.mail, progress);
-            return Ok(Vec::new());
-        }
-        let no_copy_taken = !replies.rcpts.iter().any(Reply::is_positive);
+        let none_taken = self.recipients == 0 && !replies.iter().any(Reply::is_positive);
         let mut taken = Vec::with_capacity(copies.len());
-        for (copy, reply) in copies.into_iter().zip(replies.rcpts) {
+        for (copy, reply) in copies.into_iter().zip(replies) {
             if reply.is_positive() {
                 taken.push(copy);
-            } else if over_ipv6 && no_copy_taken && refuses_ipv6(&reply) {
+            } else if over_ipv6 && none_taken && refuses_ipv6(&reply) {
                 return Err(Trouble::Ipv6Unwelcome(reply));
-            } else if !is_too_many(&reply, taken.len()) {
+            } else if !is_too_many(&reply, self.recipients + taken.len()) {
                 progress.answer(copy, host, reply);
             }
         }
@@ -275,7 +353,8 @@ impl Transaction<'_> {
 
     /// The message through the dot-stuffer, with the end of data.
     async fn send_octets(&mut self) -> Result<(), Trouble> {
-        let mut outgoing = self.offer.content.outgoing();
+        let missing = || Trouble::Message(std::io::ErrorKind::NotFound.into());
+        let mut outgoing = self.offer.content.ok_or_else(missing)?.outgoing();
         let mut buffer = Vec::new();
         loop {
             let rest = outgoing.fill(&mut buffer).await.map_err(Trouble::Message)?;
@@ -326,8 +405,12 @@ pub(super) fn after_dot(reply: &Reply) -> Standing {
 /// where RFC 6152 §3 would have it refused, because many senders declare it always.
 fn check_fitness(offer: &Offer<'_>, offered: &Capabilities) -> Result<(), Trouble> {
     let parameters = offer.parameters;
-    if let Some(limit) = offered.size_limit().filter(|limit| *limit < parameters.octets) {
+    let octets = parameters.octets.unwrap_or_default();
+    if let Some(limit) = offered.size_limit().filter(|limit| *limit < octets) {
         return Err(Trouble::Unfit(Refusal::UpstreamSize(limit)));
+    }
+    if parameters.request.require_tls == RequireTls::Yes && !offered.offers(Extension::RequireTls) {
+        return Err(Trouble::Unfit(Refusal::UpstreamWithoutRequireTls));
     }
     if parameters.smtp_utf8 == SmtpUtf8::Requested && !offered.offers(Extension::SmtpUtf8) {
         return Err(Trouble::Unfit(Refusal::UpstreamWithoutUtf8));

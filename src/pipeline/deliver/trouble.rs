@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::ReplyError;
 use crate::smtp::reply::Reply;
+use crate::tls::Demand;
 
 /// One address of one MX host, and where we connect to it from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +20,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Ours; `None`: the system chooses.
     pub(super) source: Option<IpAddr>,
+    /// What it must show; a connection that showed it serves only those that demand the same.
+    pub(super) demand: Demand,
 }
 
 /// `mx.example [192.0.2.1]`, the form of logs.
@@ -55,6 +58,9 @@ pub(super) enum Trouble {
     /// The TLS handshake failed.
     #[error("TLS handshake failed: {0}")]
     Handshake(io::Error),
+    /// TLS is demanded, and STARTTLS is not offered.
+    #[error("STARTTLS is not offered, and the destination demands it")]
+    NotEncrypted,
     /// This host cannot take this message.
     #[error("cannot take the message: {0:?}")]
     Unfit(Refusal),
@@ -89,6 +95,7 @@ impl Trouble {
             | Self::Lost(..)
             | Self::Garbage(_)
             | Self::Handshake(_)
+            | Self::NotEncrypted
             | Self::Unfit(_)
             | Self::Message(_) => None,
         }
@@ -101,7 +108,7 @@ impl Trouble {
             Self::Unreachable(_) => "unreachable",
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
             Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",
-            Self::Handshake(_) => "tls_failed",
+            Self::Handshake(_) | Self::NotEncrypted => "tls_failed",
             Self::Unfit(_) => "unfit",
             Self::Message(_) => "internal",
         }

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
-//! DNSBL and `route`, DATA reserves octets and receives, the final dot submits it and waits for the one
+//! DNSBL and `route`, and then the recipient's upstreams ([`ahead`]), DATA reserves octets and receives, the final dot submits it and waits for the one
 //! reply. A session is one task; it holds no locks and blocks nowhere.
 
+mod ahead;
 mod door;
 mod listener;
 pub mod proxy;
@@ -32,7 +33,7 @@ pub use listener::{accept, bind};
 
 use super::chronicle::Chronicle;
 use super::handoff::Handoff;
-use super::parcel::{Accepted, Addressed, Opened};
+use super::parcel::{Accepted, Addressed, Admitted, Opened};
 use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::telemetry::Metrics;
@@ -60,6 +61,8 @@ pub struct Surroundings {
     pub opened: Handoff<Opened>,
     /// To route: a recipient.
     pub addressed: Handoff<Addressed>,
+    /// To rewrite, and from there to upstreams: a recipient that passed all checks.
+    pub admitted: Handoff<Admitted>,
     /// To authenticate: a message.
     pub accepted: Handoff<Accepted>,
     /// Cancelled when the node drains: no new commands.

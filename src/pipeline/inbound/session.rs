@@ -266,10 +266,20 @@ impl Session {
         let size = format!("SIZE {}", self.config.service.max_message_octets);
         let recipients = format!("LIMITS RCPTMAX={}", self.config.limits.recipients);
         let offer_tls = self.tls.is_none() && self.around.certificate.is_some();
-        let keywords =
-            ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", &recipients];
+        let keywords = [
+            "PIPELINING",
+            &size,
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+            "DSN",
+            &recipients,
+        ];
         hello.lines.extend(keywords.iter().map(ToString::to_string));
         hello.lines.extend(offer_tls.then(|| "STARTTLS".to_owned()));
+        // RFC 8689 §2: only where it can be promised, which is under TLS.
+        hello.lines.extend(self.tls.is_some().then(|| "REQUIRETLS".to_owned()));
         self.say(SmtpCommand::Ehlo, &hello).await
     }
 

@@ -6,14 +6,15 @@ use bytes::Buf;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Duration, Instant, timeout};
 
+use super::ahead::{Asking, Early};
 use super::reception::{Bounds, MEMORY_OCTETS, Reception};
 use super::session::{End, MESSAGE_READ_OCTETS, PendingListing, Session};
 use crate::blocklist::Listing;
 use crate::clock;
-use crate::mail::{Address, Envelope, Message, SmtpUtf8, TraceId};
+use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
 use crate::pipeline::chronicle::Conclusion;
 use crate::pipeline::parcel::{
-    Accepted, Addressed, Client, EarlyVerdict, Fate, Opened, Recipient, Settlement, Transaction,
+    Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };
 use crate::pipeline::refusal::Refusal;
 use crate::routing::is_role;
@@ -29,11 +30,13 @@ const MIN_PERMIT_OCTETS: u64 = 2 * MESSAGE_READ_OCTETS as u64;
 
 /// A transaction that MAIL opened.
 pub(super) struct Open {
-    id: TraceId,
+    pub(super) id: TraceId,
     client: Arc<Client>,
-    mail: Mail,
-    early: oneshot::Receiver<EarlyVerdict>,
+    pub(super) mail: Mail,
+    pub(super) early: Early,
     recipients: Vec<Recipient>,
+    /// What upstreams were asked, and may still be.
+    pub(super) asking: Asking,
     opened_at: Instant,
     /// The last refusal of a recipient, for the trace of a transaction that never got a message.
     refused: Option<(Vec<Address>, Reply)>,
@@ -58,6 +61,10 @@ impl Session {
         if self.open.is_some() {
             return self.say(SmtpCommand::Mail, &reply::BAD_SEQUENCE.with(&["a transaction is open"])).await;
         }
+        // RFC 8689 §2: not offered, and not to be promised, outside TLS.
+        if mail.request.require_tls == RequireTls::Yes && client.tls.is_none() {
+            return self.say(SmtpCommand::Mail, &reply::UNKNOWN_PARAMETER.with(&["REQUIRETLS"])).await;
+        }
         if self.transactions >= self.config.limits.transactions {
             return self.dismiss(SmtpCommand::Mail, reply::TOO_MANY_TRANSACTIONS.reply()).await;
         }
@@ -78,8 +85,9 @@ impl Session {
             id,
             client,
             mail,
-            early,
+            early: Early::Asked(early),
             recipients: Vec::new(),
+            asking: Asking::default(),
             opened_at: Instant::now(),
             refused: None,
             chunks: Chunks::None,
@@ -87,7 +95,7 @@ impl Session {
         self.say(SmtpCommand::Mail, &reply::SENDER_OK.reply()).await
     }
 
-    /// RCPT: local checks, DNSBL, then the routing table.
+    /// RCPT: local checks, DNSBL, the routing table, and then the upstreams.
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<(), End> {
         let limit = self.config.limits.recipients;
         let refusal = match &self.open {
@@ -104,6 +112,10 @@ impl Session {
         let admitted = match refusal {
             Some(reply) => return self.say(SmtpCommand::Rcpt, &reply).await,
             None => self.admit(rcpt.recipient.clone()).await?,
+        };
+        let admitted = match admitted {
+            Ok(recipient) => self.ask_upstreams(Recipient { request: rcpt.request, ..recipient }).await?,
+            Err(reply) => Err(reply),
         };
         let Some(open) = &mut self.open else { return Err(End::Dismissed) };
         match admitted {
@@ -316,7 +328,7 @@ impl Session {
         permit: OwnedSemaphorePermit,
     ) -> Result<Settlement, End> {
         let (answer, mut settlement) = oneshot::channel();
-        let Open { id, client, mail, early, recipients, .. } = open;
+        let Open { id, client, mail, early, recipients, asking, .. } = open;
         let aliases: Vec<Address> = recipients.iter().map(|recipient| recipient.alias.clone()).collect();
         let dot_at = Instant::now();
         let envelope = Envelope {
@@ -324,6 +336,7 @@ impl Session {
             recipients: aliases,
             body_type: mail.body_type,
             smtp_utf8: mail.smtp_utf8,
+            request: mail.request,
         };
         let aside = (client.clone(), envelope.clone(), message.clone());
         let transaction = Transaction {
@@ -331,13 +344,20 @@ impl Session {
             client,
             envelope,
             recipients,
+            advance: asking.advance,
             received_at: clock::now(),
             dot_at,
             deadline: dot_at + self.config.delivery.in_session_timeout,
             permit,
             answer,
         };
-        if self.around.accepted.pass(Accepted { transaction, message, early }).await.is_err() {
+        if self
+            .around
+            .accepted
+            .pass(Accepted { transaction, message, early: early.receiver() })
+            .await
+            .is_err()
+        {
             return self.break_down(SmtpCommand::Data).await;
         }
         let settled = tokio::select! {
@@ -404,7 +424,7 @@ impl Session {
     }
 
     /// A stage's actor is gone, and the node is about to end.
-    async fn break_down<T>(&mut self, command: SmtpCommand) -> Result<T, End> {
+    pub(super) async fn break_down<T>(&mut self, command: SmtpCommand) -> Result<T, End> {
         self.dismiss(command, reply::INTERNAL.reply()).await
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     /// Groups the copies by rewritten reverse-path and destination domain; groups, and the copies in each, in the
-    /// order of the targets.
+    /// order of the targets. Reverse-paths known by forwarding domain are used, and new ones added to them.
     ///
     /// # Errors
     /// When a reverse-path cannot be rewritten for want of disk.
@@ -43,8 +43,8 @@ impl Rewriter<'_> {
         &self,
         reverse_path: &ReversePath,
         targets: Vec<Target>,
+        rewritten: &mut HashMap<Domain, ReversePath>,
     ) -> Result<Vec<Shipment>, Refusal> {
-        let mut rewritten: HashMap<Domain, ReversePath> = HashMap::new();
         let mut shipments: Vec<Shipment> = Vec::new();
         let mut places: HashMap<(ReversePath, Domain), usize> = HashMap::new();
         for target in targets {

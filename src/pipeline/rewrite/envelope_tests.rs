@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::mail::RecipientRequest;
 use crate::srs::Secret;
 
 fn address(text: &str) -> Address {
@@ -8,7 +9,12 @@ fn address(text: &str) -> Address {
 }
 
 fn target(alias: &str, destination: &str, kind: TargetKind) -> Target {
-    Target { alias: address(alias), destination: address(destination), kind }
+    Target {
+        alias: address(alias),
+        destination: address(destination),
+        kind,
+        request: RecipientRequest::default(),
+    }
 }
 
 async fn shipments(
@@ -24,7 +30,7 @@ async fn shipments(
     let metrics = Metrics::new().unwrap();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800);
     let rewriter = Rewriter { srs: &srs, keep_alias: &keep_alias, metrics: &metrics, now };
-    rewriter.shipments(&path, targets).await
+    rewriter.shipments(&path, targets, &mut HashMap::new()).await
 }
 
 #[tokio::test]

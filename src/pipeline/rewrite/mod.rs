@@ -27,6 +27,7 @@ mod keys;
 mod seal;
 mod sign;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -43,10 +44,14 @@ use self::sign::{Field, Signer};
 use crate::clock;
 use crate::config::Config;
 use crate::mail::loop_token::{self, LoopKey, LoopToken};
-use crate::mail::{Domain, Message, header};
+use crate::mail::{Body, Domain, Message, ReversePath, header};
 use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::handoff::Handoff;
-use crate::pipeline::parcel::{ArcState, Loaded, Rewritten, Routed, Shipment, Target, Transaction, Verdict};
+use crate::pipeline::parcel::{
+    Action, Admitted, ArcState, Loaded, Readdressed, Rewritten, Routed, Shipment, Target, TargetKind,
+    Transaction, Verdict,
+};
 use crate::pipeline::refusal::Refusal;
 use crate::srs::Srs;
 
@@ -104,24 +109,95 @@ impl Context {
     pub fn new(settings: Settings, secrets: Secrets, keep_alias: KeepAlias, chronicle: Chronicle) -> Self {
         Self { settings, secrets, keep_alias, chronicle }
     }
+
+    fn rewriter(&self, now: SystemTime) -> Rewriter<'_> {
+        let metrics = self.chronicle.metrics();
+        Rewriter { srs: &self.secrets.srs, keep_alias: &self.keep_alias, metrics, now }
+    }
+
+    /// A DKIM-Signature field for each key.
+    fn dkim_fields(
+        &self,
+        fields: &[Field<'_>],
+        body_hash: &str,
+        timestamp: u64,
+    ) -> Result<String, SignError> {
+        let mut signatures = String::new();
+        for key in self.secrets.keys.iter() {
+            let signer = Signer { domain: &self.settings.service_domain, key, timestamp };
+            let signature = sign::dkim_signature(fields, body_hash, signer);
+            let result = if signature.is_ok() { "ok" } else { "error" };
+            let made = &self.chronicle.metrics().dkim_signatures_total;
+            made.with_label_values(&[key.algorithm(), result]).inc();
+            signatures.push_str(&signature?);
+        }
+        Ok(signatures)
+    }
 }
 
 /// The actor of the stage.
 pub struct Rewrite {
     context: Arc<ArcSwap<Context>>,
+    readdressed: Handoff<Readdressed>,
     next: Handoff<Rewritten>,
 }
 
 impl Rewrite {
-    /// Hands on to `next`.
+    /// Hands on to `readdressed` at RCPT, and messages to `next`.
     #[must_use]
-    pub fn new(context: Arc<ArcSwap<Context>>, next: Handoff<Rewritten>) -> Self {
-        Self { context, next }
+    pub fn new(
+        context: Arc<ArcSwap<Context>>,
+        readdressed: Handoff<Readdressed>,
+        next: Handoff<Rewritten>,
+    ) -> Self {
+        Self { context, readdressed, next }
     }
 }
 
 impl Actor for Rewrite {
     type Context = actix::Context<Self>;
+}
+
+impl Handler<Admitted> for Rewrite {
+    type Result = ();
+
+    fn handle(&mut self, admitted: Admitted, _: &mut Self::Context) {
+        let context = self.context.load_full();
+        let next = self.readdressed.clone();
+        tokio::spawn(async move {
+            if let Some(readdressed) = readdress(admitted, &context).await
+                && let Err(error) = next.pass(readdressed).await
+            {
+                warn!(%error, "upstreams are not asked");
+            }
+        });
+    }
+}
+
+/// A recipient's copies under their new reverse-paths, as a message's are. Where there is none for want of
+/// disk, the dot says so.
+async fn readdress(admitted: Admitted, context: &Context) -> Option<Readdressed> {
+    let Admitted { recipient, reverse_path, mut inquiry } = admitted;
+    let targets = match recipient.action {
+        Action::Forward(destinations) => destinations.into_iter().map(|destination| Target {
+            alias: recipient.alias.clone(),
+            destination,
+            kind: TargetKind::Forward,
+            request: recipient.request.clone(),
+        }),
+        Action::Drop | Action::ReturnToSender(_) => {
+            inquiry.give_up();
+            return None;
+        }
+    };
+    let known = &mut inquiry.advance.reverse_paths;
+    match context.rewriter(clock::now()).shipments(&reverse_path, targets.collect(), known).await {
+        Ok(shipments) => Some(Readdressed { shipments, inquiry }),
+        Err(_) => {
+            inquiry.give_up();
+            None
+        }
+    }
 }
 
 impl Handler<Routed> for Rewrite {
@@ -132,8 +208,10 @@ impl Handler<Routed> for Rewrite {
         let next = self.next.clone();
         tokio::spawn(async move {
             let started = Instant::now();
-            let Routed { transaction, mut message, original, verdict, targets } = routed;
-            let copy = Copy { transaction: &transaction, message: &message, original, verdict: &verdict };
+            let Routed { mut transaction, mut message, original, verdict, targets } = routed;
+            let known = std::mem::take(&mut transaction.advance.reverse_paths);
+            let copy =
+                Copy { transaction: &transaction, message: &message, original, verdict: &verdict, known };
             let result = rewrite(copy, targets, &context).await;
             let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
             stages.with_label_values(&["rewrite"]).observe(started.elapsed().as_secs_f64());
@@ -153,22 +231,74 @@ impl Handler<Routed> for Rewrite {
     }
 }
 
+/// The stage's other actor: it signs messages of our own.
+pub struct Sign {
+    context: Arc<ArcSwap<Context>>,
+}
+
+impl Sign {
+    /// Signs with the keys of this context.
+    #[must_use]
+    pub fn new(context: Arc<ArcSwap<Context>>) -> Self {
+        Self { context }
+    }
+}
+
+impl Actor for Sign {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<Unsigned> for Sign {
+    type Result = ();
+
+    fn handle(&mut self, unsigned: Unsigned, _: &mut Self::Context) {
+        let context = self.context.load_full();
+        tokio::spawn(async move {
+            let Unsigned { mut message, answer } = unsigned;
+            let Body::Memory(body) = message.body().clone() else { return };
+            let sections = message.emitted_head();
+            let sign = move || own_signatures(&sections, &body, &context);
+            match tokio::task::spawn_blocking(sign).await {
+                Ok(Ok(signatures)) => {
+                    message.prepend(signatures.as_bytes());
+                    // Whoever asked may have given up.
+                    let _gone = answer.send(message);
+                }
+                Ok(Err(cause)) => error!(%cause, "a message of our own is not signed"),
+                Err(_panic) => {}
+            }
+        });
+    }
+}
+
+/// The DKIM fields for a message of our own.
+fn own_signatures(sections: &[Bytes], body: &[u8], context: &Context) -> Result<String, SignError> {
+    let fields: Vec<Field<'_>> = sections.iter().flat_map(|section| section_fields(section)).collect();
+    let timestamp = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    context.dkim_fields(&fields, &sign::body_hash(body), timestamp)
+}
+
 /// A message and what is known of it.
 struct Copy<'a> {
     transaction: &'a Transaction,
     message: &'a Message,
     original: Loaded,
     verdict: &'a Verdict,
+    /// Reverse-paths that were rewritten at RCPT.
+    known: HashMap<Domain, ReversePath>,
 }
 
 /// The whole stage, for one message: the fields to put on top, and the copies under their new
-/// reverse-paths. The original's memory is given back when it returns.
+/// reverse-paths. What goes to nobody gets no fields. The original's memory is given back when it returns.
 async fn rewrite(
     copy: Copy<'_>,
     targets: Vec<Target>,
     context: &Arc<Context>,
 ) -> Result<(String, Vec<Shipment>), Refusal> {
-    let Copy { transaction, message, original, verdict } = copy;
+    if targets.is_empty() {
+        return Ok((String::new(), Vec::new()));
+    }
+    let Copy { transaction, message, original, verdict, mut known } = copy;
     let now = clock::now();
     let draft = Draft {
         plain: plain_fields(
@@ -182,13 +312,8 @@ async fn rewrite(
         chain: (verdict.arc, verdict.results.clone()),
         now,
     };
-    let rewriter = Rewriter {
-        srs: &context.secrets.srs,
-        keep_alias: &context.keep_alias,
-        metrics: context.chronicle.metrics(),
-        now,
-    };
-    let shipments = rewriter.shipments(&transaction.envelope.reverse_path, targets).await?;
+    let rewriter = context.rewriter(now);
+    let shipments = rewriter.shipments(&transaction.envelope.reverse_path, targets, &mut known).await?;
     let signing = context.clone();
     match tokio::task::spawn_blocking(move || draft.sign(&signing)).await {
         Ok(Ok(on_top)) => Ok((on_top, shipments)),
@@ -237,18 +362,11 @@ impl Draft {
     /// All our fields, from the top.
     fn sign(self, context: &Context) -> Result<String, SignError> {
         let Context { settings, secrets, .. } = context;
-        let metrics = context.chronicle.metrics();
         let own: Vec<Field<'_>> = self.sections.iter().flat_map(|section| section_fields(section)).collect();
         let body_hash = sign::body_hash(&self.body);
         let timestamp = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let domain = &settings.service_domain;
-        let mut signatures = String::new();
-        for key in secrets.keys.iter() {
-            let signature = sign::dkim_signature(&own, &body_hash, Signer { domain, key, timestamp });
-            let result = if signature.is_ok() { "ok" } else { "error" };
-            metrics.dkim_signatures_total.with_label_values(&[key.algorithm(), result]).inc();
-            signatures.push_str(&signature?);
-        }
+        let signatures = context.dkim_fields(&own, &body_hash, timestamp)?;
         let (state, results) = &self.chain;
         let set = match (settings.sealing, secrets.keys.iter().next()) {
             (Sealing::On, Some(key)) => {

@@ -12,10 +12,13 @@ use super::*;
 use crate::config::{self, DkimKey};
 use crate::dev::dns::DnsServer;
 use crate::dns::Dns;
-use crate::mail::{Address, BodyType, Envelope, ReversePath, SmtpUtf8, TraceId, base64};
+use crate::mail::{
+    Address, BodyType, Envelope, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8, TraceId, base64,
+};
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
-    Client, DmarcVerdict, Loaded, Protocol, Recipient, SpfVerdict, Standing, TargetKind, Verdict, Vouched,
+    Advance, Client, DmarcVerdict, Loaded, Protocol, Recipient, SpfVerdict, Standing, TargetKind, Verdict,
+    Vouched,
 };
 use crate::pipeline::testing;
 use crate::srs::Secret;
@@ -63,8 +66,9 @@ fn context(keys: SigningKeys, sealing: Sealing) -> Arc<Context> {
 
 /// The message as the stage hands it on.
 async fn staged(routed: Routed, context: &Arc<Context>) -> Rewritten {
-    let Routed { transaction, mut message, original, verdict, targets } = routed;
-    let copy = Copy { transaction: &transaction, message: &message, original, verdict: &verdict };
+    let Routed { mut transaction, mut message, original, verdict, targets } = routed;
+    let known = std::mem::take(&mut transaction.advance.reverse_paths);
+    let copy = Copy { transaction: &transaction, message: &message, original, verdict: &verdict, known };
     let (on_top, shipments) = rewrite(copy, targets, context).await.unwrap();
     message.prepend(on_top.as_bytes());
     Rewritten { transaction, message, verdict, shipments }
@@ -87,12 +91,16 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
             recipients: vec![alias.clone()],
             body_type: BodyType::SevenBit,
             smtp_utf8: SmtpUtf8::NotRequested,
+            request: MessageRequest::default(),
         },
         recipients: vec![Recipient {
             alias: alias.clone(),
             action: crate::pipeline::parcel::Action::Forward(vec![address(PRIVATE)]),
             standing: Standing::Ordinary,
+            on_tempfail: None,
+            request: RecipientRequest::default(),
         }],
+        advance: Advance::default(),
         received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800),
         dot_at: Instant::now(),
         deadline: Instant::now(),
@@ -113,7 +121,12 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
             arc,
             confirmed_name: Some(domain("mx.sender.example")),
         },
-        targets: vec![Target { alias, destination: address(PRIVATE), kind: TargetKind::Forward }],
+        targets: vec![Target {
+            alias,
+            destination: address(PRIVATE),
+            kind: TargetKind::Forward,
+            request: RecipientRequest::default(),
+        }],
     };
     (routed, answered)
 }
@@ -153,7 +166,8 @@ impl Verifier {
         }
         let server = DnsServer::start(&[(SERVICE, &zone)]).await.unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let dns = Dns::new(&config::Dns { servers: vec![server.addr()] }, metrics).unwrap();
+        let dns =
+            Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics).unwrap();
         Self { authenticator: MessageAuthenticator(dns.resolver().clone()), _server: server }
     }
 
@@ -288,4 +302,16 @@ async fn the_reverse_path_is_rewritten_into_the_forwarding_domain() {
     assert_eq!(metrics.srs_operations_total.with_label_values(&["encode", "ok"]).get(), 1);
     assert_eq!(metrics.dkim_signatures_total.with_label_values(&["rsa-sha256", "ok"]).get(), 1);
     assert_eq!(metrics.dkim_signatures_total.with_label_values(&["ed25519-sha256", "ok"]).get(), 1);
+}
+
+#[tokio::test]
+async fn what_every_rule_drops_is_not_signed() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(signing_keys(directory.path()), Sealing::On);
+    let (mut routed, _answered) = routed(b"Subject: hi\r\n\r\nhello\r\n", ArcState::None);
+    routed.targets.clear();
+    let rewritten = staged(routed, &context).await;
+    assert_eq!(octets_of(&rewritten), b"Subject: hi\r\n\r\nhello\r\n");
+    let made = &context.chronicle.metrics().dkim_signatures_total;
+    assert_eq!(made.with_label_values(&["rsa-sha256", "ok"]).get(), 0);
 }

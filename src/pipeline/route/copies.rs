@@ -33,14 +33,19 @@ pub(super) fn copies(
 fn targets(recipients: &[Recipient]) -> Vec<Target> {
     let mut known: HashSet<Address> = HashSet::new();
     let mut targets = Vec::with_capacity(recipients.len());
-    for Recipient { alias, action, .. } in recipients {
+    for Recipient { alias, action, request, .. } in recipients {
         let (destinations, kind) = match action {
             Action::Forward(destinations) => (destinations.as_slice(), TargetKind::Forward),
             Action::ReturnToSender(original) => (std::slice::from_ref(original), TargetKind::Return),
             Action::Drop => continue,
         };
         let new = destinations.iter().filter(|destination| known.insert(destination.folded()));
-        targets.extend(new.map(|to| Target { alias: alias.clone(), destination: to.clone(), kind }));
+        targets.extend(new.map(|to| Target {
+            alias: alias.clone(),
+            destination: to.clone(),
+            kind,
+            request: request.clone(),
+        }));
     }
     targets
 }

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 
 use super::Context;
 use crate::clock;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{Address, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{Action, Recipient, Standing};
 use crate::pipeline::refusal::Refusal;
 use crate::routing::{MatchedBy, Resolution, Table, is_role};
@@ -32,20 +32,29 @@ pub(super) async fn take(
     context: &Context,
 ) -> Result<Recipient, Refusal> {
     let table = context.routing.snapshot();
+    let mut taken = find(recipient, reverse_path, &table, context).await?;
+    taken.on_tempfail = table.domain(taken.alias.domain()).and_then(|domain| domain.on_tempfail);
+    Ok(taken)
+}
+
+async fn find(
+    recipient: Option<Address>,
+    reverse_path: &ReversePath,
+    table: &Table,
+    context: &Context,
+) -> Result<Recipient, Refusal> {
     let Some(alias) = recipient else {
         let service = table.options().service_domain.clone();
         let alias = Address::from_parts("Postmaster", service).map_err(|_| Refusal::Internal)?;
         return decide(alias, table.resolve_postmaster(), Standing::Role, context);
     };
-    match original_sender(&alias, &table, clock::now(), context).await? {
+    match original_sender(&alias, table, clock::now(), context).await? {
         Some(_) if *reverse_path != ReversePath::Null => Err(Refusal::SrsNotABounce),
         // A sender with an address in a domain that we host: never by SMTP to ourselves.
         Some(original) if table.hosts(original.domain()) => {
             decide(alias, table.resolve(&original), Standing::Bounce, context)
         }
-        Some(original) => {
-            Ok(Recipient { alias, action: Action::ReturnToSender(original), standing: Standing::Bounce })
-        }
+        Some(original) => Ok(taken(alias, Action::ReturnToSender(original), Standing::Bounce)),
         None => {
             let standing = if is_role(&alias) { Standing::Role } else { Standing::Ordinary };
             let resolution = table.resolve(&alias);
@@ -134,11 +143,11 @@ fn decide(
     match resolution {
         Resolution::Forward { matcher, destinations, .. } => {
             count(matcher, "forward");
-            Ok(Recipient { alias, action: Action::Forward(destinations), standing })
+            Ok(taken(alias, Action::Forward(destinations), standing))
         }
         Resolution::Drop { matcher, .. } => {
             count(matcher, "drop");
-            Ok(Recipient { alias, action: Action::Drop, standing })
+            Ok(taken(alias, Action::Drop, standing))
         }
         Resolution::Reject { matcher, text, .. } => {
             count(matcher, "reject");
@@ -163,4 +172,9 @@ fn decide(
             Err(Refusal::Internal)
         }
     }
+}
+
+/// What is asked for is not known here: `inbound` fills it in.
+fn taken(alias: Address, action: Action, standing: Standing) -> Recipient {
+    Recipient { alias, action, standing, on_tempfail: None, request: RecipientRequest::default() }
 }

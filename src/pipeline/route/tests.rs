@@ -7,7 +7,7 @@ use crate::clock;
 use crate::config::{AddressLog, LogAddresses};
 use crate::journal::{Journal, Limits};
 use crate::mail::loop_token::{self, LoopKey};
-use crate::mail::{Address, Domain, ReversePath};
+use crate::mail::{Address, Domain, RecipientRequest, ReversePath};
 use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::parcel::{Action, Recipient, Standing, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
@@ -197,7 +197,13 @@ async fn the_original_of_a_long_return_address_is_found_where_it_was_kept() {
 }
 
 fn recipient_of(alias: &str, action: Action) -> Recipient {
-    Recipient { alias: address(alias), action, standing: Standing::Ordinary }
+    Recipient {
+        alias: address(alias),
+        action,
+        standing: Standing::Ordinary,
+        on_tempfail: None,
+        request: RecipientRequest::default(),
+    }
 }
 
 #[tokio::test]
@@ -210,8 +216,12 @@ async fn a_destination_gets_one_copy_under_the_first_alias_and_a_drop_none() {
         recipient_of("b@one.example", forward(&["Y@dest.example", "z@dest.example"])),
         recipient_of("srs@one.example", Action::ReturnToSender(address("sender@else.example"))),
     ];
-    let target =
-        |alias: &str, to: &str, kind| Target { alias: address(alias), destination: address(to), kind };
+    let target = |alias: &str, to: &str, kind| Target {
+        alias: address(alias),
+        destination: address(to),
+        kind,
+        request: RecipientRequest::default(),
+    };
     assert_eq!(
         copies::copies(&recipients, b"Subject: x\r\n\r\n", &stage.context).unwrap(),
         [

@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::mail::Address;
+use crate::mail::{Address, RecipientRequest};
 use crate::pipeline::parcel::{NoAnswer, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::reply::Enhanced;
@@ -25,12 +25,15 @@ fn delivery(outcome: Outcome) -> Delivery {
         alias: Address::parse("info@example.com").unwrap(),
         destination: Address::parse("ana@dest.example").unwrap(),
         kind: TargetKind::Forward,
+        request: RecipientRequest::default(),
     };
-    Delivery { target, outcome }
+    let reverse_path = crate::mail::ReversePath::Null;
+    Delivery { target, reverse_path, outcome }
 }
 
 /// An outcome by the letter: D delivered, P refused for good, T refused for now, N no answer, U unknown,
-/// O open, R recorded as delivered, L loop among our own hosts.
+/// O open, E open since an earlier transaction, R recorded as delivered, Q in the queue since an earlier
+/// transaction, L loop among our own hosts, I a fault of ours.
 fn outcomes(letters: &str) -> Vec<Delivery> {
     let outcome = |letter| match letter {
         'D' => Outcome::Delivered(upstream(250, "taken")),
@@ -40,61 +43,129 @@ fn outcomes(letters: &str) -> Vec<Delivery> {
         'U' => Outcome::Unknown { host: "mx".into() },
         'O' => Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 },
         'R' => Outcome::Recorded(Recorded::Delivered(upstream(250, "taken before"))),
+        'E' => Outcome::Recorded(Recorded::Open),
+        'Q' => Outcome::Recorded(Recorded::Queued),
+        'I' => Outcome::Undeliverable(Refusal::Internal),
         'L' => Outcome::Undeliverable(Refusal::Loop),
         _ => panic!(),
     };
     letters.chars().map(|letter| delivery(outcome(letter))).collect()
 }
 
-/// Outcomes, the reply's code, its reason, and which copies are recorded.
-const TABLE: &[(&str, u16, &str, &[usize])] = &[
-    ("", 250, "accepted", &[]),
-    ("D", 250, "upstream", &[]),
-    ("DD", 250, "upstream", &[]),
-    ("R", 250, "upstream", &[]),
-    ("RD", 250, "upstream", &[]),
-    ("P", 550, "upstream", &[]),
-    ("PP", 550, "upstream", &[]),
-    ("L", 550, "loop", &[]),
-    ("T", 452, "upstream", &[]),
-    ("PT", 452, "upstream", &[]),
-    ("N", 451, "no_answer", &[]),
-    ("PN", 451, "no_answer", &[]),
-    ("NT", 451, "no_answer", &[]),
-    ("TN", 452, "upstream", &[]),
-    ("DT", 451, "partly_delivered", &[0]),
-    ("DP", 451, "partly_delivered", &[0, 1]),
-    ("TD", 451, "partly_delivered", &[1]),
-    ("NRD", 451, "partly_delivered", &[2]),
-    ("U", 451, "no_answer", &[]),
-    ("DU", 451, "no_answer", &[0]),
-    ("O", 451, "late_answer", &[0]),
-    ("OD", 451, "late_answer", &[0, 1]),
-    ("OP", 451, "late_answer", &[0, 1]),
-    ("OU", 451, "late_answer", &[0]),
+/// What a decision is, for a table: code, reason, fate, and by index what is recorded, queued, bounced.
+type Row = (&'static str, u16, &'static str, Fate, &'static [usize], &'static [usize], &'static [usize]);
+
+const NONE: &[usize] = &[];
+
+/// For a sender that somebody vouches for, where an upstream 4xx is relayed, and the queue takes messages.
+const VOUCHED: &[Row] = &[
+    ("", 250, "accepted", Fate::Dropped, NONE, NONE, NONE),
+    ("D", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("DD", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("R", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("Q", 250, "queued", Fate::Forwarded, NONE, NONE, NONE),
+    ("RD", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("P", 550, "upstream", Fate::Rejected, NONE, NONE, NONE),
+    ("PP", 550, "upstream", Fate::Rejected, NONE, NONE, NONE),
+    ("L", 550, "loop", Fate::Rejected, NONE, NONE, NONE),
+    ("T", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
+    ("PT", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
+    ("I", 451, "internal", Fate::Tempfailed, NONE, NONE, NONE),
+    ("N", 250, "queued", Fate::Queued, NONE, &[0], NONE),
+    ("PN", 250, "queued", Fate::Queued, NONE, &[1], &[0]),
+    ("NT", 451, "no_answer", Fate::Tempfailed, NONE, NONE, NONE),
+    ("TN", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
+    ("DT", 250, "upstream", Fate::Queued, NONE, &[1], NONE),
+    ("DP", 250, "upstream", Fate::Forwarded, NONE, NONE, &[1]),
+    ("TD", 250, "upstream", Fate::Queued, NONE, &[0], NONE),
+    ("PDTN", 250, "upstream", Fate::Queued, NONE, &[2, 3], &[0]),
+    ("U", 250, "queued", Fate::Queued, NONE, &[0], NONE),
+    ("DU", 250, "upstream", Fate::Queued, NONE, &[1], NONE),
+    ("O", 250, "queued", Fate::Queued, NONE, &[0], NONE),
+    ("OP", 250, "queued", Fate::Queued, NONE, &[0], &[1]),
+    ("OD", 250, "upstream", Fate::Queued, NONE, &[0], NONE),
+    ("E", 451, "late_answer", Fate::Tempfailed, NONE, NONE, NONE),
+    ("ED", 451, "late_answer", Fate::Tempfailed, &[1], NONE, NONE),
 ];
+
+/// For a sender that may be forged, or is null: nothing of it is queued before somebody has it, and no
+/// refusal is told in a DSN.
+const UNVOUCHED: &[Row] = &[
+    ("D", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("P", 550, "upstream", Fate::Rejected, NONE, NONE, NONE),
+    ("N", 451, "no_answer", Fate::Tempfailed, NONE, NONE, NONE),
+    ("PN", 451, "no_answer", Fate::Tempfailed, NONE, NONE, NONE),
+    ("T", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
+    ("DN", 250, "upstream", Fate::Queued, NONE, &[1], NONE),
+    ("DP", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("U", 250, "queued", Fate::Queued, NONE, &[0], NONE),
+    ("O", 250, "queued", Fate::Queued, NONE, &[0], NONE),
+];
+
+/// Vouched for, and the queue has no room: what nobody has stays with the sender, and records answer for
+/// what somebody has.
+const NO_QUEUE: &[Row] = &[
+    ("D", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("P", 550, "upstream", Fate::Rejected, NONE, NONE, NONE),
+    ("N", 452, "storage", Fate::Tempfailed, NONE, NONE, NONE),
+    ("PN", 452, "storage", Fate::Tempfailed, NONE, NONE, NONE),
+    ("T", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
+    ("DT", 451, "partly_delivered", Fate::Tempfailed, &[0], NONE, NONE),
+    ("DP", 451, "partly_delivered", Fate::Tempfailed, &[0, 1], NONE, NONE),
+    ("NRD", 451, "partly_delivered", Fate::Tempfailed, &[2], NONE, NONE),
+    ("U", 451, "no_answer", Fate::Tempfailed, NONE, NONE, NONE),
+    ("DU", 451, "no_answer", Fate::Tempfailed, &[0], NONE, NONE),
+    ("O", 451, "late_answer", Fate::Tempfailed, &[0], NONE, NONE),
+    ("OD", 451, "late_answer", Fate::Tempfailed, &[0, 1], NONE, NONE),
+    ("OU", 451, "late_answer", Fate::Tempfailed, &[0], NONE, NONE),
+];
+
+fn decided(letters: &str, queue: Queue, vouched: Vouched, on_tempfail: OnTempfail) -> Decision {
+    let rules = vec![on_tempfail; letters.len()];
+    let policy = Policy { queue, vouched, on_tempfail: &rules, postmaster_url: URL, trace: trace() };
+    decide(&outcomes(letters), policy)
+}
 
 #[test]
 fn one_reply_for_several_outcomes() {
-    for (letters, code, reason, recorded) in TABLE {
-        let decision = decide(&outcomes(letters), URL, trace());
-        assert_eq!((decision.reply.code, decision.reply.reason), (*code, *reason), "{letters}");
-        let indices: Vec<usize> = decision.records.iter().map(|(index, _)| *index).collect();
-        assert_eq!(indices, *recorded, "{letters}");
+    let tables = [
+        (VOUCHED, Queue::Takes, Vouched::Yes),
+        (UNVOUCHED, Queue::Takes, Vouched::No),
+        (NO_QUEUE, Queue::Refuses, Vouched::Yes),
+    ];
+    for (table, queue, vouched) in tables {
+        for (letters, code, reason, fate, recorded, queued, bounced) in table {
+            let decision = decided(letters, queue, vouched, OnTempfail::Relay);
+            let case = format!("{letters} {queue:?} {vouched:?}");
+            assert_eq!((decision.reply.code, decision.reply.reason), (*code, *reason), "{case}");
+            assert_eq!(decision.fate, *fate, "{case}");
+            let indices: Vec<usize> = decision.records.iter().map(|(index, _)| *index).collect();
+            assert_eq!(indices, *recorded, "{case}");
+            assert_eq!((&decision.queued[..], &decision.bounced[..]), (*queued, *bounced), "{case}");
+        }
     }
 }
 
 #[test]
-fn the_fate_follows_the_reply() {
-    for (letters, fate) in
-        [("", Fate::Dropped), ("D", Fate::Forwarded), ("P", Fate::Rejected), ("DT", Fate::Tempfailed)]
-    {
-        assert_eq!(decide(&outcomes(letters), URL, trace()).fate, fate, "{letters}");
+fn on_tempfail_queues_an_upstream_4xx_for_senders_that_are_vouched_for() {
+    for on_tempfail in [OnTempfail::Queue, OnTempfail::Verified] {
+        let decision = decided("TPN", Queue::Takes, Vouched::Yes, on_tempfail);
+        assert_eq!((decision.reply.code, decision.queued), (250, vec![0, 2]), "{on_tempfail:?}");
+        let decision = decided("T", Queue::Takes, Vouched::No, on_tempfail);
+        assert_eq!((decision.reply.code, decision.queued), (452, vec![]), "{on_tempfail:?}");
     }
 }
 
 #[test]
 fn an_upstream_421_never_counts_as_a_word_about_the_message() {
-    let decision = decide(&[delivery(Outcome::Refused(upstream(421, "go away")))], URL, trace());
+    let outcome = [delivery(Outcome::Refused(upstream(421, "go away")))];
+    let policy = Policy {
+        queue: Queue::Takes,
+        vouched: Vouched::Yes,
+        on_tempfail: &[OnTempfail::Relay],
+        postmaster_url: URL,
+        trace: trace(),
+    };
+    let decision = decide(&outcome, policy);
     assert_eq!((decision.reply.code, decision.reply.reason), (451, "upstream_trouble"));
 }

@@ -2,25 +2,32 @@
 //! whether the answer was heard.
 
 mod decide;
-mod relay;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix::prelude::*;
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-pub use decide::{Decision, decide};
+pub use decide::{Decision, Policy, Queue, decide};
 
 use super::chronicle::{Chronicle, Conclusion};
+use super::deferred::{self, Deferred, Late, NotQueued};
 use super::fingerprint::fingerprint;
+use super::handoff::Handoff;
 use super::parcel::{
     Acknowledgement, Attempted, Delivery, Fate, Outcome, Recorded, Settlement, Transaction, UpstreamReply,
+    Vouched,
 };
+use crate::clock;
+use crate::config::OnTempfail;
 use crate::ledger::{Key, Ledger};
 use crate::mail::{Message, ReversePath, TraceId};
+use crate::routing::Routing;
+use crate::spool::{Bounces, Queued, QueuedCopy};
 
 /// How long a message is held for a client that does not show that it has its reply.
 const HOLD_MESSAGE: Duration = Duration::from_secs(2);
@@ -34,6 +41,14 @@ pub struct Surroundings {
     pub chronicle: Chronicle,
     /// Late replies that are waited for, for the drain to wait for too.
     pub late: TaskTracker,
+    /// Whose domains may say what an upstream 4xx becomes.
+    pub routing: Routing,
+    /// `delivery.on_tempfail`, for those that do not.
+    pub on_tempfail: Arc<ArcSwap<OnTempfail>>,
+    /// The queue, for what no upstream has.
+    pub deferred: Handoff<Deferred>,
+    /// The queue, for replies that are still owed.
+    pub late_replies: Handoff<Late>,
 }
 
 /// The last stage.
@@ -64,41 +79,75 @@ impl Handler<Attempted> for Settle {
 /// Settles one transaction.
 async fn settle(attempted: Attempted, around: Arc<Surroundings>) {
     let Attempted { transaction, message, verdict, deliveries } = attempted;
-    let Transaction { id, client, envelope, dot_at, permit, answer, .. } = transaction;
-    let decision = decide(&deliveries, &around.chronicle.postmaster_url(), id);
+    let mut case =
+        Case { transaction: &transaction, message: &message, vouched: verdict.vouched, deliveries };
+    let decision = around.decide(&case).await;
     let keys = if decision.records.is_empty() {
         Vec::new()
     } else {
-        around.keys(&envelope.reverse_path, &message, &deliveries).await
+        around.keys(&transaction.envelope.reverse_path, &message, &case.deliveries).await
     };
     around.remember(&keys, &decision.records).await;
 
-    let steps = deliveries.iter().map(describe).collect();
-    around.chronicle.conclude(Conclusion {
-        id,
-        client: &client,
-        reverse_path: &envelope.reverse_path,
-        recipients: &envelope.recipients,
-        message: Some(&message),
-        results: &verdict.results,
-        fate: decision.fate,
-        reply: &decision.reply,
-        steps,
-        duration: dot_at.elapsed(),
-    });
-    let latency = around.chronicle.metrics().delivery_latency_seconds.with_label_values(&["in_session"]);
-    latency.observe(dot_at.elapsed().as_secs_f64());
-
+    around.tell(&case, &verdict.results, &decision);
+    if decision.queued.is_empty() {
+        case.deliveries = around.watch_open(case.deliveries, &keys);
+    } else {
+        case.deliveries = around.hand_over_late(transaction.id, case.deliveries, &decision.queued).await;
+    }
     let (acknowledged, heard) = oneshot::channel();
     let settlement =
         Settlement { reply: decision.reply, fate: decision.fate, acknowledged: Some(acknowledged) };
-    let deliveries = around.watch_open(deliveries, &keys);
+    let deliveries = case.deliveries;
+    let Transaction { id, envelope, permit, answer, .. } = transaction;
     let reverse_path = envelope.reverse_path;
     let settled = Settled { id, fate: decision.fate, reverse_path, deliveries };
     let written = answer.send(settlement).is_ok();
     let held = Held::Message(message, permit);
     let (acknowledgement, held) = around.acknowledgement(heard, held, &settled).await;
     around.learn(if written { acknowledgement } else { Acknowledgement::Vanished }, held, &settled).await;
+}
+
+/// One transaction and what came of its copies.
+struct Case<'a> {
+    transaction: &'a Transaction,
+    message: &'a Message,
+    vouched: Vouched,
+    deliveries: Vec<Delivery>,
+}
+
+impl Case<'_> {
+    /// What the queue is to take of it.
+    fn queued(&self, indices: &[usize], now: SystemTime) -> Queued {
+        let envelope = &self.transaction.envelope;
+        Queued {
+            id: self.transaction.id,
+            received_at: self.transaction.received_at,
+            reverse_path: envelope.reverse_path.clone(),
+            bounces: match self.vouched {
+                Vouched::Yes => Bounces::Permitted,
+                Vouched::No => Bounces::Forbidden,
+            },
+            request: envelope.request.clone(),
+            smtp_utf8: envelope.smtp_utf8,
+            copies: self.copies(indices, now),
+        }
+    }
+
+    fn copies(&self, indices: &[usize], now: SystemTime) -> Vec<QueuedCopy> {
+        let copies = indices.iter().filter_map(|index| self.deliveries.get(*index));
+        copies.map(|delivery| deferred::keep(delivery, now)).collect()
+    }
+
+    /// The copies that were delivered now, and whose sender asked to be told (RFC 3461 §4.1).
+    fn wanting_success(&self) -> Vec<usize> {
+        let wants = |delivery: &Delivery| {
+            matches!(delivery.outcome, Outcome::Delivered(_))
+                && delivery.target.request.notify.wants_success()
+        };
+        let wanting = self.deliveries.iter().enumerate().filter(|(_, delivery)| wants(delivery));
+        wanting.map(|(index, _)| index).collect()
+    }
 }
 
 /// A transaction whose reply is out.
@@ -118,6 +167,107 @@ enum Held {
 }
 
 impl Surroundings {
+    /// Decides, and has the queue take what the decision leaves to it. Where it cannot, decides again as if
+    /// there were none.
+    async fn decide(&self, case: &Case<'_>) -> Decision {
+        let postmaster_url = self.chronicle.postmaster_url();
+        let table = self.routing.snapshot();
+        let rule = |delivery: &Delivery| {
+            let domain = table.domain(delivery.target.alias.domain());
+            domain.and_then(|domain| domain.on_tempfail).unwrap_or_else(|| **self.on_tempfail.load())
+        };
+        let on_tempfail: Vec<OnTempfail> = case.deliveries.iter().map(rule).collect();
+        let policy = Policy {
+            queue: Queue::Takes,
+            vouched: case.vouched,
+            on_tempfail: &on_tempfail,
+            postmaster_url: &postmaster_url,
+            trace: case.transaction.id,
+        };
+        let decision = decide(&case.deliveries, policy);
+        let relayed = case.wanting_success();
+        if decision.queued.is_empty() && decision.bounced.is_empty() && relayed.is_empty() {
+            return decision;
+        }
+        match self.enqueue(case, &decision, &relayed).await {
+            Ok(()) => decision,
+            Err(_) if decision.queued.is_empty() && decision.bounced.is_empty() => decision,
+            Err(_) => decide(&case.deliveries, Policy { queue: Queue::Refuses, ..policy }),
+        }
+    }
+
+    /// Has the queue make durable what the decision leaves to it.
+    async fn enqueue(
+        &self,
+        case: &Case<'_>,
+        decision: &Decision,
+        relayed: &[usize],
+    ) -> Result<(), NotQueued> {
+        let now = clock::now();
+        let queued = case.queued(&decision.queued, now);
+        let (failed, relayed) = (case.copies(&decision.bounced, now), case.copies(relayed, now));
+        let (answer, answered) = oneshot::channel();
+        let parcel = Deferred { queued, message: case.message.clone(), failed, relayed, answer };
+        self.deferred.pass(parcel).await.map_err(|_| NotQueued::Failed)?;
+        answered.await.unwrap_or(Err(NotQueued::Failed))
+    }
+
+    /// Leaves the replies that are still owed to the queue, which has their copies.
+    async fn hand_over_late(
+        &self,
+        id: TraceId,
+        deliveries: Vec<Delivery>,
+        queued: &[usize],
+    ) -> Vec<Delivery> {
+        let mut left = Vec::with_capacity(deliveries.len());
+        for (index, delivery) in deliveries.into_iter().enumerate() {
+            let Delivery { target, reverse_path, outcome } = delivery;
+            let outcome = match outcome {
+                outcome if !queued.contains(&index) => outcome,
+                Outcome::AwaitingReply { late, .. } => {
+                    let destination = target.destination.clone();
+                    if let Err(gone) = self.late_replies.pass(Late { id, destination, reply: late }).await {
+                        tracing::error!(trace = %id, %gone, "a late reply is not waited for");
+                    }
+                    Outcome::Recorded(Recorded::Queued)
+                }
+                Outcome::Delivered(_)
+                | Outcome::Refused(_)
+                | Outcome::Undeliverable(_)
+                | Outcome::NoAnswer(_)
+                | Outcome::Unknown { .. }
+                | Outcome::Recorded(_) => Outcome::Recorded(Recorded::Queued),
+            };
+            left.push(Delivery { target, reverse_path, outcome });
+        }
+        left
+    }
+
+    /// Tells the end of a transaction.
+    fn tell(&self, case: &Case<'_>, results: &str, decision: &Decision) {
+        let transaction = case.transaction;
+        let mut steps: Vec<String> = case.deliveries.iter().map(describe).collect();
+        let of = |index: &usize| case.deliveries.get(*index);
+        let queued = decision.queued.iter().filter_map(of);
+        steps.extend(queued.map(|delivery| format!("{}: queued", delivery.target.alias)));
+        let bounced = decision.bounced.iter().filter_map(of);
+        steps.extend(bounced.map(|delivery| format!("{}: told in a DSN", delivery.target.alias)));
+        self.chronicle.conclude(Conclusion {
+            id: transaction.id,
+            client: &transaction.client,
+            reverse_path: &transaction.envelope.reverse_path,
+            recipients: &transaction.envelope.recipients,
+            message: Some(case.message),
+            results,
+            fate: decision.fate,
+            reply: &decision.reply,
+            steps,
+            duration: transaction.dot_at.elapsed(),
+        });
+        let latency = self.chronicle.metrics().delivery_latency_seconds.with_label_values(&["in_session"]);
+        latency.observe(transaction.dot_at.elapsed().as_secs_f64());
+    }
+
     /// The ledger's name for each copy.
     async fn keys(&self, reverse_path: &ReversePath, message: &Message, deliveries: &[Delivery]) -> Vec<Key> {
         let Some(content) = fingerprint(message).await else { return Vec::new() };
@@ -142,12 +292,16 @@ impl Surroundings {
     /// Lets the late replies settle their records; gives back the deliveries without them.
     fn watch_open(&self, deliveries: Vec<Delivery>, keys: &[Key]) -> Vec<Delivery> {
         let keys = keys.iter().copied().map(Some).chain(std::iter::repeat(None));
-        let watch = |(delivery, key): (Delivery, Option<Key>)| match (delivery.outcome, key) {
-            (Outcome::AwaitingReply { late, .. }, Some(key)) => {
-                self.late.spawn(late_reply(self.ledger.clone(), key, late));
-                Delivery { target: delivery.target, outcome: Outcome::Recorded(Recorded::Open) }
-            }
-            (outcome, _) => Delivery { target: delivery.target, outcome },
+        let watch = |(delivery, key): (Delivery, Option<Key>)| {
+            let Delivery { target, reverse_path, outcome } = delivery;
+            let outcome = match (outcome, key) {
+                (Outcome::AwaitingReply { late, .. }, Some(key)) => {
+                    self.late.spawn(late_reply(self.ledger.clone(), key, late));
+                    Outcome::Recorded(Recorded::Open)
+                }
+                (outcome, _) => outcome,
+            };
+            Delivery { target, reverse_path, outcome }
         };
         deliveries.into_iter().zip(keys).map(watch).collect()
     }
@@ -185,13 +339,13 @@ impl Surroundings {
         let Settled { id, fate, deliveries, .. } = settled;
         let from_records = deliveries.iter().any(|delivery| matches!(delivery.outcome, Outcome::Recorded(_)));
         match (fate, acknowledgement) {
-            (Fate::Forwarded | Fate::Rejected, Acknowledgement::Heard) if from_records => {
+            (Fate::Forwarded | Fate::Queued | Fate::Rejected, Acknowledgement::Heard) if from_records => {
                 let keys = self.names(held, settled).await;
                 if let Err(error) = self.ledger.forget(&keys) {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             }
-            (Fate::Forwarded, Acknowledgement::Vanished) => {
+            (Fate::Forwarded | Fate::Queued, Acknowledgement::Vanished) => {
                 tracing::info!(trace = %id, "the client vanished before it had its reply");
                 let keys = self.names(held, settled).await;
                 self.remember(&keys, &decide::records(deliveries)).await;
@@ -232,5 +386,6 @@ fn describe(delivery: &Delivery) -> String {
         Outcome::Recorded(Recorded::Open) => {
             format!("{to}: the upstream of an earlier transaction has not answered yet")
         }
+        Outcome::Recorded(Recorded::Queued) => format!("{to}: in the queue since an earlier transaction"),
     }
 }

@@ -19,6 +19,8 @@ pub enum Extension {
     Dsn,
     /// RFC 2034.
     EnhancedStatusCodes,
+    /// RFC 8689.
+    RequireTls,
     /// RFC 1870.
     Size,
 }
@@ -32,6 +34,7 @@ const KEYWORDS: &[(&str, Extension)] = &[
     ("CHUNKING", Extension::Chunking),
     ("DSN", Extension::Dsn),
     ("ENHANCEDSTATUSCODES", Extension::EnhancedStatusCodes),
+    ("REQUIRETLS", Extension::RequireTls),
     ("SIZE", Extension::Size),
 ];
 

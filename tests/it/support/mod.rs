@@ -6,7 +6,7 @@ mod world;
 
 pub(crate) use client::{Client, Heard};
 pub(crate) use mx::{Act, Mx, Stage};
-pub(crate) use world::{ALICE, LISTED, SENDER, STRANGER, UpstreamV6, World, letter, signed};
+pub(crate) use world::{ALICE, LISTED, SENDER, SENDER_NAME, STRANGER, UpstreamV6, World, letter, signed};
 
 use std::time::Duration;
 

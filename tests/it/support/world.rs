@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use postroad::config::Config;
+use postroad::ctl;
 use postroad::dev::dns::DnsServer;
 use postroad::dev::keys::DkimKey;
 use postroad::mail::{Address, Domain};
 use postroad::node::Node;
+use postroad::pipeline::queue::Filter;
 use postroad::routing::{Change, Matcher, NewDomain, NewRule, RuleAction};
+use postroad::spool::Queued;
 use socket2::{SockAddr, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::{Client, LIMIT, Mx};
+use super::{Client, Heard, LIMIT, Mx};
 
 /// A sender with a good name: its address is in the SPF record of sender.example, and has a PTR record.
 pub(crate) const SENDER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 10));
@@ -62,6 +65,26 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// Starts with a queue that does not make a test wait.
+    pub(crate) async fn impatient() -> Self {
+        Self::with(|config| {
+            config.delivery.in_session_timeout = Duration::from_secs(2);
+            config.delivery.retry_first = Duration::from_millis(200);
+            config.delivery.retry_longest = Duration::from_millis(400);
+        })
+        .await
+    }
+
+    /// Starts with a disk that has no room for a queue.
+    pub(crate) async fn without_room() -> Self {
+        Self::with(|config| {
+            config.delivery.in_session_timeout = Duration::from_secs(2);
+            config.limits.min_free_octets = u64::MAX;
+            config.delivery.cut_through = false;
+        })
+        .await
     }
 
     /// Starts with a changed configuration.
@@ -128,6 +151,17 @@ impl World {
         Self { node, smtp, ..self }
     }
 
+    /// Runs `postroadctl --output json` against the node; its status, the answer, and what it says.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> (u8, serde_json::Value, String) {
+        let server = format!("http://{}", self.node.addresses().admin);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let line = ["postroadctl", "--server", &server, "--output", "json"];
+        let line = line.iter().chain(arguments).map(Into::into);
+        let status = ctl::run(line, ctl::Terminal { out: &mut out, err: &mut err }).await;
+        let answer = serde_json::from_slice(&out).unwrap_or_default();
+        (status, answer, String::from_utf8(err).unwrap())
+    }
+
     pub(crate) async fn domain(&self, name: &str) {
         self.change(Change::CreateDomain(NewDomain::new(Domain::parse(name).unwrap()))).await;
     }
@@ -160,6 +194,18 @@ impl World {
     }
 
     /// A client from another address, greeted.
+    /// Sends a message that is signed by its author's domain, from a sender that nobody vouches for: SPF has no
+    /// word on the reverse-path, and the signature is not aligned with it.
+    pub(crate) async fn unvouched(&self) -> Heard {
+        let mut stranger = self.client(STRANGER, "stranger.example").await;
+        stranger.submit("bob@stranger.example", &["info@ours.example"], &signed(&letter("x"))).await
+    }
+
+    /// What is in the queue.
+    pub(crate) async fn queued(&self) -> Vec<Queued> {
+        self.node.queue().list(Filter::default(), None, 1000).await.unwrap()
+    }
+
     pub(crate) async fn client(&self, from: IpAddr, name: &str) -> Client {
         Client::greeted(from, self.smtp, name).await
     }
@@ -171,9 +217,12 @@ impl World {
 
     /// Starts another upstream on the same port; its address is the answer's second part.
     pub(crate) async fn another_mx(&self, host: u8) -> (Mx, Ipv4Addr) {
-        let ip = self.upstream_ip(host);
-        let listener = TcpListener::bind((ip, self.port)).await.unwrap();
-        (Mx::start(vec![listener]), ip)
+        (Mx::start(vec![self.listener(host).await]), self.upstream_ip(host))
+    }
+
+    /// A socket where an upstream is expected, at an address of this world's upstream network.
+    pub(crate) async fn listener(&self, host: u8) -> TcpListener {
+        TcpListener::bind((self.upstream_ip(host), self.port)).await.unwrap()
     }
 
     /// An address of this world's upstream network: host 2 is [`World::mx`].

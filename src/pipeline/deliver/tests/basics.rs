@@ -1,4 +1,5 @@
 use super::*;
+use crate::mail::{Notify, Return};
 
 #[tokio::test]
 async fn a_message_goes_to_the_best_host_dot_stuffed() {
@@ -150,7 +151,7 @@ async fn mail_is_sent_under_tls_where_it_is_offered() {
     assert!(matches!(outcome, Outcome::Delivered(_)), "{}", said(&outcome));
     assert_eq!(upstream.heard().messages.len(), 1);
     let handshakes = &world.upstreams.metrics.smtp_tls_connections_total;
-    assert_eq!(handshakes.with_label_values(&["outbound", "TLSv1_3", "ok"]).get(), 1);
+    assert_eq!(handshakes.with_label_values(&["outbound", "TLSv1_3", "opportunistic"]).get(), 1);
 }
 
 #[tokio::test]
@@ -339,4 +340,26 @@ impl Handler<Attempted> for Settle {
     fn handle(&mut self, attempted: Attempted, _context: &mut Context<Self>) {
         self.0.try_send(attempted).unwrap();
     }
+}
+
+#[tokio::test]
+async fn rfc3461_5_2_7_4_success_is_not_asked_of_an_upstream_that_could_name_the_destination() {
+    let (world, upstream) = one_host(&["hello DSN\n mail"]).await;
+    let mail = Mail {
+        message_request: MessageRequest {
+            ret: Some(Return::Full),
+            envelope_id: Some("QQ1".into()),
+            ..MessageRequest::default()
+        },
+        request: RecipientRequest {
+            notify: Notify::On { success: true, failure: true, delay: false },
+            original_recipient: None,
+        },
+        ..Mail::to(&[ANA])
+    };
+    assert!(matches!(world.deliver_one(mail).await, Outcome::Delivered(_)));
+    let lines = upstream.heard().lines;
+    assert!(lines.contains(&"MAIL FROM:<srs@customer.example> RET=FULL ENVID=QQ1".to_owned()), "{lines:?}");
+    let rcpt = format!("RCPT TO:<{ANA}> NOTIFY=FAILURE ORCPT=rfc822;alias0@customer.example");
+    assert!(lines.contains(&rcpt), "{lines:?}");
 }

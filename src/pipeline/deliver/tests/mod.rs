@@ -2,9 +2,11 @@
 
 mod basics;
 mod fallback;
+mod held;
 mod hostile;
 mod late;
 mod reuse;
+mod tls;
 mod upstream;
 
 use std::sync::Arc;
@@ -20,11 +22,13 @@ use super::*;
 use crate::config::{LogAddresses, PrivateAddresses};
 use crate::dev::dns::DnsServer;
 use crate::ledger::Ledger;
-use crate::mail::{BodyType, Domain, Envelope, Message, ReversePath};
+use crate::mail::{BodyType, Domain, Envelope, Message, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{
-    ArcState, Client, DmarcVerdict, Protocol, SpfVerdict, Target, TargetKind, Transaction, Verdict, Vouched,
+    Advance, ArcState, Client, DmarcVerdict, Protocol, SpfVerdict, Target, TargetKind, Transaction, Verdict,
+    Vouched,
 };
 use crate::store::{Committer, Store};
+use crate::tls::{HTTPS_PORT, RootCertStore, trusted_roots};
 
 /// The time a message has in these tests.
 const IN_SESSION: Duration = Duration::from_secs(4);
@@ -48,6 +52,7 @@ pub(super) fn options() -> Options {
             data: Duration::from_secs(1),
             block: Duration::from_secs(1),
             dot: Duration::from_secs(8),
+            held: Duration::from_secs(2),
             quit: Duration::from_millis(500),
             idle: Duration::from_secs(1),
         },
@@ -68,18 +73,25 @@ impl World {
     }
 
     async fn with(options: Options, records: &str) -> Self {
+        Self::trusting(options, records, trusted_roots(), HTTPS_PORT).await
+    }
+
+    /// A world whose Web PKI has these roots, and its HTTPS this port.
+    async fn trusting(options: Options, records: &str, roots: RootCertStore, https: u16) -> Self {
         let dns = DnsServer::start(&[("dest.example.", records)]).await.unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let servers = crate::config::Dns { servers: vec![dns.addr()] };
+        let servers = crate::config::Dns { servers: vec![dns.addr()], ..Default::default() };
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).unwrap();
         let committer = Committer::start(store.clone()).unwrap();
+        let resolver = Dns::new(&servers, metrics.clone()).unwrap();
         let upstreams = Upstreams {
             ledger: Ledger::open(&store, committer).unwrap(),
-            dns: Dns::new(&servers, metrics.clone()).unwrap(),
-            tls: ClientTls::opportunistic().unwrap(),
+            policies: Policies::open(&store, resolver.clone(), roots, https).unwrap(),
+            dns: resolver,
             pool: Arc::default(),
-            destinations: Destinations::default(),
+            destinations: Arc::default(),
+            holds: Holds::default(),
             options: ArcSwap::from_pointee(options),
             metrics,
             listening: Vec::new(),
@@ -121,6 +133,8 @@ struct Mail {
     body_type: BodyType,
     smtp_utf8: SmtpUtf8,
     in_session: Duration,
+    message_request: MessageRequest,
+    request: RecipientRequest,
 }
 
 impl Mail {
@@ -131,6 +145,8 @@ impl Mail {
             body_type: BodyType::SevenBit,
             smtp_utf8: SmtpUtf8::NotRequested,
             in_session: IN_SESSION,
+            message_request: MessageRequest::default(),
+            request: RecipientRequest::default(),
         }
     }
 
@@ -143,6 +159,7 @@ impl Mail {
                 alias: address(&format!("alias{index}@customer.example")),
                 destination: address(to),
                 kind: TargetKind::Forward,
+                request: self.request.clone(),
             };
             recipients.push(target.alias.clone());
             let domain = target.destination.domain().clone();
@@ -160,6 +177,7 @@ impl Mail {
             recipients,
             body_type: self.body_type,
             smtp_utf8: self.smtp_utf8,
+            request: self.message_request,
         };
         let message = Message::from_octets(self.octets);
         Rewritten {
@@ -183,6 +201,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         client: Arc::new(client),
         envelope,
         recipients: Vec::new(),
+        advance: Advance::default(),
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
         deadline: Instant::now() + in_session,

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::rustls;
+use tokio_rustls::{TlsAcceptor, rustls};
 
 /// What a client sent over all connections, and the messages it sent.
 #[derive(Debug, Default, Clone)]
@@ -42,6 +42,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 impl Upstream {
     /// Listens and plays one script a connection; further connections are accepted and shut at once.
     pub(super) async fn start(ip: &str, port: u16, scripts: &[&str]) -> Self {
+        Self::showing(ip, port, scripts, acceptor()).await
+    }
+
+    /// The same, with a certificate of the test's choice.
+    pub(super) async fn showing(ip: &str, port: u16, scripts: &[&str], acceptor: TlsAcceptor) -> Self {
         let ip: IpAddr = ip.parse().unwrap();
         let listener = TcpListener::bind((ip, port)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -53,7 +58,8 @@ impl Upstream {
             for script in scripts {
                 let (stream, client) = listener.accept().await.unwrap();
                 noted.lock().clients.push(client);
-                let player = Player { wire: BufReader::new(Box::new(stream)), heard: noted.clone() };
+                let wire = BufReader::new(Box::new(stream) as Box<dyn Wire>);
+                let player = Player { wire, acceptor: acceptor.clone(), heard: noted.clone() };
                 sessions.push(tokio::spawn(player.play(script)));
             }
             sessions
@@ -80,6 +86,7 @@ impl Upstream {
 
 struct Player {
     wire: BufReader<Box<dyn Wire>>,
+    acceptor: TlsAcceptor,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -168,13 +175,16 @@ impl Player {
     async fn shake_hands(self) -> Self {
         assert!(self.wire.buffer().is_empty(), "octets behind STARTTLS");
         let stream = self.wire.into_inner();
-        let stream = acceptor().accept(stream).await.unwrap();
-        Self { wire: BufReader::new(Box::new(stream)), heard: self.heard }
+        match self.acceptor.accept(stream).await {
+            Ok(stream) => Self { wire: BufReader::new(Box::new(stream)), ..self },
+            // The client does not like our certificate; nothing more is heard.
+            Err(_) => Self { wire: BufReader::new(Box::new(tokio::io::empty())), ..self },
+        }
     }
 }
 
 /// TLS with a certificate for another name that nobody signed.
-fn acceptor() -> tokio_rustls::TlsAcceptor {
+fn acceptor() -> TlsAcceptor {
     let key = rcgen::generate_simple_self_signed(["elsewhere.example".to_owned()]).unwrap();
     let chain = vec![key.cert.der().clone()];
     let private = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
@@ -185,7 +195,7 @@ fn acceptor() -> tokio_rustls::TlsAcceptor {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .unwrap();
-    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A listener whose queue is full: connections to it time out.

@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::mail::Address;
+use crate::mail::{Address, RecipientRequest};
 use crate::pipeline::parcel::TargetKind;
 
 fn target() -> Target {
@@ -9,6 +9,7 @@ fn target() -> Target {
         alias: Address::parse("info@example.com").unwrap(),
         destination: Address::parse("ana@dest.example").unwrap(),
         kind: TargetKind::Forward,
+        request: RecipientRequest::default(),
     }
 }
 

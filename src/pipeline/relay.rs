@@ -1,16 +1,22 @@
-//! An upstream's reply as our client hears it: same codes, same lines, the private destination masked.
+//! An upstream's reply as our client hears it, at RCPT or behind the dot: same codes, same lines, the private
+//! destination masked.
 
-use crate::mail::TraceId;
-use crate::pipeline::parcel::{Target, UpstreamReply};
+use super::parcel::{Target, UpstreamReply};
+use crate::mail::{Address, TraceId};
 use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON};
 
-/// The basic code that the sender hears for an upstream's reply. 421, 500 to 504, 530 and 535 are about
-/// our own connection, never about the message; 552 to RCPT meant too many recipients once and must be
-/// read as 452 (RFC 5321 §4.5.3.1.10).
+/// Whether a reply is about our own connection, never about the message: 421, 500 to 504, 530 and 535.
+#[must_use]
+pub(super) fn is_about_us(upstream: &Reply) -> bool {
+    matches!(upstream.code, 421 | 500..=504 | 530 | 535)
+}
+
+/// The basic code that the sender hears for an upstream's reply. 552 to RCPT meant too many recipients once
+/// and must be read as 452 (RFC 5321 §4.5.3.1.10).
 #[must_use]
 pub(super) fn relayed_code(upstream: &Reply) -> u16 {
     match upstream.code {
-        421 | 500..=504 | 530 | 535 => reply::UPSTREAM_TROUBLE.code,
+        _ if is_about_us(upstream) => reply::UPSTREAM_TROUBLE.code,
         552 if upstream.enhanced == Some(Enhanced(5, 5, 3)) => reply::TOO_MANY_RECIPIENTS.code,
         200..=299 => 250,
         code => code,
@@ -27,21 +33,22 @@ pub(super) fn relay(
 ) -> Reply {
     let original = &upstream.reply;
     let code = relayed_code(original);
-    if code == reply::UPSTREAM_TROUBLE.code && original.code != code {
+    if is_about_us(original) {
         return reply::UPSTREAM_TROUBLE.refer(&[], postmaster_url, trace);
     }
     let class = u8::try_from(code / 100).unwrap_or(4);
     let (subject, detail) = original.enhanced.map_or((0, 0), |enhanced| (enhanced.1, enhanced.2));
     let enhanced = Enhanced(class, subject, detail);
-    let mut lines: Vec<String> = original.lines.iter().map(|line| mask(line, target)).collect();
+    let mut lines: Vec<String> =
+        original.lines.iter().map(|line| mask(line, &target.alias, &target.destination)).collect();
     lines.push(format!("upstream {} (trace {trace})", reply::clean(&upstream.host)));
     Reply { code, enhanced: Some(enhanced), reason: UPSTREAM_REASON, lines }
 }
 
 /// Replaces the private destination by the alias, whatever its case, with `@` or `%40`, and its bare
 /// local part where it stands as a word.
-fn mask(line: &str, target: &Target) -> String {
-    let (private, alias) = (&target.destination, &target.alias);
+#[must_use]
+pub(super) fn mask(line: &str, alias: &Address, private: &Address) -> String {
     if private.folded() == alias.folded() {
         return line.to_owned();
     }

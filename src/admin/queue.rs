@@ -1,0 +1,370 @@
+//! `QueueService`: the queue as operators see it, and what they order of it.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, stream};
+use tonic::{Code, Request, Response, Status};
+
+use super::auth::Actor;
+use super::convert::timestamp;
+use super::page;
+use super::status::{self, Kind, Reason};
+use crate::clock;
+use crate::mail::{Address, Domain, TraceId};
+use crate::pipeline::queue::{self, Queue, QueueError};
+use crate::proto::admin::v1::queue_service_server::QueueService;
+use crate::proto::admin::v1::queued_message::{Attempt, Copy, State};
+use crate::proto::admin::v1::{
+    CancelMessagesRequest, CancelMessagesResponse, GetMessageRequest, ListMessagesRequest,
+    ListMessagesResponse, ListSuspensionsRequest, ListSuspensionsResponse, MessageFilter, QueuedMessage,
+    ResumeDestinationRequest, RetryMessagesRequest, RetryMessagesResponse, SuspendDestinationRequest,
+    Suspension,
+};
+use crate::spool::{CopyState, LastAttempt, Queued, QueuedCopy};
+
+/// Messages that one call acts on.
+const MAX_BATCH: usize = page::MAX_SIZE;
+/// Messages acted on at a time: the disk's group commit serves all that wait.
+const AT_ONCE: usize = 64;
+/// Characters of a reason.
+const MAX_REASON_CHARS: usize = 200;
+/// Longest suspension that has an end.
+const MAX_SUSPENSION: Duration = Duration::from_hours(365 * 24);
+/// Longest name of a message, in octets.
+const MAX_NAME_OCTETS: usize = 320;
+
+/// Answers from the queue.
+pub(super) struct Queues {
+    pub(super) queue: Queue,
+}
+
+#[tonic::async_trait]
+impl QueueService for Queues {
+    async fn get_message(
+        &self,
+        request: Request<GetMessageRequest>,
+    ) -> Result<Response<QueuedMessage>, Status> {
+        let id = message_id("name", &request.into_inner().name)?;
+        let found = self.queue.show(id).await.map_err(failed)?;
+        let found = found.ok_or_else(|| not_found(id))?;
+        Ok(Response::new(message(&found, Detail::Full)))
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
+        let request = request.into_inner();
+        let (filter, scope) = filter(request.filter.as_ref())?;
+        let size = page::size(request.page_size)?;
+        let after = after(&scope, &request.page_token)?;
+        let found = self.queue.list(filter, after, size).await.map_err(failed)?;
+        let messages = found.iter().map(|queued| message(queued, Detail::Summary)).collect();
+        Ok(Response::new(ListMessagesResponse { messages, next_page_token: next(&scope, &found, size) }))
+    }
+
+    async fn retry_messages(
+        &self,
+        request: Request<RetryMessagesRequest>,
+    ) -> Result<Response<RetryMessagesResponse>, Status> {
+        let actor = Actor::of(&request);
+        let RetryMessagesRequest { names, filter, all, validate_only, page_token } = request.into_inner();
+        let selection = Selection { names, filter, all, page_token };
+        let batch = self.batch(selection, validate_only, |id| self.queue.retry(id)).await?;
+        batch.audit(&actor, "RetryMessages", validate_only);
+        let Batch { count, busy, next_page_token } = batch;
+        Ok(Response::new(RetryMessagesResponse { count, busy, next_page_token }))
+    }
+
+    async fn cancel_messages(
+        &self,
+        request: Request<CancelMessagesRequest>,
+    ) -> Result<Response<CancelMessagesResponse>, Status> {
+        let actor = Actor::of(&request);
+        let CancelMessagesRequest { names, filter, all, validate_only, page_token } = request.into_inner();
+        let selection = Selection { names, filter, all, page_token };
+        let batch = self.batch(selection, validate_only, |id| self.queue.cancel(id)).await?;
+        batch.audit(&actor, "CancelMessages", validate_only);
+        let Batch { count, busy, next_page_token } = batch;
+        Ok(Response::new(CancelMessagesResponse { count, busy, next_page_token }))
+    }
+
+    async fn list_suspensions(
+        &self,
+        request: Request<ListSuspensionsRequest>,
+    ) -> Result<Response<ListSuspensionsResponse>, Status> {
+        const SCOPE: &str = "queue/suspensions";
+        let request = request.into_inner();
+        let size = page::size(request.page_size)?;
+        let after = page::key(SCOPE, &request.page_token)?;
+        let mut all = self.queue.suspensions();
+        all.sort_by(|one, other| one.domain.cmp(&other.domain));
+        let behind = |found: &queue::Suspension| after.as_deref().is_none_or(|at| found.domain.as_str() > at);
+        let token = |found: &queue::Suspension| page::token(SCOPE, found.domain.as_str());
+        let (found, next_page_token) = page::take(all.into_iter().filter(behind), size, token);
+        let suspensions = found.iter().map(suspension).collect();
+        Ok(Response::new(ListSuspensionsResponse { suspensions, next_page_token }))
+    }
+
+    async fn suspend_destination(
+        &self,
+        request: Request<SuspendDestinationRequest>,
+    ) -> Result<Response<Suspension>, Status> {
+        let actor = Actor::of(&request);
+        let SuspendDestinationRequest { domain, reason, duration } = request.into_inner();
+        let domain = parse_domain("domain", &domain)?;
+        if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+            let text = format!("is longer than {MAX_REASON_CHARS} characters, or holds control characters");
+            return Err(status::invalid("reason", text));
+        }
+        let since = clock::now();
+        let until = duration.map(|duration| expiry(since, &duration)).transpose()?;
+        self.queue.suspend(domain.clone(), until, reason.clone()).await.map_err(failed)?;
+        let suspended = suspension(&queue::Suspension { domain, since, until, reason });
+        audit(&actor, "SuspendDestination", &suspended.name);
+        Ok(Response::new(suspended))
+    }
+
+    async fn resume_destination(
+        &self,
+        request: Request<ResumeDestinationRequest>,
+    ) -> Result<Response<pbjson_types::Empty>, Status> {
+        let actor = Actor::of(&request);
+        let name = request.into_inner().name;
+        let domain = name
+            .strip_prefix("queue/suspensions/")
+            .ok_or_else(|| status::invalid("name", "is not of the form queue/suspensions/DOMAIN"))?;
+        let domain = parse_domain("name", domain)?;
+        self.queue.resume(&domain).await.map_err(failed)?;
+        audit(&actor, "ResumeDestination", &format!("queue/suspensions/{domain}"));
+        Ok(Response::new(pbjson_types::Empty {}))
+    }
+}
+
+/// Which messages a call acts on, as it was asked.
+struct Selection {
+    names: Vec<String>,
+    filter: Option<MessageFilter>,
+    all: bool,
+    page_token: String,
+}
+
+/// What a call did.
+struct Batch {
+    count: i64,
+    busy: Vec<String>,
+    next_page_token: String,
+}
+
+impl Batch {
+    fn audit(&self, actor: &Actor, method: &'static str, validate_only: bool) {
+        if !validate_only {
+            let (role, count) = (actor.role.as_str(), self.count);
+            tracing::info!(
+                actor = &*actor.name,
+                role,
+                method,
+                name = "queue/messages/-",
+                count,
+                "admin change"
+            );
+        }
+    }
+}
+
+impl Queues {
+    /// Acts on what is selected. What has left the queue meanwhile is passed over.
+    async fn batch<F>(
+        &self,
+        selection: Selection,
+        validate_only: bool,
+        order: impl Fn(TraceId) -> F + Sync,
+    ) -> Result<Batch, Status>
+    where
+        F: Future<Output = Result<(), QueueError>> + Send,
+    {
+        let (ids, next_page_token) = self.select(selection).await?;
+        if validate_only {
+            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+            return Ok(Batch { count, busy: Vec::new(), next_page_token });
+        }
+        let orders = ids.into_iter().map(order).collect::<Vec<_>>();
+        let done: Vec<Result<(), QueueError>> =
+            stream::iter(orders).buffer_unordered(AT_ONCE).collect().await;
+        let mut batch = Batch { count: 0, busy: Vec::new(), next_page_token };
+        for outcome in done {
+            match outcome {
+                Ok(()) => batch.count += 1,
+                Err(QueueError::Busy(id)) => batch.busy.push(resource_name(id)),
+                Err(QueueError::Unknown(_)) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The ids that are meant, and where the next call goes on.
+    async fn select(&self, selection: Selection) -> Result<(Vec<TraceId>, String), Status> {
+        let Selection { names, filter: asked, all, page_token } = selection;
+        let by_filter = asked.as_ref().is_some_and(|filter| *filter != MessageFilter::default());
+        if [!names.is_empty(), by_filter, all].into_iter().filter(|given| *given).count() != 1 {
+            let text = "exactly one of names, filter with a criterion, and all is required";
+            return Err(status::new(Code::InvalidArgument, Reason::InvalidField, text, &[]));
+        }
+        if names.len() > MAX_BATCH {
+            return Err(status::invalid("names", format!("are more than {MAX_BATCH}")));
+        }
+        if !names.is_empty() {
+            let mut ids = Vec::with_capacity(names.len());
+            for name in &names {
+                let id = message_id("names", name)?;
+                self.queue.show(id).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
+                ids.push(id);
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            return Ok((ids, String::new()));
+        }
+        let (filter, scope) = filter(asked.as_ref())?;
+        let after = after(&scope, &page_token)?;
+        let found = self.queue.list(filter, after, MAX_BATCH).await.map_err(failed)?;
+        Ok((found.iter().map(|queued| queued.id).collect(), next(&scope, &found, MAX_BATCH)))
+    }
+}
+
+/// The filter, and the scope that page tokens are bound to.
+fn filter(asked: Option<&MessageFilter>) -> Result<(queue::Filter, String), Status> {
+    let Some(MessageFilter { domain, state, sender }) = asked else {
+        return Ok((queue::Filter::default(), "queue/messages".to_owned()));
+    };
+    let scope = format!("queue/messages\0{domain}\0{state}\0{sender}");
+    let domain = if domain.is_empty() { None } else { Some(parse_domain("filter.domain", domain)?) };
+    let wanted =
+        State::try_from(*state).map_err(|_| status::invalid("filter.state", "is not a known value"))?;
+    let state = match wanted {
+        State::Unspecified => None,
+        State::Waiting => Some(CopyState::Waiting),
+        State::AwaitingReply => Some(CopyState::AwaitingReply),
+        State::Unknown => Some(CopyState::Unknown),
+    };
+    let sender = match sender.as_str() {
+        "" => None,
+        text => Some(Address::parse(text).map_err(|error| status::invalid("filter.sender", error))?),
+    };
+    Ok((queue::Filter { domain, state, sender }, scope))
+}
+
+fn after(scope: &str, token: &str) -> Result<Option<TraceId>, Status> {
+    let parse =
+        |key: String| key.parse().map_err(|_| status::invalid("page_token", "is not a token of this list"));
+    page::key(scope, token)?.map(parse).transpose()
+}
+
+/// The token behind a full page; what follows it may be nothing.
+fn next(scope: &str, found: &[Queued], size: usize) -> String {
+    let last = found.last().filter(|_| found.len() >= size);
+    last.map_or_else(String::new, |last| page::token(scope, &last.id.to_string()))
+}
+
+fn message_id(field: &str, name: &str) -> Result<TraceId, Status> {
+    if name.len() > MAX_NAME_OCTETS {
+        return Err(status::invalid(field, format!("is longer than {MAX_NAME_OCTETS} octets")));
+    }
+    let id = name.strip_prefix("queue/messages/").and_then(|id| id.parse().ok());
+    id.ok_or_else(|| status::invalid(field, format!("\"{name}\" is not of the form queue/messages/ID")))
+}
+
+fn parse_domain(field: &str, text: &str) -> Result<Domain, Status> {
+    Domain::parse(text).map_err(|error| status::invalid(field, error))
+}
+
+fn expiry(since: SystemTime, duration: &pbjson_types::Duration) -> Result<SystemTime, Status> {
+    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let seconds = u64::try_from(duration.seconds).ok();
+    let length = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
+    length
+        .filter(|length| !length.is_zero() && *length <= MAX_SUSPENSION)
+        .and_then(|length| since.checked_add(length))
+        .ok_or_else(|| status::invalid("duration", "is not between nothing and 365 days"))
+}
+
+fn resource_name(id: TraceId) -> String {
+    format!("queue/messages/{id}")
+}
+
+fn not_found(id: TraceId) -> Status {
+    status::not_found(Kind::Message, &resource_name(id))
+}
+
+/// What the queue says, for the wire.
+fn failed(error: QueueError) -> Status {
+    match error {
+        QueueError::Unknown(id) => not_found(id),
+        QueueError::NotSuspended(domain) => {
+            status::not_found(Kind::Suspension, &format!("queue/suspensions/{domain}"))
+        }
+        QueueError::Busy(_) => status::new(Code::Aborted, Reason::MessageBusy, &error.to_string(), &[]),
+        QueueError::Spool(_) | QueueError::Store(_) => status::internal(&error),
+    }
+}
+
+fn audit(actor: &Actor, method: &'static str, name: &str) {
+    tracing::info!(actor = &*actor.name, role = actor.role.as_str(), method, name, "admin change");
+}
+
+/// How much of a message is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Without dialogues.
+    Summary,
+    /// All of it.
+    Full,
+}
+
+fn message(queued: &Queued, detail: Detail) -> QueuedMessage {
+    QueuedMessage {
+        name: resource_name(queued.id),
+        id: queued.id.to_string(),
+        receive_time: Some(timestamp(queued.received_at)),
+        reverse_path: queued.reverse_path.to_string(),
+        copies: queued.copies.iter().map(|one| copy(one, detail)).collect(),
+    }
+}
+
+fn copy(copy: &QueuedCopy, detail: Detail) -> Copy {
+    let state = match copy.state {
+        CopyState::Waiting => State::Waiting,
+        CopyState::AwaitingReply => State::AwaitingReply,
+        CopyState::Unknown => State::Unknown,
+    };
+    Copy {
+        alias: copy.alias.to_string(),
+        destination: copy.destination.to_string(),
+        state: state.into(),
+        attempts: i32::try_from(copy.attempts).unwrap_or(i32::MAX),
+        next_attempt_time: copy.state.is_scheduled().then(|| timestamp(copy.due)),
+        last_attempt: copy.last.as_ref().map(|last| attempt(last, detail)),
+    }
+}
+
+fn attempt(last: &LastAttempt, detail: Detail) -> Attempt {
+    Attempt {
+        time: Some(timestamp(last.at)),
+        host: last.host.clone(),
+        code: last.code.into(),
+        enhanced_code: last.enhanced.map(|enhanced| enhanced.to_string()).unwrap_or_default(),
+        text: last.lines.join("\n"),
+        dialogue: if detail == Detail::Full { last.dialogue.clone() } else { Vec::new() },
+    }
+}
+
+fn suspension(suspension: &queue::Suspension) -> Suspension {
+    Suspension {
+        name: format!("queue/suspensions/{}", suspension.domain),
+        domain: suspension.domain.to_string(),
+        reason: suspension.reason.clone(),
+        create_time: Some(timestamp(suspension.since)),
+        expire_time: suspension.until.map(timestamp),
+    }
+}

@@ -1,0 +1,351 @@
+//! `postroadctl queue`.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::failure::{Failure, printable};
+use super::output::{Output, Row, ago, ahead, rfc3339};
+use super::session::{Session, Wire};
+use crate::proto::admin::v1::queue_service_client::QueueServiceClient;
+use crate::proto::admin::v1::queued_message::{Attempt, Copy, State};
+use crate::proto::admin::v1::{
+    CancelMessagesRequest, CancelMessagesResponse, GetMessageRequest, ListMessagesRequest,
+    ListSuspensionsRequest, MessageFilter, QueuedMessage, ResumeDestinationRequest, RetryMessagesRequest,
+    RetryMessagesResponse, SuspendDestinationRequest, Suspension,
+};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Lists the messages, the oldest first.
+    List {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Shows a message and the dialogue of its last attempt.
+    Show {
+        /// The message's id or name.
+        id: String,
+    },
+    /// Has messages tried at once, whatever their back-off.
+    Retry(Selection),
+    /// Throws messages away; nobody is told.
+    Cancel(Selection),
+    /// Stops deliveries from the queue to a destination.
+    Suspend {
+        /// The destination's domain.
+        destination: String,
+        /// For how long (`1h`, `2days`); without it, until it is resumed.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        duration: Option<Duration>,
+        /// Why.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Takes deliveries to a destination up again, at once.
+    Resume {
+        /// The destination's domain.
+        destination: String,
+    },
+    /// Lists the destinations that are suspended.
+    Suspensions,
+}
+
+/// Which messages.
+#[derive(Debug, clap::Args)]
+pub(super) struct Filter {
+    /// Only with an alias or a destination in this domain.
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// Only in this state.
+    #[arg(long, value_enum, value_name = "S")]
+    state: Option<Wanted>,
+    /// Only from this reverse-path.
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Option<String>,
+}
+
+/// A state by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Wanted {
+    /// The next attempt has its time.
+    Waiting,
+    /// The upstream owes its answer.
+    AwaitingReply,
+    /// Delivered or not, nobody knows.
+    Unknown,
+}
+
+/// Which messages are acted on: some, those that match, or all of them.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["ids", "domain", "state", "sender", "all"]))]
+pub(super) struct Selection {
+    /// The messages' ids or names.
+    #[arg(value_name = "ID", conflicts_with_all = ["domain", "state", "sender", "all"])]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Every message in the queue.
+    #[arg(long, conflicts_with_all = ["domain", "state", "sender"])]
+    all: bool,
+    /// Only count them.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+type Client = QueueServiceClient<Wire>;
+
+pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::List { filter } => output.list("messages", &list(filter, session).await?),
+        Verb::Show { id } => {
+            let request = GetMessageRequest { name: resource_name(&id) };
+            let message = session
+                .read(request, |wire, request| async move { Client::new(wire).get_message(request).await })
+                .await?;
+            if output.is_table() { show(&message, output) } else { output.json(&message) }
+        }
+        Verb::Retry(selection) => {
+            let dry_run = selection.dry_run;
+            let done = retry(selection, session).await?;
+            report(&done, Done { count: done.count, busy: &done.busy, dry_run, word: "tried now" }, output)
+        }
+        Verb::Cancel(selection) => {
+            let dry_run = selection.dry_run;
+            let done = cancel(selection, session).await?;
+            report(&done, Done { count: done.count, busy: &done.busy, dry_run, word: "cancelled" }, output)
+        }
+        Verb::Suspend { destination, duration, reason } => {
+            let request =
+                SuspendDestinationRequest { domain: destination, reason, duration: duration.map(Into::into) };
+            let suspension = session
+                .write(request, |wire, request| async move {
+                    Client::new(wire).suspend_destination(request).await
+                })
+                .await?;
+            output.resource(&suspension)?;
+            output.next(&format!("postroadctl queue resume {}", suspension.domain));
+            Ok(())
+        }
+        Verb::Resume { destination } => resume(&destination, session, output).await,
+        Verb::Suspensions => output.list("suspensions", &suspensions(session).await?),
+    }
+}
+
+async fn list(filter: Filter, session: &Session) -> Result<Vec<QueuedMessage>, Failure> {
+    let mut request =
+        ListMessagesRequest { filter: filter.wire(), page_size: super::PAGE_SIZE, page_token: String::new() };
+    let mut messages = Vec::new();
+    loop {
+        let page = session
+            .read(
+                request.clone(),
+                |wire, request| async move { Client::new(wire).list_messages(request).await },
+            )
+            .await?;
+        messages.extend(page.messages);
+        if page.next_page_token.is_empty() {
+            return Ok(messages);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// A call acts on a page of messages; all calls together are one answer.
+async fn retry(selection: Selection, session: &Session) -> Result<RetryMessagesResponse, Failure> {
+    let Selection { ids, filter, all, dry_run: validate_only } = selection;
+    let names = ids.iter().map(|id| resource_name(id)).collect();
+    let mut request =
+        RetryMessagesRequest { names, filter: filter.wire(), all, validate_only, page_token: String::new() };
+    let mut done = RetryMessagesResponse::default();
+    loop {
+        let page = session
+            .write(
+                request.clone(),
+                |wire, request| async move { Client::new(wire).retry_messages(request).await },
+            )
+            .await?;
+        done.count += page.count;
+        done.busy.extend(page.busy);
+        if page.next_page_token.is_empty() {
+            return Ok(done);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// As [`retry`].
+async fn cancel(selection: Selection, session: &Session) -> Result<CancelMessagesResponse, Failure> {
+    let Selection { ids, filter, all, dry_run: validate_only } = selection;
+    let names = ids.iter().map(|id| resource_name(id)).collect();
+    let mut request =
+        CancelMessagesRequest { names, filter: filter.wire(), all, validate_only, page_token: String::new() };
+    let mut done = CancelMessagesResponse::default();
+    loop {
+        let page = session
+            .write(request.clone(), |wire, request| async move {
+                Client::new(wire).cancel_messages(request).await
+            })
+            .await?;
+        done.count += page.count;
+        done.busy.extend(page.busy);
+        if page.next_page_token.is_empty() {
+            return Ok(done);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// What became of an order, for people.
+struct Done<'a> {
+    count: i64,
+    busy: &'a [String],
+    dry_run: bool,
+    word: &'static str,
+}
+
+/// Prints the answer; messages that were left alone are a failure.
+fn report(answer: &impl Serialize, done: Done<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let Done { count, busy, dry_run, word } = done;
+    if output.is_table() {
+        let would = if dry_run { "would be " } else { "" };
+        let plural = if count == 1 { "" } else { "s" };
+        output.talk(&format!("{count} message{plural} {would}{word}"));
+    } else {
+        output.json(answer)?;
+    }
+    match busy {
+        [] => Ok(()),
+        [first, ..] => Err(Failure::Local(format!(
+            "{} left alone because a delivery is under way, the first of them {first}: try again",
+            busy.len()
+        ))),
+    }
+}
+
+async fn resume(destination: &str, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
+    let name = format!("queue/suspensions/{}", destination.trim_start_matches("queue/suspensions/"));
+    let request = ResumeDestinationRequest { name: name.clone() };
+    session
+        .write(request, |wire, request| async move { Client::new(wire).resume_destination(request).await })
+        .await?;
+    output.removed(&name)
+}
+
+async fn suspensions(session: &Session) -> Result<Vec<Suspension>, Failure> {
+    let mut request = ListSuspensionsRequest { page_size: super::PAGE_SIZE, page_token: String::new() };
+    let mut suspensions = Vec::new();
+    loop {
+        let page = session
+            .read(request.clone(), |wire, request| async move {
+                Client::new(wire).list_suspensions(request).await
+            })
+            .await?;
+        suspensions.extend(page.suspensions);
+        if page.next_page_token.is_empty() {
+            return Ok(suspensions);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+impl Filter {
+    /// `None` where nothing is asked.
+    fn wire(self) -> Option<MessageFilter> {
+        let state = match self.state {
+            None => State::Unspecified,
+            Some(Wanted::Waiting) => State::Waiting,
+            Some(Wanted::AwaitingReply) => State::AwaitingReply,
+            Some(Wanted::Unknown) => State::Unknown,
+        };
+        let filter = MessageFilter {
+            domain: self.domain.unwrap_or_default(),
+            state: state.into(),
+            sender: self.sender.unwrap_or_default(),
+        };
+        Some(filter).filter(|filter| *filter != MessageFilter::default())
+    }
+}
+
+fn resource_name(id: &str) -> String {
+    if id.starts_with("queue/messages/") { id.to_owned() } else { format!("queue/messages/{id}") }
+}
+
+fn show(message: &QueuedMessage, output: &mut Output<'_>) -> Result<(), Failure> {
+    let mut lines = vec![
+        format!("message    {}", message.id),
+        format!("received   {}", rfc3339(message.receive_time.as_ref())),
+        format!("from       <{}>", message.reverse_path),
+    ];
+    for copy in &message.copies {
+        let Copy { alias, destination, attempts, .. } = copy;
+        lines.push(format!("to         <{alias}> -> <{destination}>"));
+        let next = ahead(copy.next_attempt_time.as_ref());
+        lines.push(format!("  {}, tried {attempts} times, next {next}", state(copy)));
+        if let Some(last) = &copy.last_attempt {
+            lines.push(format!("  last {} at {}: {}", rfc3339(last.time.as_ref()), host(last), reply(last)));
+            lines.extend(last.dialogue.iter().map(|line| format!("    {line}")));
+        }
+    }
+    for line in lines {
+        output.line(&printable(&line))?;
+    }
+    Ok(())
+}
+
+fn host(last: &Attempt) -> &str {
+    if last.host.is_empty() { "no host" } else { &last.host }
+}
+
+/// `451 4.7.1 greylisted`, in one line.
+fn reply(last: &Attempt) -> String {
+    let code = if last.code == 0 { String::new() } else { last.code.to_string() };
+    let text = last.text.replace('\n', " / ");
+    [code, last.enhanced_code.clone(), text]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn state(copy: &Copy) -> String {
+    copy.state().as_str_name().to_lowercase()
+}
+
+impl Row for QueuedMessage {
+    const COLUMNS: &'static [&'static str] =
+        &["ID", "AGE", "STATE", "NEXT", "TRIES", "FROM", "ALIAS", "DESTINATION", "LAST REPLY"];
+
+    fn cells(&self) -> Vec<String> {
+        let Some(first) = self.copies.first() else { return vec!["-".to_owned(); Self::COLUMNS.len()] };
+        let more = self.copies.len() - 1;
+        let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+        vec![
+            self.id.clone(),
+            ago(self.receive_time.as_ref()),
+            state(first),
+            ahead(first.next_attempt_time.as_ref()),
+            first.attempts.to_string(),
+            format!("<{}>", self.reverse_path),
+            format!("{}{others}", first.alias),
+            first.destination.clone(),
+            first.last_attempt.as_ref().map_or_else(|| "-".to_owned(), reply),
+        ]
+    }
+}
+
+impl Row for Suspension {
+    const COLUMNS: &'static [&'static str] = &["DESTINATION", "SINCE", "UNTIL", "REASON"];
+
+    fn cells(&self) -> Vec<String> {
+        let until = self.expire_time.as_ref();
+        vec![
+            self.domain.clone(),
+            ago(self.create_time.as_ref()),
+            until.map_or_else(|| "resumed".to_owned(), |until| rfc3339(Some(until))),
+            self.reason.clone(),
+        ]
+    }
+}

@@ -1,0 +1,58 @@
+//! The third part: the original's header section, bounded and cleaned.
+//!
+//! Differs: RET=FULL (RFC 3461 §4.3) gets the header section too, because what fails is often large or
+//! unwanted, and its sender has it.
+
+use bytes::Bytes;
+
+use crate::mail::header;
+
+/// Largest header section that is given back, in octets; it is cut at the end of a field.
+const MAX_HEAD_OCTETS: usize = 64 * 1024;
+/// Longest line of it, without its CRLF (RFC 5322 §2.1.1).
+const MAX_LINE_OCTETS: usize = 998;
+
+/// The fields that fit, from the top, without the lines that are no field and without fields whose lines
+/// are longer than mail may have.
+pub(super) fn head(pieces: &[Bytes]) -> Vec<u8> {
+    let section = pieces.concat();
+    let mut head = Vec::new();
+    for field in header::fields(&section) {
+        let Some(octets) = section.get(field.range) else { continue };
+        let mut octets = clean(octets);
+        if !octets.ends_with(b"\r\n") {
+            octets.extend_from_slice(b"\r\n");
+        }
+        if head.len() + octets.len() > MAX_HEAD_OCTETS {
+            break;
+        }
+        if octets.split(|b| *b == b'\n').all(|line| line.len() <= MAX_LINE_OCTETS + 1) {
+            head.extend(octets);
+        }
+    }
+    head
+}
+
+/// Every control octet but tabs and whole line endings becomes `?`.
+fn clean(octets: &[u8]) -> Vec<u8> {
+    let is_end = |at: usize| octets.get(at..at + 2) == Some(b"\r\n");
+    let keep = |at: usize, octet: u8| match octet {
+        b'\r' => is_end(at),
+        b'\n' => at > 0 && is_end(at - 1),
+        _ => octet == b'\t' || !octet.is_ascii_control(),
+    };
+    octets.iter().enumerate().map(|(at, octet)| if keep(at, *octet) { *octet } else { b'?' }).collect()
+}
+
+/// The part: `text/rfc822-headers` (RFC 6522 §4), or for UTF-8 `message/global-headers` (RFC 6533 §6).
+pub(super) fn part(head: &[u8]) -> Vec<u8> {
+    let fields = if head.is_ascii() {
+        "Content-Type: text/rfc822-headers\r\n"
+    } else if std::str::from_utf8(head).is_ok() {
+        "Content-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n"
+    } else {
+        // RFC 1428 §3: 8-bit octets of which nobody said what they are.
+        "Content-Type: text/rfc822-headers; charset=unknown-8bit\r\nContent-Transfer-Encoding: 8bit\r\n"
+    };
+    [fields.as_bytes(), b"\r\n", head].concat()
+}

@@ -1,0 +1,120 @@
+//! What goes on beside the mail: the queue's scheduler, gauges, records that end.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::build::{Life, State};
+use crate::clock;
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::pipeline::deliver::Upstreams;
+use crate::pipeline::queue::Queue;
+use crate::routing::Routing;
+use crate::spool::Spool;
+use crate::telemetry::Metrics;
+use crate::tls::Reporter;
+
+/// How often records that are over are forgotten.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+/// How often finished days are looked for that a TLS report is due on.
+const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often gauges that nobody writes to are read off.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What works in the background.
+pub(super) struct Background<'a> {
+    pub(super) state: &'a State,
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) queue: &'a Queue,
+    pub(super) upstreams: &'a Arc<Upstreams>,
+    pub(super) config: &'a watch::Receiver<Arc<Config>>,
+}
+
+impl Background<'_> {
+    /// Starts all of it.
+    pub(super) fn start(&self, life: &Life) {
+        let Life { tasks, background, draining, broken, .. } = life;
+        let Self { state, metrics, queue, upstreams, config } = *self;
+        tasks.spawn(expire(state.ledger.clone(), background.clone()));
+        let (routing, spool) = (state.routing.clone(), state.spool.clone());
+        tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
+        tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
+        tasks.spawn(queue.clone().watch_ages(draining.clone()));
+        tasks.spawn(report_tls(upstreams.clone(), config.clone(), queue.clone(), draining.clone()));
+    }
+}
+
+/// Sends the reports on TLS sessions of days that are over (RFC 8460), until told to stop.
+async fn report_tls(
+    upstreams: Arc<Upstreams>,
+    config: watch::Receiver<Arc<Config>>,
+    queue: Queue,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(REPORT_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let service = config.borrow().service.clone();
+        let reporter = Reporter { organization: service.domain, contact: service.postmaster };
+        for report in upstreams.policies().due_reports(clock::now(), &reporter).await {
+            match queue.send(&report.to, report.octets).await {
+                Ok(()) => tracing::info!(domain = %report.domain, "TLS report queued"),
+                Err(error) => tracing::error!(domain = %report.domain, %error, "TLS report lost"),
+            }
+        }
+    }
+}
+
+/// What nobody counts while it changes.
+struct Gauges {
+    metrics: Arc<Metrics>,
+    routing: Routing,
+    spool: Spool,
+}
+
+impl Gauges {
+    async fn keep(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let revision = i64::try_from(self.routing.snapshot().revision()).unwrap_or(i64::MAX);
+            self.metrics.cluster_state_revision.set(revision);
+            self.read_queue().await;
+        }
+    }
+
+    async fn read_queue(&self) {
+        let counts = self.spool.counts();
+        let states = [
+            ("waiting", counts.waiting),
+            ("awaiting_reply", counts.awaiting_reply),
+            ("unknown", counts.unknown),
+        ];
+        for (state, count) in states {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.queue_messages.with_label_values(&[state]).set(count);
+        }
+        let oldest = self.spool.oldest().await.unwrap_or_default();
+        let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let seconds = oldest.map_or(0, |time| i64::try_from(since(time).as_secs()).unwrap_or(i64::MAX));
+        self.metrics.queue_oldest_message_timestamp_seconds.set(seconds);
+    }
+}
+
+/// Tries what is due until the drain; a queue that cannot is a node that must end.
+async fn run_queue(queue: Queue, stop: CancellationToken, broken: CancellationToken) {
+    if let Err(error) = queue.run(stop).await {
+        tracing::error!(%error, "the queue cannot be read");
+        broken.cancel();
+    }
+}
+
+async fn expire(ledger: Ledger, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = ledger.expire() {
+            tracing::error!(%error, "idempotence records cannot be forgotten");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! RCPT: the destinations of one recipient are asked whether they would take its copies, ahead of the
+//! message. The answer comes in the time that RCPT has; whoever says nothing until then is asked at the dot.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::attempt::Attempt;
+use super::held::{Asked, Holding};
+use super::outcome::{Progress, Word};
+use super::tls::TlsWish;
+use super::transaction::Budget;
+use super::{Job, Matter, Upstreams, shipment};
+use crate::pipeline::parcel::{Inquired, Inquiry, Readdressed, Shipment, Target, UpstreamReply};
+use crate::pipeline::relay;
+use crate::tls::Sighting;
+
+/// Transactions held for one message: what one session may tie up at upstreams. Copies past it are offered
+/// at the dot.
+const MAX_HELD: usize = 4;
+
+/// Asks, and answers the session.
+pub(super) async fn ask(upstreams: Arc<Upstreams>, readdressed: Readdressed) {
+    let Readdressed { shipments, inquiry } = readdressed;
+    let Inquiry { id, declared, mut advance, until, answer } = inquiry;
+    let mut asked = upstreams.holds.take(id, advance.held.take());
+    let job = Job {
+        options: upstreams.options.load_full(),
+        tls_wish: TlsWish::ahead(&declared.request),
+        request: declared.request.clone(),
+        matter: Matter::Envelope(declared),
+        trace: id,
+        budget: Budget { envelope: until, reply: until },
+        ipv6_timed_out: AtomicBool::new(false),
+        dialogue: None,
+        upstreams: upstreams.clone(),
+    };
+    let mut room = MAX_HELD.saturating_sub(asked.open.len());
+    let mut unasked = false;
+    let mut questions = Vec::with_capacity(shipments.len());
+    for shipment in shipments {
+        let known = asked.part(&shipment);
+        if known.open.is_empty() && room == 0 {
+            asked.refused.extend(known.refused);
+            unasked = true;
+            continue;
+        }
+        room -= usize::from(known.open.is_empty());
+        questions.push(ask_one(shipment, known, &job));
+    }
+    let mut answers = Vec::new();
+    for (words, part) in join_all(questions).await {
+        answers.extend(words);
+        asked.open.extend(part.open);
+        asked.refused.extend(part.refused);
+    }
+    let refused = if unasked { None } else { refusal(answers) };
+    if !asked.open.is_empty() || !asked.refused.is_empty() {
+        advance.held = Some(upstreams.hold(id, asked));
+    }
+    // A session that has ended does not wait for it: what was held is dropped, and so reset.
+    let _ = answer.send(Inquired { advance, refused });
+}
+
+/// What the recipient hears: the first 4xx, else the first 5xx, if no copy of it would be taken and about
+/// none is anything open. As at the dot.
+fn refusal(answers: Vec<(Target, Word)>) -> Option<(UpstreamReply, Target)> {
+    let mut refused = Vec::with_capacity(answers.len());
+    for (target, word) in answers {
+        match word {
+            Word::Refused(upstream) => refused.push((upstream, target)),
+            Word::Taken | Word::None => return None,
+        }
+    }
+    let passing = |(upstream, _): &(UpstreamReply, Target)| relay::relayed_code(&upstream.reply) / 100 == 4;
+    let first = refused.iter().position(passing).unwrap_or(0);
+    refused.into_iter().nth(first)
+}
+
+/// Asks about the copies of one shipment, in the transaction that is open for earlier ones or in a new one.
+async fn ask_one(mut shipment: Shipment, mut known: Asked, job: &Job) -> (Vec<(Target, Word)>, Asked) {
+    let mut answers = Vec::with_capacity(shipment.targets.len());
+    let mut fresh = Vec::with_capacity(shipment.targets.len());
+    for target in std::mem::take(&mut shipment.targets) {
+        match known.word(&target.destination) {
+            Word::None => fresh.push(target),
+            word @ (Word::Taken | Word::Refused(_)) => answers.push((target, word)),
+        }
+    }
+    if fresh.is_empty() {
+        return (answers, known);
+    }
+    shipment.targets = fresh;
+    let mut progress = Progress::new(shipment.targets.len());
+    let holding = match known.open.pop() {
+        Some(holding) => add(holding, &shipment, job, &mut progress).await,
+        None => open(&shipment, job, &mut progress).await,
+    };
+    for (target, word) in shipment.targets.into_iter().zip(progress.words()) {
+        job.upstreams.cut_through(match &word {
+            Word::Taken => "taken",
+            Word::Refused(upstream) if upstream.reply.is_permanent() => "refused",
+            Word::Refused(_) => "tempfailed",
+            Word::None => "unanswered",
+        });
+        if let Word::Refused(upstream) = &word {
+            let destination = target.destination.clone();
+            known.refused.push((shipment.reverse_path.clone(), destination, upstream.clone()));
+        }
+        answers.push((target, word));
+    }
+    known.open.extend(holding);
+    (answers, known)
+}
+
+/// Opens a transaction. A destination that is slow at this, or busy, is left for the dot.
+async fn open(shipment: &Shipment, job: &Job, progress: &mut Progress) -> Option<Holding> {
+    // Half of a destination's share: those who only ask never keep out those who deliver.
+    let most = (job.options.per_destination / 2).max(1);
+    let visit = job.upstreams.destinations.enter(&shipment.domain, most).ok()?;
+    if !visit.may_be_asked() {
+        return None;
+    }
+    let mut failures = Vec::new();
+    let connection = shipment::travel(shipment, job, (&visit, &mut failures), progress).await?;
+    let copies = shipment::copies(shipment);
+    let mut holding = Holding {
+        reverse_path: shipment.reverse_path.clone(),
+        domain: shipment.domain.clone(),
+        connection,
+        said: shipment::offer(shipment, &copies, job).parameters.into(),
+        taken: Vec::new(),
+        used_at: Instant::now(),
+        visit,
+    };
+    holding.note(shipment, progress);
+    Some(holding)
+}
+
+/// Adds recipients to a transaction. In trouble it is gone, and its recipients are offered at the dot.
+async fn add(
+    mut holding: Holding,
+    shipment: &Shipment,
+    job: &Job,
+    progress: &mut Progress,
+) -> Option<Holding> {
+    let copies = shipment::copies(shipment);
+    let offer = shipment::offer(shipment, &copies, job);
+    if !holding.suits(offer.parameters) {
+        return Some(holding);
+    }
+    let peer = holding.connection.peer.clone();
+    let sighting = Sighting::of(&shipment.domain);
+    let attempt = Attempt { job, offer, peer: &peer, sighting, budget: job.budget };
+    match attempt.add(holding.connection, holding.taken.len(), progress).await {
+        Ok(connection) => {
+            holding.connection = connection?;
+            holding.note(shipment, progress);
+            Some(holding)
+        }
+        Err(trouble) => {
+            tracing::debug!(%peer, %trouble, "a transaction is lost at RCPT");
+            if trouble.is_timeout() {
+                holding.visit.kept_rcpt_waiting();
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One attempt: the due copies of one message for one destination, offered and judged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Inner;
+use super::hands::Hold;
+use super::judge::{Judgement, ended};
+use super::notify::Action;
+use super::schedule::Ended;
+use crate::clock;
+use crate::mail::{Domain, Message};
+use crate::pipeline::deferred::{Due, Tried};
+use crate::pipeline::parcel::{Delivery, Outcome, Shipment, Target, TargetKind};
+use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
+
+/// How long an attempt may take up to the reply to DATA, and the message with its reply once more. RFC 5321
+/// §4.5.3.2 gives single commands five minutes.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// Tells the scheduler that an attempt is over, also when it ends in a panic.
+struct UnderWay {
+    inner: Arc<Inner>,
+    domain: Domain,
+    ended: Ended,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let pause = self.inner.pause();
+        self.inner.schedule.lock().ended(&self.domain, self.ended, clock::now(), pause);
+        self.inner.changed.notify_one();
+    }
+}
+
+impl Inner {
+    /// Tries what is due of a message for a destination.
+    pub(super) async fn attempt(self: Arc<Self>, hold: Hold, domain: Domain) {
+        let id = hold.id();
+        let mut under_way = UnderWay { inner: self.clone(), domain, ended: Ended::Silent };
+        match self.try_due(&hold, &under_way.domain).await {
+            Ok(ended) => under_way.ended = ended,
+            Err(error) => {
+                tracing::error!(trace = %id, %error, "a queued message cannot be tried");
+                under_way.ended = Ended::Answered;
+            }
+        }
+        drop(hold);
+    }
+
+    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Ended, SpoolError> {
+        let Some((mut queued, message)) = self.spool.load(hold.id()).await? else {
+            return Ok(Ended::Answered);
+        };
+        let now = clock::now();
+        let is_due = |copy: &QueuedCopy| {
+            copy.state.is_scheduled() && copy.due <= now && copy.destination.domain() == domain
+        };
+        let (due, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(is_due);
+        queued.copies = rest;
+        if due.is_empty() {
+            return Ok(Ended::Answered);
+        }
+        let Some(tried) = self.offer(&queued, &message, domain, &due).await else {
+            return Ok(Ended::Silent);
+        };
+        let ended = ended(tried.deliveries.iter().map(|delivery| &delivery.outcome));
+        self.settle(queued, &message, (due, tried)).await?;
+        Ok(ended)
+    }
+
+    /// Has the copies delivered. `None`: the stage did not answer.
+    async fn offer(
+        &self,
+        queued: &Queued,
+        message: &Message,
+        domain: &Domain,
+        due: &[QueuedCopy],
+    ) -> Option<Tried> {
+        let (answer, answered) = oneshot::channel();
+        let parcel = Due {
+            id: queued.id,
+            message: message.clone(),
+            smtp_utf8: queued.smtp_utf8,
+            request: queued.request.clone(),
+            shipments: shipments(domain, due),
+            deadline: Instant::now() + ATTEMPT_LIMIT,
+            answer,
+        };
+        self.deliver.pass(parcel).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Judges every copy, tells the sender what it must hear, and writes down what is left.
+    async fn settle(
+        &self,
+        mut queued: Queued,
+        message: &Message,
+        (due, tried): (Vec<QueuedCopy>, Tried),
+    ) -> Result<(), SpoolError> {
+        let Tried { deliveries, dialogue } = tried;
+        let rules = self.rules(queued.received_at);
+        let (mut delivered, mut failed, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for copy in due {
+            let of_copy = |delivery: &&Delivery| {
+                delivery.target.destination == copy.destination && delivery.reverse_path == copy.reverse_path
+            };
+            let Some(delivery) = deliveries.iter().find(of_copy) else {
+                queued.copies.push(copy);
+                continue;
+            };
+            let judgement = rules.judge(copy, &delivery.outcome);
+            self.tell(&queued, &judgement);
+            match judgement {
+                Judgement::Delivered(copy) => delivered.push(copy),
+                Judgement::Failed(copy) => failed.push(copy),
+                Judgement::Kept(mut copy) => {
+                    copy.last.iter_mut().for_each(|last| last.dialogue.clone_from(&dialogue));
+                    queued.copies.push(copy);
+                }
+            }
+        }
+        for delivery in deliveries {
+            if let Outcome::AwaitingReply { late: reply, .. } = delivery.outcome {
+                late.push((delivery.target.destination, reply));
+            }
+        }
+        self.notify(&queued, message, failed, Action::Failed).await?;
+        self.notify(&queued, message, delivered, Action::Relayed).await?;
+        self.write_down(queued.clone()).await?;
+        for (destination, reply) in late {
+            self.follow(queued.id, destination, reply);
+        }
+        Ok(())
+    }
+
+    /// The message as it stands now: on the disk, or gone from it when nothing is left.
+    pub(super) async fn write_down(&self, queued: Queued) -> Result<(), SpoolError> {
+        if queued.copies.is_empty() {
+            return self.spool.remove(queued.id).await;
+        }
+        self.spool.update(queued.clone()).await?;
+        self.note(&queued);
+        Ok(())
+    }
+
+    /// One line for each copy that was tried.
+    pub(super) fn tell(&self, queued: &Queued, judgement: &Judgement) {
+        let (copy, outcome) = match judgement {
+            Judgement::Delivered(copy) => (copy, "delivered"),
+            Judgement::Failed(copy) => (copy, "failed"),
+            Judgement::Kept(copy) => (copy, "kept"),
+        };
+        let settings = self.settings.load();
+        let last = copy.last.as_ref();
+        tracing::info!(
+            trace = %queued.id,
+            to = settings.addresses.show(&copy.alias),
+            outcome,
+            attempts = copy.attempts,
+            host = last.map(|last| last.host.as_str()),
+            code = last.map(|last| last.code),
+            "queued copy tried"
+        );
+        if let Judgement::Delivered(_) = judgement {
+            let age = clock::now().duration_since(queued.received_at).unwrap_or_default();
+            let latency = self.metrics.delivery_latency_seconds.with_label_values(&["queued"]);
+            latency.observe(age.as_secs_f64());
+        }
+    }
+}
+
+/// The copies, grouped by reverse-path: one upstream transaction each.
+fn shipments(domain: &Domain, due: &[QueuedCopy]) -> Vec<Shipment> {
+    let mut shipments: Vec<Shipment> = Vec::new();
+    for copy in due {
+        let target = Target {
+            alias: copy.alias.clone(),
+            destination: copy.destination.clone(),
+            kind: match copy.direction {
+                Direction::Forward => TargetKind::Forward,
+                Direction::Return => TargetKind::Return,
+            },
+            request: copy.request.clone(),
+        };
+        match shipments.iter_mut().find(|shipment| shipment.reverse_path == copy.reverse_path) {
+            Some(shipment) => shipment.targets.push(target),
+            None => shipments.push(Shipment {
+                reverse_path: copy.reverse_path.clone(),
+                domain: domain.clone(),
+                targets: vec![target],
+            }),
+        }
+    }
+    shipments
+}

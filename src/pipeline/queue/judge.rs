@@ -1,0 +1,135 @@
+//! What an attempt's outcome means for a copy in the queue. Pure.
+//!
+//! | outcome | the copy | the sender hears |
+//! | --- | --- | --- |
+//! | taken | leaves | `relayed`, where it asked for success |
+//! | refused for good | leaves | `failed` |
+//! | refused for now, no answer | is tried again, or given up when too old | `failed` when given up |
+//! | connection lost behind the dot | unknown: tried again, or given up when too old | `failed` when given up |
+//! | reply to the dot still open | waits for it | – |
+
+use std::time::{Duration, SystemTime};
+
+use super::backoff::Backoff;
+use super::schedule::Ended;
+use crate::pipeline::deferred;
+use crate::pipeline::parcel::{Outcome, Recorded};
+use crate::pipeline::relay;
+use crate::smtp::reply::Enhanced;
+use crate::spool::{CopyState, LastAttempt, QueuedCopy};
+
+/// RFC 3463 §3.5: delivery time expired.
+const EXPIRED: Enhanced = Enhanced(5, 4, 7);
+
+/// What applies to every copy of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) now: SystemTime,
+    pub(super) received_at: SystemTime,
+    pub(super) give_up_after: Duration,
+    pub(super) backoff: Backoff,
+    /// Between 0 and 1, to spread retries.
+    pub(super) chance: f64,
+}
+
+/// What becomes of a copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// Its upstream has it.
+    Delivered(QueuedCopy),
+    /// It never will have it.
+    Failed(QueuedCopy),
+    /// It stays.
+    Kept(QueuedCopy),
+}
+
+impl Rules {
+    /// Whether the message is too old to be tried again.
+    pub(super) fn is_over(&self) -> bool {
+        self.now.duration_since(self.received_at).unwrap_or_default() >= self.give_up_after
+    }
+
+    /// Judges a copy by the outcome of an attempt.
+    pub(super) fn judge(&self, mut copy: QueuedCopy, outcome: &Outcome) -> Judgement {
+        let last = deferred::last_attempt(outcome, self.now);
+        copy.attempts = copy.attempts.saturating_add(1);
+        copy.last = Some(last);
+        match outcome {
+            Outcome::Delivered(_) | Outcome::Recorded(Recorded::Delivered(_) | Recorded::Queued) => {
+                Judgement::Delivered(copy)
+            }
+            Outcome::Refused(upstream) if relay::relayed_code(&upstream.reply) / 100 == 5 => {
+                Judgement::Failed(copy)
+            }
+            Outcome::Recorded(Recorded::Refused(_)) => Judgement::Failed(copy),
+            Outcome::Undeliverable(refusal) if refusal.is_permanent() => Judgement::Failed(copy),
+            Outcome::AwaitingReply { .. } => {
+                copy.state = CopyState::AwaitingReply;
+                Judgement::Kept(copy)
+            }
+            Outcome::Unknown { .. } => self.again(copy, CopyState::Unknown),
+            Outcome::Refused(_)
+            | Outcome::Undeliverable(_)
+            | Outcome::NoAnswer(_)
+            | Outcome::Recorded(Recorded::Open) => self.again(copy, CopyState::Waiting),
+        }
+    }
+
+    /// Tries a copy again, or gives it up.
+    pub(super) fn again(&self, mut copy: QueuedCopy, state: CopyState) -> Judgement {
+        copy.state = state;
+        if self.is_over() {
+            return Judgement::Failed(self.expired(copy));
+        }
+        copy.due = self.now + self.backoff.pause(copy.attempts, self.chance);
+        Judgement::Kept(copy)
+    }
+
+    /// The copy as it failed for its age: with what was last heard of it, under the status that says so.
+    pub(super) fn expired(&self, mut copy: QueuedCopy) -> QueuedCopy {
+        let last = copy.last.get_or_insert_with(|| LastAttempt {
+            at: self.now,
+            host: String::new(),
+            code: 0,
+            enhanced: None,
+            lines: Vec::new(),
+            dialogue: Vec::new(),
+        });
+        last.enhanced = Some(EXPIRED);
+        copy
+    }
+}
+
+/// What the outcomes of one attempt say of the destination together.
+pub(super) fn ended<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Ended {
+    let mut best = Ended::Silent;
+    for outcome in outcomes {
+        let this = match outcome {
+            Outcome::NoAnswer(_) | Outcome::Unknown { .. } => Ended::Silent,
+            Outcome::Refused(upstream) if is_slow_down(upstream.reply.code, upstream.reply.enhanced) => {
+                Ended::SlowDown
+            }
+            Outcome::Delivered(_)
+            | Outcome::Refused(_)
+            | Outcome::Undeliverable(_)
+            | Outcome::AwaitingReply { .. }
+            | Outcome::Recorded(_) => Ended::Answered,
+        };
+        best = match (best, this) {
+            (Ended::SlowDown, _) | (_, Ended::SlowDown) => Ended::SlowDown,
+            (Ended::Answered, _) | (_, Ended::Answered) => Ended::Answered,
+            (Ended::Silent, Ended::Silent) => Ended::Silent,
+        };
+    }
+    best
+}
+
+/// A refusal for now that is about us, not about the mailbox: 421, or a 4.7.x by which large providers
+/// limit rates.
+fn is_slow_down(code: u16, enhanced: Option<Enhanced>) -> bool {
+    code == 421 || matches!(enhanced, Some(Enhanced(4, 7, _)))
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+use std::time::UNIX_EPOCH;
+
+use super::*;
+use crate::mail::{Address, RecipientRequest, ReversePath};
+use crate::pipeline::parcel::{NoAnswer, UpstreamReply};
+use crate::pipeline::refusal::Refusal;
+use crate::smtp::reply::Reply;
+use crate::spool::Direction;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn copy() -> QueuedCopy {
+    QueuedCopy {
+        alias: Address::parse("info@ours.example").unwrap(),
+        destination: Address::parse("ana@dest.example").unwrap(),
+        reverse_path: ReversePath::Null,
+        direction: Direction::Forward,
+        state: CopyState::Waiting,
+        attempts: 2,
+        due: UNIX_EPOCH,
+        request: RecipientRequest::default(),
+        delay_told: false,
+        last: None,
+    }
+}
+
+fn rules(age: Duration) -> Rules {
+    Rules {
+        now: UNIX_EPOCH + 100 * DAY,
+        received_at: UNIX_EPOCH + 100 * DAY - age,
+        give_up_after: 5 * DAY,
+        backoff: Backoff { first: MINUTE, longest: 60 * MINUTE },
+        chance: 0.5,
+    }
+}
+
+fn refused(code: u16, enhanced: Option<Enhanced>) -> Outcome {
+    let reply = Reply { code, enhanced, reason: "upstream", lines: vec!["no".into()] };
+    Outcome::Refused(UpstreamReply { host: "mx.dest.example".into(), reply })
+}
+
+fn taken() -> Outcome {
+    let reply = Reply { code: 250, enhanced: None, reason: "upstream", lines: vec!["ok".into()] };
+    Outcome::Delivered(UpstreamReply { host: "mx.dest.example".into(), reply })
+}
+
+fn no_answer() -> Outcome {
+    Outcome::NoAnswer(NoAnswer { detail: "mx.dest.example: connection refused".into() })
+}
+
+#[test]
+fn what_was_taken_leaves_and_what_was_refused_for_good_fails() {
+    assert!(matches!(rules(MINUTE).judge(copy(), &taken()), Judgement::Delivered(_)));
+    assert!(matches!(rules(MINUTE).judge(copy(), &refused(550, None)), Judgement::Failed(_)));
+    let null_mx = Outcome::Undeliverable(Refusal::RecipientNullMx);
+    assert!(matches!(rules(MINUTE).judge(copy(), &null_mx), Judgement::Failed(_)));
+}
+
+#[test]
+fn what_was_refused_for_now_is_tried_again_after_a_longer_pause() {
+    let fault = Outcome::Undeliverable(Refusal::Internal);
+    for outcome in [refused(452, None), no_answer(), fault] {
+        let Judgement::Kept(kept) = rules(MINUTE).judge(copy(), &outcome) else { panic!("{outcome:?}") };
+        assert_eq!((kept.attempts, kept.due), (3, UNIX_EPOCH + 100 * DAY + 4 * MINUTE), "{outcome:?}");
+        assert_eq!(kept.state, CopyState::Waiting);
+    }
+}
+
+#[test]
+fn an_unknown_outcome_stays_visible_and_is_tried_again() {
+    let unknown = Outcome::Unknown { host: "mx".into() };
+    let Judgement::Kept(kept) = rules(MINUTE).judge(copy(), &unknown) else { panic!() };
+    assert_eq!(kept.state, CopyState::Unknown);
+    assert!(kept.due > UNIX_EPOCH + 100 * DAY);
+}
+
+#[test]
+fn nothing_is_tried_while_a_reply_may_come() {
+    let open = Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 };
+    let Judgement::Kept(kept) = rules(6 * DAY).judge(copy(), &open) else { panic!() };
+    assert_eq!(kept.state, CopyState::AwaitingReply);
+}
+
+#[test]
+fn a_message_past_its_time_fails_with_what_was_last_said_of_it() {
+    for outcome in [refused(452, Some(Enhanced(4, 2, 2))), no_answer()] {
+        let Judgement::Failed(copy) = rules(5 * DAY).judge(copy(), &outcome) else { panic!("{outcome:?}") };
+        let last = copy.last.unwrap();
+        assert_eq!(last.enhanced, Some(Enhanced(5, 4, 7)));
+        assert!(!last.lines.is_empty());
+    }
+}
+
+#[test]
+fn a_destination_is_silent_only_when_nothing_of_it_answered() {
+    assert_eq!(ended(&[no_answer(), no_answer()]), Ended::Silent);
+    assert_eq!(ended(&[no_answer(), refused(550, None)]), Ended::Answered);
+    assert_eq!(ended(&[taken(), refused(421, None)]), Ended::SlowDown);
+    assert_eq!(ended(&[refused(451, Some(Enhanced(4, 7, 28)))]), Ended::SlowDown);
+}

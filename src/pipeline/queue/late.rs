@@ -1,0 +1,60 @@
+//! The reply to a dot that comes after the client's time: it settles its copy.
+
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::judge::Judgement;
+use super::notify::Action;
+use crate::mail::{Address, TraceId};
+use crate::pipeline::deferred::Late;
+use crate::pipeline::parcel::{Outcome, UpstreamReply};
+use crate::spool::{CopyState, SpoolError};
+
+impl Inner {
+    /// Waits for the reply in a task of its own.
+    pub(super) fn follow(&self, id: TraceId, destination: Address, reply: oneshot::Receiver<UpstreamReply>) {
+        let Some(queue) = self.this.upgrade() else { return };
+        let late = Late { id, destination, reply };
+        self.tasks.spawn(async move { queue.settle_late(late).await });
+    }
+
+    /// Waits for a late reply and settles its copy by it; one that never comes leaves it unknown.
+    pub(super) async fn settle_late(&self, late: Late) {
+        let Late { id, destination, reply } = late;
+        let outcome = match reply.await {
+            Ok(upstream) if upstream.reply.is_positive() => Outcome::Delivered(upstream),
+            Ok(upstream) => Outcome::Refused(upstream),
+            Err(_) => Outcome::Unknown { host: String::new() },
+        };
+        let _hold = self.hands.take(id).await;
+        if let Err(error) = self.settle_copy(id, &destination, &outcome).await {
+            tracing::error!(trace = %id, %error, "a late reply could not be written down");
+        }
+    }
+
+    async fn settle_copy(
+        &self,
+        id: TraceId,
+        destination: &Address,
+        outcome: &Outcome,
+    ) -> Result<(), SpoolError> {
+        let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
+        let awaits = |copy: &crate::spool::QueuedCopy| {
+            copy.state == CopyState::AwaitingReply && copy.destination == *destination
+        };
+        let Some(index) = queued.copies.iter().position(awaits) else { return Ok(()) };
+        let copy = queued.copies.remove(index);
+        let judgement = self.rules(queued.received_at).judge(copy, outcome);
+        self.tell(&queued, &judgement);
+        match judgement {
+            Judgement::Delivered(copy) => {
+                self.notify(&queued, &message, vec![copy], Action::Relayed).await?;
+            }
+            Judgement::Failed(copy) => {
+                self.notify(&queued, &message, vec![copy], Action::Failed).await?;
+            }
+            Judgement::Kept(copy) => queued.copies.push(copy),
+        }
+        self.write_down(queued).await
+    }
+}

@@ -1,0 +1,372 @@
+//! The queue: what no upstream has taken yet is tried again until it is delivered, refused or too old.
+//! Owns what happens to a message between its 250 and its end; its octets are [`crate::spool`]'s.
+//!
+//! ```text
+//! settle ─Deferred─▶ take ─▶ spool            the sender's 250 waits for the disk
+//!        ─Late────▶ late ─▶ settle a copy     the reply to a dot that came after the client's time
+//! schedule ─▶ run ─▶ attempt ─Due─▶ deliver   by destination domain, the one that waited longest first
+//!                      └─▶ judge ─▶ spool, notify ─Unsigned─▶ rewrite
+//! ```
+//!
+//! What others rely on:
+//! - A message leaves the spool only when every copy of it is delivered, or failed and its sender told where
+//!   that is safe; the DSN is on the disk before the copy is off it. A crash in between repeats the DSN.
+//! - One message is in one pair of hands at a time: an attempt, a late reply, an operator.
+//! - Nothing is tried again while a reply to our dot may come; after a restart it cannot come any more.
+//! - Due messages are found by the spool's index; nothing here grows with the number of messages.
+
+mod attempt;
+mod backoff;
+mod expire;
+mod hands;
+mod judge;
+mod late;
+mod notify;
+mod run;
+mod schedule;
+mod suspend;
+mod take;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use self::backoff::Backoff;
+use self::hands::Hands;
+use self::judge::Rules;
+use self::schedule::{Pause, Schedule};
+pub use self::suspend::Suspension;
+use self::suspend::Suspensions;
+use super::deferred::{Deferred, Due, Late, Suspended, Unsigned};
+use super::handoff::Handoff;
+use crate::clock;
+use crate::config::{AddressLog, Config};
+use crate::mail::{Address, Domain, TraceId};
+use crate::routing::Routing;
+use crate::spool::{CopyState, Queued, Spool, SpoolError};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// Attempts under way at a time, over all destinations; each holds a message of up to 256 KiB in memory.
+const MOST_ATTEMPTS: usize = 200;
+
+/// What of the configuration concerns the queue.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    backoff: Backoff,
+    give_up_after: Duration,
+    delay_notice_after: Duration,
+    hostname: Domain,
+    service_domain: Domain,
+    postmaster_url: String,
+    addresses: AddressLog,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        let delivery = &config.delivery;
+        Self {
+            backoff: Backoff { first: delivery.retry_first, longest: delivery.retry_longest },
+            give_up_after: delivery.give_up_after,
+            delay_notice_after: delivery.delay_notice_after,
+            hostname: config.node.hostname.clone(),
+            service_domain: config.service.domain.clone(),
+            postmaster_url: config.service.postmaster_url.clone(),
+            addresses: config.log.addresses.clone(),
+        }
+    }
+}
+
+/// What the queue works with.
+pub struct Surroundings {
+    /// Messages on disk.
+    pub spool: Spool,
+    /// Where suspensions are kept.
+    pub store: Store,
+    /// Where DSNs to domains of ours go.
+    pub routing: Routing,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// The stage that delivers.
+    pub deliver: Handoff<Due>,
+    /// The stage that signs.
+    pub rewrite: Handoff<Unsigned>,
+    /// Where the stage that delivers looks up what is suspended.
+    pub suspended: Suspended,
+}
+
+/// A handle on the node's queue. Clones share it.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spool: Spool,
+    suspensions: Suspensions,
+    routing: Routing,
+    metrics: Arc<Metrics>,
+    deliver: Handoff<Due>,
+    rewrite: Handoff<Unsigned>,
+    settings: ArcSwap<Settings>,
+    schedule: Mutex<Schedule>,
+    changed: Notify,
+    hands: Arc<Hands>,
+    attempts: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// For tasks that outlive the call that starts them.
+    this: Weak<Self>,
+}
+
+/// Why an operator's order is not carried out.
+#[derive(Debug, Error)]
+pub enum QueueError {
+    /// No such message.
+    #[error("no message {0} in the queue")]
+    Unknown(TraceId),
+    /// Somebody has it in hand.
+    #[error("message {0} is being delivered right now, try again")]
+    Busy(TraceId),
+    /// The disk failed.
+    #[error("the spool: {0}")]
+    Spool(#[from] SpoolError),
+    /// The store failed.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// Nothing to resume.
+    #[error("deliveries to {0} are not suspended")]
+    NotSuspended(Domain),
+}
+
+/// Which messages are wanted: all that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// An alias or a destination is in this domain.
+    pub domain: Option<Domain>,
+    /// A copy is in this state.
+    pub state: Option<CopyState>,
+    /// The sender.
+    pub sender: Option<Address>,
+}
+
+impl Filter {
+    fn wants(&self, queued: &Queued) -> bool {
+        let in_domain = |domain: &Domain| {
+            let mut copies = queued.copies.iter();
+            copies.any(|copy| copy.alias.domain() == domain || copy.destination.domain() == domain)
+        };
+        self.domain.as_ref().is_none_or(in_domain)
+            && self.state.is_none_or(|state| queued.copies.iter().any(|copy| copy.state == state))
+            && self.sender.as_ref().is_none_or(|sender| {
+                queued.reverse_path.mailbox().is_some_and(|mailbox| mailbox.folded() == sender.folded())
+            })
+    }
+}
+
+impl Queue {
+    /// Sets up the queue; nothing is tried before [`Self::run`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn new(around: Surroundings, settings: Settings) -> Result<Self, StoreError> {
+        let Surroundings { spool, store, routing, metrics, deliver, rewrite, suspended } = around;
+        let suspensions = Suspensions::open(&store, suspended)?;
+        let inner = Arc::new_cyclic(|this| Inner {
+            spool,
+            suspensions,
+            routing,
+            metrics,
+            deliver,
+            rewrite,
+            settings: ArcSwap::from_pointee(settings),
+            schedule: Mutex::default(),
+            changed: Notify::new(),
+            hands: Arc::default(),
+            attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
+            tasks: TaskTracker::new(),
+            this: this.clone(),
+        });
+        Ok(Self { inner })
+    }
+
+    /// Takes a new configuration.
+    pub fn reconfigure(&self, settings: Settings) {
+        self.inner.settings.store(Arc::new(settings));
+    }
+
+    /// The next messages behind `after`, in the order in which they came, at most `limit` of those wanted.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn list(
+        &self,
+        filter: Filter,
+        after: Option<TraceId>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, QueueError> {
+        let mut found = Vec::new();
+        let mut after = after;
+        loop {
+            let page = self.inner.spool.list(after, limit.max(1)).await?;
+            let Some(last) = page.last().map(|queued| queued.id) else { return Ok(found) };
+            after = Some(last);
+            found.extend(page.into_iter().filter(|queued| filter.wants(queued)));
+            if found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// One message, all but its octets.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn show(&self, id: TraceId) -> Result<Option<Queued>, QueueError> {
+        Ok(self.inner.spool.get(id).await?)
+    }
+
+    /// Tries all copies of a message at once, whatever their back-off; those whose upstream owes an answer
+    /// are left alone.
+    ///
+    /// # Errors
+    /// When there is no such message, or the disk fails.
+    pub async fn retry(&self, id: TraceId) -> Result<(), QueueError> {
+        let Some(_hold) = self.inner.hands.try_take(id) else { return Err(QueueError::Busy(id)) };
+        let mut queued = self.inner.spool.get(id).await?.ok_or(QueueError::Unknown(id))?;
+        let now = clock::now();
+        let scheduled = |copy: &&mut crate::spool::QueuedCopy| copy.state.is_scheduled();
+        queued.copies.iter_mut().filter(scheduled).for_each(|copy| copy.due = now);
+        let domains: Vec<Domain> =
+            queued.copies.iter().map(|copy| copy.destination.domain().clone()).collect();
+        self.inner.spool.update(queued).await?;
+        let mut schedule = self.inner.schedule.lock();
+        domains.iter().for_each(|domain| schedule.open(domain, now));
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
+    /// Throws a message away; nobody is told.
+    ///
+    /// # Errors
+    /// When there is no such message, it is being delivered, or the disk fails.
+    pub async fn cancel(&self, id: TraceId) -> Result<(), QueueError> {
+        let Some(_hold) = self.inner.hands.try_take(id) else { return Err(QueueError::Busy(id)) };
+        self.inner.spool.get(id).await?.ok_or(QueueError::Unknown(id))?;
+        self.inner.spool.remove(id).await?;
+        tracing::info!(trace = %id, "message cancelled by an operator");
+        Ok(())
+    }
+
+    /// Stops deliveries to a destination domain, in-session ones too; those under way finish. Its messages
+    /// still grow too old.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn suspend(
+        &self,
+        domain: Domain,
+        until: Option<SystemTime>,
+        reason: String,
+    ) -> Result<(), QueueError> {
+        let suspension = Suspension { domain: domain.clone(), since: clock::now(), until, reason };
+        self.inner.suspensions.put(suspension)?;
+        self.inner.schedule.lock().suspend(&domain, true);
+        tracing::info!(%domain, "deliveries suspended by an operator");
+        Ok(())
+    }
+
+    /// Takes deliveries to a destination domain up again, at once.
+    ///
+    /// # Errors
+    /// When they are not suspended, or the disk fails.
+    pub async fn resume(&self, domain: &Domain) -> Result<(), QueueError> {
+        if !self.inner.suspensions.remove(domain)? {
+            return Err(QueueError::NotSuspended(domain.clone()));
+        }
+        self.inner.take_up_again(domain);
+        tracing::info!(%domain, "deliveries resumed by an operator");
+        Ok(())
+    }
+
+    /// The destinations that are suspended.
+    #[must_use]
+    pub fn suspensions(&self) -> Vec<Suspension> {
+        self.inner.suspensions.all()
+    }
+}
+
+impl Inner {
+    fn take_up_again(&self, domain: &Domain) {
+        let mut schedule = self.schedule.lock();
+        schedule.suspend(domain, false);
+        schedule.open(domain, clock::now());
+        self.changed.notify_one();
+    }
+
+    /// Lets the scheduler know of the copies that have their time.
+    fn note(&self, queued: &Queued) {
+        let mut schedule = self.schedule.lock();
+        for copy in queued.copies.iter().filter(|copy| copy.state.is_scheduled()) {
+            schedule.note(copy.destination.domain(), copy.due);
+        }
+        self.changed.notify_one();
+    }
+
+    /// What applies to a message now.
+    fn rules(&self, received_at: SystemTime) -> Rules {
+        let settings = self.settings.load();
+        Rules {
+            now: clock::now(),
+            received_at,
+            give_up_after: settings.give_up_after,
+            backoff: settings.backoff,
+            chance: rand::random(),
+        }
+    }
+
+    fn pause(&self) -> Pause {
+        Pause { backoff: self.settings.load().backoff, chance: rand::random() }
+    }
+}
+
+/// The stage's actor: one an arbiter. What it is handed runs in tasks of their own.
+pub struct Enqueue {
+    queue: Queue,
+}
+
+impl Enqueue {
+    /// A way into this queue.
+    #[must_use]
+    pub fn new(queue: Queue) -> Self {
+        Self { queue }
+    }
+}
+
+impl Actor for Enqueue {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deferred> for Enqueue {
+    type Result = ();
+
+    fn handle(&mut self, deferred: Deferred, _: &mut Context<Self>) {
+        let inner = self.queue.inner.clone();
+        tokio::spawn(async move { inner.take(deferred).await });
+    }
+}
+
+impl Handler<Late> for Enqueue {
+    type Result = ();
+
+    fn handle(&mut self, late: Late, _: &mut Context<Self>) {
+        let inner = self.queue.inner.clone();
+        self.queue.inner.tasks.spawn(async move { inner.settle_late(late).await });
+    }
+}

@@ -1,0 +1,248 @@
+//! Delivery status notifications (RFC 3464): who is told what, and the message that says so, signed and in
+//! the queue itself before anything is settled by it.
+//!
+//! Told is only a sender that SPF or DKIM vouches for, never a null reverse-path (RFC 5321 §4.5.5): what
+//! goes to anybody else is backscatter. A recipient is named by the alias that the sender wrote to.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{Inner, Queue, QueueError, Settings};
+use crate::clock;
+use crate::mail::report::{self, Diagnostic, Report, ReportedRecipient};
+use crate::mail::{
+    Address, Enhanced, Message, MessageRequest, Notify, RecipientRequest, ReversePath, SmtpUtf8, TraceId,
+};
+use crate::pipeline::deferred::Unsigned;
+use crate::pipeline::relay;
+use crate::routing::Resolution;
+use crate::spool::{Bounces, CopyState, Direction, Queued, QueuedCopy, SpoolError};
+
+/// Whose name a notification is sent in, at the service's domain.
+const AUTHOR: &str = "mailer-daemon";
+/// What is told of a failure that nobody gave a number (RFC 3463 §3.1, §3.5): no answer.
+const NO_ANSWER: Enhanced = Enhanced(5, 4, 1);
+/// Recipients one notification tells of, at most; the others are told in further ones.
+const MAX_RECIPIENTS: usize = 100;
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// The copy was not delivered and will not be.
+    Failed,
+    /// The copy is still tried.
+    Delayed,
+    /// The copy is with its upstream, from which no further word will come (RFC 3464 §2.3.3).
+    Relayed,
+}
+
+impl Action {
+    /// Whether the sender wants to hear this.
+    fn is_wanted(self, notify: Notify) -> bool {
+        match self {
+            Self::Failed => notify.wants_failure(),
+            Self::Delayed => notify.wants_delay(),
+            Self::Relayed => notify.wants_success(),
+        }
+    }
+
+    /// The label of `dsn_sent_total`.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+
+    /// The word of the report.
+    fn reported(self) -> report::Action {
+        match self {
+            Self::Failed => report::Action::Failed,
+            Self::Delayed => report::Action::Delayed,
+            Self::Relayed => report::Action::Relayed,
+        }
+    }
+
+    /// The status of a copy: the upstream's where it is of the class that the action asks for (RFC 3464
+    /// §2.3.4), else that class with the upstream's detail.
+    fn status(self, said: Option<Enhanced>) -> Enhanced {
+        let Enhanced(_, subject, detail) = said.unwrap_or(NO_ANSWER);
+        match self {
+            Self::Failed => Enhanced(5, subject, detail),
+            Self::Delayed => Enhanced(4, subject, detail),
+            Self::Relayed => Enhanced(2, 0, 0),
+        }
+    }
+}
+
+impl Queue {
+    /// Sends a message of our own with the null reverse-path, signed. Durable when this returns.
+    ///
+    /// # Errors
+    /// When the disk has no room or fails.
+    pub async fn send(&self, to: &Address, octets: Bytes) -> Result<(), QueueError> {
+        let id = TraceId::new(clock::now(), rand::random());
+        Ok(self.inner.send_own(id, to, octets).await?)
+    }
+}
+
+impl Inner {
+    /// Tells the sender of these copies what became of them, where that is wanted and safe. Durable when
+    /// this returns.
+    pub(super) async fn notify(
+        &self,
+        queued: &Queued,
+        message: &Message,
+        copies: Vec<QueuedCopy>,
+        action: Action,
+    ) -> Result<(), SpoolError> {
+        let wanted = |copy: &QueuedCopy| action.is_wanted(copy.request.notify);
+        let copies: Vec<QueuedCopy> = copies.into_iter().filter(wanted).collect();
+        let Some(sender) = queued.reverse_path.mailbox() else {
+            return Ok(());
+        };
+        if queued.bounces == Bounces::Forbidden && !copies.is_empty() {
+            tracing::warn!(trace = %queued.id, action = action.word(), "not told: the sender may be forged");
+            return Ok(());
+        }
+        for copies in copies.chunks(MAX_RECIPIENTS) {
+            self.send_report(queued, sender, &message.emitted_head(), (copies, action)).await?;
+            self.metrics.dsn_sent_total.with_label_values(&[action.word()]).inc();
+        }
+        Ok(())
+    }
+
+    /// Builds a report, has it signed, and puts it in the queue.
+    async fn send_report(
+        &self,
+        queued: &Queued,
+        sender: &Address,
+        head: &[Bytes],
+        (copies, action): (&[QueuedCopy], Action),
+    ) -> Result<(), SpoolError> {
+        let settings = self.settings.load_full();
+        let now = clock::now();
+        let id = TraceId::new(now, rand::random());
+        let told: Vec<Told<'_>> = copies.iter().map(Told::new).collect();
+        let recipients: Vec<ReportedRecipient<'_>> = told
+            .iter()
+            .map(|told| told.reported(action, queued.received_at + settings.give_up_after))
+            .collect();
+        let Some(from) = author(&settings) else { return Ok(()) };
+        let octets = report::build(&Report {
+            reporting_mta: &settings.hostname,
+            arrival: queued.received_at,
+            envelope_id: queued.request.envelope_id.as_deref(),
+            recipients: &recipients,
+            from: &from,
+            to: sender,
+            id,
+            date: now,
+            original_head: head,
+            postmaster_url: &settings.postmaster_url,
+            trace: queued.id,
+        });
+        tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
+        self.send_own(id, sender, octets.into()).await
+    }
+
+    /// Signs a message of our own and puts it in the queue, due at once.
+    async fn send_own(&self, id: TraceId, to: &Address, octets: Bytes) -> Result<(), SpoolError> {
+        let message = self.sign(Message::from_octets(octets)).await;
+        let own = self.own_message(id, to, clock::now());
+        self.spool.put(own.clone(), &message).await?;
+        self.note(&own);
+        Ok(())
+    }
+
+    /// The message with our signature; without, where there is none to be had: it is better told unsigned
+    /// than not at all.
+    async fn sign(&self, message: Message) -> Message {
+        let (answer, answered) = oneshot::channel();
+        let unsigned = Unsigned { message: message.clone(), answer };
+        if self.rewrite.pass(unsigned).await.is_err() {
+            return message;
+        }
+        answered.await.unwrap_or(message)
+    }
+
+    /// The envelope of a message of our own: null reverse-path, so that nothing is ever told of it.
+    fn own_message(&self, id: TraceId, to: &Address, now: SystemTime) -> Queued {
+        let copy = |destination: Address| QueuedCopy {
+            alias: to.clone(),
+            destination,
+            reverse_path: ReversePath::Null,
+            direction: Direction::Return,
+            state: CopyState::Waiting,
+            attempts: 0,
+            due: now,
+            request: RecipientRequest::default(),
+            delay_told: false,
+            last: None,
+        };
+        Queued {
+            id,
+            received_at: now,
+            reverse_path: ReversePath::Null,
+            bounces: Bounces::Forbidden,
+            request: MessageRequest::default(),
+            smtp_utf8: if to.is_ascii() { SmtpUtf8::NotRequested } else { SmtpUtf8::Requested },
+            copies: self.destinations(to).into_iter().map(copy).collect(),
+        }
+    }
+
+    /// Where mail to an address goes: through our own rules if we host it, since we do not deliver to
+    /// ourselves.
+    fn destinations(&self, to: &Address) -> Vec<Address> {
+        match self.routing.snapshot().resolve(to) {
+            Resolution::Forward { destinations, .. } => destinations,
+            Resolution::UnknownDomain
+            | Resolution::UnknownRecipient
+            | Resolution::Waiting { .. }
+            | Resolution::Reject { .. }
+            | Resolution::Drop { .. }
+            | Resolution::NoPostmaster
+            | Resolution::Cycle { .. }
+            | Resolution::TooMany => vec![to.clone()],
+        }
+    }
+}
+
+/// A copy as it is told of: the words of its last attempt, the private destination masked.
+struct Told<'a> {
+    copy: &'a QueuedCopy,
+    lines: Vec<String>,
+}
+
+impl<'a> Told<'a> {
+    fn new(copy: &'a QueuedCopy) -> Self {
+        let mask = |line: &String| relay::mask(line, &copy.alias, &copy.destination);
+        let lines = copy.last.iter().flat_map(|last| last.lines.iter().map(mask)).collect();
+        Self { copy, lines }
+    }
+
+    fn reported(&self, action: Action, give_up_at: SystemTime) -> ReportedRecipient<'_> {
+        let last = self.copy.last.as_ref();
+        ReportedRecipient {
+            alias: &self.copy.alias,
+            original_recipient: self.copy.request.original_recipient.as_deref(),
+            action: action.reported(),
+            status: action.status(last.and_then(|last| last.enhanced)),
+            remote_mta: last.map(|last| last.host.as_str()).filter(|host| !host.is_empty()),
+            diagnostic: last.map(|last| Diagnostic {
+                code: last.code,
+                enhanced: last.enhanced.filter(|_| last.code != 0),
+                lines: &self.lines,
+            }),
+            last_attempt_at: last.map(|last| last.at),
+            will_retry_until: (action == Action::Delayed).then_some(give_up_at),
+        }
+    }
+}
+
+fn author(settings: &Settings) -> Option<Address> {
+    Address::parse(&format!("{AUTHOR}@{}", settings.service_domain)).ok()
+}

@@ -1,0 +1,119 @@
+//! The scheduler's task: starts attempts when their time has come.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::schedule::Turn;
+use super::{Inner, Queue};
+use crate::clock;
+use crate::spool::SpoolError;
+
+/// The longest sleep: wall time may be set, and suspensions end.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// When a lane is looked at again whose next message somebody has in hand, or whose index could not be read.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Queue {
+    /// Tries what is due until told to stop; then waits for nothing.
+    ///
+    /// # Errors
+    /// When the spool cannot say what is in it.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), SpoolError> {
+        let inner = self.inner;
+        for suspension in inner.suspensions.all() {
+            inner.schedule.lock().suspend(&suspension.domain, true);
+        }
+        for (domain, due) in inner.spool.domains().await? {
+            inner.schedule.lock().note(&domain, due);
+        }
+        while let Some(()) = stop.run_until_cancelled(inner.sleep()).await {
+            inner.resume_what_is_over();
+            while let Some(turn) = inner.next_turn() {
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+                inner.clone().start(turn).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no attempt is under way and no late reply is waited for.
+    pub async fn idle(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Attempts and late replies that are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.inner.tasks.len()
+    }
+}
+
+impl Inner {
+    /// Until a lane may run, or something changes.
+    async fn sleep(&self) {
+        let wake_at = self.schedule.lock().wake_at();
+        let wait = wake_at.map_or(LONGEST_SLEEP, |at| at.duration_since(clock::now()).unwrap_or_default());
+        let changed = tokio::time::timeout(wait.min(LONGEST_SLEEP), self.changed.notified());
+        // Either way it is time to look.
+        let _changed_or_not = changed.await;
+    }
+
+    fn next_turn(&self) -> Option<Turn> {
+        self.schedule.lock().next(clock::now())
+    }
+
+    fn resume_what_is_over(&self) {
+        for domain in self.suspensions.over(clock::now()) {
+            match self.suspensions.remove(&domain) {
+                Ok(_) => self.take_up_again(&domain),
+                Err(error) => tracing::error!(%domain, %error, "a suspension that is over stays"),
+            }
+        }
+    }
+
+    /// Starts as many attempts as the lane has room for.
+    async fn start(self: Arc<Self>, turn: Turn) {
+        let now = clock::now();
+        // One more than can be started, so that the time of the next is known.
+        let wanted = turn.room + turn.under_way + 1;
+        let far = now + Duration::from_secs(100 * 365 * 86_400);
+        let due = match self.spool.due(&turn.domain, far, wanted).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(domain = %turn.domain, %error, "the queue's index cannot be read");
+                return self.schedule.lock().taken(&turn.domain, 0, Some(now + SOON));
+            }
+        };
+        let mut started = 0;
+        let mut next: Option<SystemTime> = None;
+        for (at, id) in due {
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                break;
+            }
+            if started == turn.room {
+                next = Some(now);
+                break;
+            }
+            let Some(hold) = self.hands.try_take(id) else {
+                next = Some(now + SOON);
+                continue;
+            };
+            if let Ok(permit) = self.attempts.clone().acquire_owned().await {
+                started += 1;
+                self.schedule.lock().taken(&turn.domain, 1, None);
+                let (inner, domain) = (self.clone(), turn.domain.clone());
+                self.tasks.spawn(async move {
+                    inner.attempt(hold, domain).await;
+                    drop(permit);
+                });
+            }
+        }
+        self.schedule.lock().taken(&turn.domain, 0, next);
+    }
+}

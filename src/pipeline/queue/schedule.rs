@@ -1,0 +1,219 @@
+//! Which destination's turn it is. Pure: time comes in as an argument.
+//!
+//! A destination domain is a lane. A lane runs when something of it is due, it is not suspended, it is not
+//! closed after trouble, and fewer than `allowed` of its messages are under way. A destination that gave no
+//! answer is closed for a while and then probed by one message; each answer allows one more at a time, a
+//! "slow down" halves them. Lanes that could run take turns, the one that waited longest first, so that a
+//! thousand messages for one destination do not hold up one message for another.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, SystemTime};
+
+use super::backoff::Backoff;
+use crate::mail::Domain;
+
+/// Messages of one destination under way at a time, at most: Postfix's default_destination_concurrency_limit.
+const MOST_AT_A_TIME: usize = 20;
+/// And for a destination that has just been heard of: Postfix's initial_destination_concurrency.
+const FIRST_AT_A_TIME: usize = 5;
+
+/// All lanes, and when each may run next.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    lanes: HashMap<Domain, Lane>,
+    times: BTreeSet<(SystemTime, Domain)>,
+}
+
+#[derive(Debug, Clone)]
+struct Lane {
+    /// When the earliest of its messages that is not under way is due, as far as is known.
+    due: Option<SystemTime>,
+    under_way: usize,
+    allowed: usize,
+    /// Failures in a row, for the pause.
+    failures: u32,
+    /// Closed until then.
+    closed: Option<SystemTime>,
+    suspended: bool,
+    /// When it had its last turn: the others come first.
+    turn: SystemTime,
+    /// Where it stands in `times`.
+    listed: Option<SystemTime>,
+}
+
+/// What an attempt says of its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It answered.
+    Answered,
+    /// It answered, and wants less of us: 421, 4.7.x.
+    SlowDown,
+    /// It did not answer.
+    Silent,
+}
+
+/// A lane that may run, and how many messages of it at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) domain: Domain,
+    pub(super) room: usize,
+    /// Messages of it that are under way already: they may still stand in the index.
+    pub(super) under_way: usize,
+}
+
+impl Schedule {
+    /// Something for this domain is due then.
+    pub(super) fn note(&mut self, domain: &Domain, due: SystemTime) {
+        self.change(domain, |lane| lane.due = Some(lane.due.map_or(due, |known| known.min(due))));
+    }
+
+    /// The lane whose turn it is. Whoever takes it says with [`Self::taken`] what came of it.
+    pub(super) fn next(&mut self, now: SystemTime) -> Option<Turn> {
+        let (at, domain) = self.times.first()?.clone();
+        if at > now {
+            return None;
+        }
+        self.times.pop_first();
+        let lane = self.lanes.get_mut(&domain)?;
+        lane.listed = None;
+        lane.turn = now;
+        lane.due = None;
+        let room = lane.room();
+        Some(Turn { room, under_way: lane.under_way, domain })
+    }
+
+    /// So many of the lane's messages were started, and the next is due then.
+    pub(super) fn taken(&mut self, domain: &Domain, started: usize, next: Option<SystemTime>) {
+        self.change(domain, |lane| {
+            lane.under_way += started;
+            lane.due = match (lane.due, next) {
+                (Some(known), Some(next)) => Some(known.min(next)),
+                (known, next) => known.or(next),
+            };
+        });
+    }
+
+    /// One of the lane's attempts ended. `pause` is how long a destination is left alone.
+    pub(super) fn ended(&mut self, domain: &Domain, ended: Ended, now: SystemTime, pause: Pause) {
+        self.change(domain, |lane| {
+            lane.under_way = lane.under_way.saturating_sub(1);
+            match ended {
+                Ended::Answered => {
+                    lane.failures = 0;
+                    lane.closed = None;
+                    lane.allowed = (lane.allowed + 1).min(MOST_AT_A_TIME);
+                }
+                Ended::SlowDown => {
+                    lane.allowed = (lane.allowed / 2).max(1);
+                    lane.closed = Some(now + pause.slow());
+                }
+                // Of many that were under way when it went silent, the first closes the lane.
+                Ended::Silent if lane.closed.is_some_and(|until| until > now) => {}
+                Ended::Silent => {
+                    lane.failures = lane.failures.saturating_add(1);
+                    lane.allowed = 1;
+                    lane.closed = Some(now + pause.silent(lane.failures));
+                }
+            }
+        });
+    }
+
+    /// The operator wants it tried now.
+    pub(super) fn open(&mut self, domain: &Domain, now: SystemTime) {
+        self.change(domain, |lane| {
+            lane.closed = None;
+            lane.due = Some(lane.due.map_or(now, |due| due.min(now)));
+        });
+    }
+
+    /// Stops or starts deliveries to it.
+    pub(super) fn suspend(&mut self, domain: &Domain, suspended: bool) {
+        self.change(domain, |lane| lane.suspended = suspended);
+    }
+
+    /// When the next lane may run.
+    pub(super) fn wake_at(&self) -> Option<SystemTime> {
+        self.times.first().map(|(at, _)| *at)
+    }
+
+    /// Lanes that are known.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    fn change(&mut self, domain: &Domain, change: impl FnOnce(&mut Lane)) {
+        let lane = self.lanes.entry(domain.clone()).or_default();
+        let before = lane.listed;
+        change(lane);
+        let after = lane.runs_at();
+        lane.listed = after;
+        if lane.is_forgettable() {
+            self.lanes.remove(domain);
+        }
+        if before != after {
+            if let Some(at) = before {
+                self.times.remove(&(at, domain.clone()));
+            }
+            if let Some(at) = after {
+                self.times.insert((at, domain.clone()));
+            }
+        }
+    }
+}
+
+/// How long a destination is left alone, with the chance that spreads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    pub(super) backoff: Backoff,
+    /// Between 0 and 1.
+    pub(super) chance: f64,
+}
+
+impl Pause {
+    fn slow(self) -> Duration {
+        self.backoff.pause(1, self.chance)
+    }
+
+    fn silent(self, failures: u32) -> Duration {
+        self.backoff.probe(failures, self.chance)
+    }
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self {
+            due: None,
+            under_way: 0,
+            allowed: FIRST_AT_A_TIME,
+            failures: 0,
+            closed: None,
+            suspended: false,
+            turn: SystemTime::UNIX_EPOCH,
+            listed: None,
+        }
+    }
+}
+
+impl Lane {
+    fn room(&self) -> usize {
+        self.allowed.saturating_sub(self.under_way)
+    }
+
+    fn runs_at(&self) -> Option<SystemTime> {
+        if self.suspended || self.room() == 0 {
+            return None;
+        }
+        let due = self.due?;
+        Some(due.max(self.closed.unwrap_or(due)).max(self.turn))
+    }
+
+    /// Whether there is nothing to remember of it.
+    fn is_forgettable(&self) -> bool {
+        self.due.is_none() && self.under_way == 0 && !self.suspended
+    }
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

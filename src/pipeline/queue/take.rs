@@ -1,0 +1,40 @@
+//! Taking a message into the queue: on the disk before the sender hears 250.
+
+use super::Inner;
+use super::notify::Action;
+use crate::clock;
+use crate::pipeline::deferred::{Deferred, NotQueued};
+use crate::spool::SpoolError;
+
+impl Inner {
+    /// Makes durable what is to be kept and what the sender must be told, and answers.
+    pub(super) async fn take(&self, deferred: Deferred) {
+        let Deferred { mut queued, message, failed, relayed, answer } = deferred;
+        let pause = self.rules(queued.received_at);
+        for copy in &mut queued.copies {
+            copy.due = clock::now() + pause.backoff.pause(copy.attempts, pause.chance);
+        }
+        let taken = async {
+            self.notify(&queued, &message, failed, Action::Failed).await?;
+            self.notify(&queued, &message, relayed, Action::Relayed).await?;
+            if queued.copies.is_empty() {
+                return Ok(());
+            }
+            self.spool.put(queued.clone(), &message).await
+        };
+        let taken = taken.await.map_err(|error| {
+            tracing::error!(trace = %queued.id, %error, "the message cannot be queued");
+            why(&error)
+        });
+        if taken.is_ok() {
+            self.note(&queued);
+        }
+        // A transaction whose settlement is gone has told its client nothing but 451: what is queued is
+        // delivered all the same, and doubled by the client's retry rather than lost.
+        let _settlement_gone = answer.send(taken);
+    }
+}
+
+fn why(error: &SpoolError) -> NotQueued {
+    if matches!(error, SpoolError::NoRoom) { NotQueued::NoRoom } else { NotQueued::Failed }
+}

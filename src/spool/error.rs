@@ -1,0 +1,82 @@
+//! How the spool fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::model::Queued;
+use crate::store::StoreError;
+
+/// Why the spool did not do it. Always ours, never a peer's; cloneable, because one sync answers many.
+#[derive(Debug, Clone, Error)]
+pub enum SpoolError {
+    /// The disk is full, or as full as the floor lets it become. Later there may be room.
+    #[error("the disk has no room for another message in the queue")]
+    NoRoom,
+    /// A sync failed earlier: nothing is known of what the disk holds until the spool is opened again.
+    #[error("the spool takes no writes since a sync failed; restart the node once the disk is well")]
+    Failed,
+    /// Another process has the spool open.
+    #[error("another process has the spool open ({} is locked)", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The disk or the file system refused.
+    #[error("cannot {doing} {}: {cause}", path.display())]
+    Io {
+        /// The verb.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// A newer version wrote this segment.
+    #[error("{} is of format version {version}, which this version of Postroad does not know", path.display())]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        version: u8,
+    },
+    /// The index failed; the log is not touched by it.
+    #[error("the index of the spool: {0}")]
+    Index(#[from] StoreError),
+    /// An entry of the index cannot be read.
+    #[error("the index of the spool has an entry that cannot be read: {0}")]
+    Entry(String),
+    /// The octets of a message cannot be read. It has left the queue; what was found of it is kept.
+    #[error("message {} cannot be read ({reason}); what is left of it is kept in {}", queued.id, kept.display())]
+    Damaged {
+        /// What was known of it: its sender can still be told.
+        queued: Box<Queued>,
+        /// What is wrong.
+        reason: String,
+        /// Where its octets were put.
+        kept: PathBuf,
+    },
+    /// What is to be kept of a message besides its octets, or its header section, has no bound that fits.
+    #[error("a record of {octets} octets is past the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        octets: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// A thread of the spool is gone.
+    #[error("the spool has stopped")]
+    Stopped,
+}
+
+impl SpoolError {
+    pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
+        if cause.kind() == io::ErrorKind::StorageFull || cause.kind() == io::ErrorKind::QuotaExceeded {
+            return Self::NoRoom;
+        }
+        Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause) }
+    }
+}

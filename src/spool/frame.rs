@@ -1,0 +1,276 @@
+//! Frames of a segment, and how they are found again among damage. Pure: no I/O.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::error::SpoolError;
+
+/// The format that is written.
+pub(super) const VERSION: u8 = 1;
+/// Before the payload of every frame.
+pub(super) const HEADER_OCTETS: usize = 40;
+/// Most octets of the protobuf part: thousands of copies with the dialogue of each.
+pub(super) const MAX_META_OCTETS: usize = 8 << 20;
+/// Most octets of a header section; reception bounds it far below.
+const MAX_HEAD_OCTETS: usize = 16 << 20;
+/// Most octets of a body within its record; a larger one has a file of its own.
+pub(super) const MAX_BODY_OCTETS: usize = 256 << 10;
+
+/// Not text, changed by every conversion of line endings, and in no UTF-8.
+const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'S', b'\r', b'\n', 0x1a, b'\n'];
+/// Magic and salt.
+const MARK_OCTETS: usize = 16;
+
+/// Eight random octets that every frame of a segment bears: a message whose body holds frames cannot have
+/// them taken for records.
+pub type Salt = [u8; 8];
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The first of a segment: says its version and salt.
+    Segment,
+    /// A message: `Put`, header section, body.
+    Put,
+    /// The new state of its copies: `Message`.
+    State,
+    /// It has left the queue: `Done`.
+    Done,
+}
+
+impl Kind {
+    fn number(self) -> u8 {
+        match self {
+            Self::Segment => 0,
+            Self::Put => 1,
+            Self::State => 2,
+            Self::Done => 3,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Segment, Self::Put, Self::State, Self::Done].into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+/// A frame to be written, all but what depends on the segment it goes to.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    kind: Kind,
+    meta: Vec<u8>,
+    head: Vec<Bytes>,
+    body: Bytes,
+    head_octets: usize,
+    checksum: u32,
+}
+
+impl Draft {
+    /// Bounds and sums up the parts.
+    pub(super) fn new(kind: Kind, meta: Vec<u8>, head: Vec<Bytes>, body: Bytes) -> Result<Self, SpoolError> {
+        let head_octets = head.iter().map(Bytes::len).sum();
+        let limits =
+            [(meta.len(), MAX_META_OCTETS), (head_octets, MAX_HEAD_OCTETS), (body.len(), MAX_BODY_OCTETS)];
+        if let Some((octets, limit)) = limits.into_iter().find(|(octets, limit)| octets > limit) {
+            return Err(SpoolError::TooLarge { octets, limit });
+        }
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&meta);
+        head.iter().for_each(|slice| sum.update(slice));
+        sum.update(&body);
+        Ok(Self { kind, meta, head, body, head_octets, checksum: sum.finalize() })
+    }
+
+    /// The frame of a segment's start.
+    pub(super) fn segment() -> Self {
+        Self {
+            kind: Kind::Segment,
+            meta: Vec::new(),
+            head: Vec::new(),
+            body: Bytes::new(),
+            head_octets: 0,
+            checksum: crc32fast::hash(&[]),
+        }
+    }
+
+    /// Octets of the whole frame.
+    pub(super) fn octets(&self) -> usize {
+        HEADER_OCTETS + self.meta.len() + self.head_octets + self.body.len()
+    }
+
+    /// Appends the frame.
+    pub(super) fn write(&self, salt: Salt, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&salt);
+        out.extend_from_slice(&[VERSION, self.kind.number(), 0, 0]);
+        for octets in [self.meta.len(), self.head_octets, self.body.len()] {
+            // Bounded far below by `new`.
+            out.extend_from_slice(&u32::try_from(octets).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        out.extend_from_slice(&self.checksum.to_be_bytes());
+        let sum = crc32fast::hash(out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&sum.to_be_bytes());
+        out.extend_from_slice(&self.meta);
+        self.head.iter().for_each(|slice| out.extend_from_slice(slice));
+        out.extend_from_slice(&self.body);
+    }
+}
+
+/// The fixed part of a frame, its own checksum tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) salt: Salt,
+    pub(super) version: u8,
+    kind: u8,
+    meta: usize,
+    head: usize,
+    body: usize,
+    checksum: u32,
+}
+
+impl Header {
+    /// The header at the start of `octets`; `None`: that is none.
+    pub(super) fn read(octets: &[u8]) -> Option<Self> {
+        let header = octets.first_chunk::<HEADER_OCTETS>()?;
+        let (covered, sum) = header.split_last_chunk::<4>()?;
+        if u32::from_be_bytes(*sum) != crc32fast::hash(covered) {
+            return None;
+        }
+        let rest = covered.strip_prefix(&MAGIC)?;
+        let (salt, rest) = rest.split_first_chunk::<8>()?;
+        let ([version, kind, _, _], rest) = rest.split_first_chunk::<4>()?;
+        let (meta, rest) = take_number(rest)?;
+        let (head, rest) = take_number(rest)?;
+        let (body, rest) = take_number(rest)?;
+        let checksum = u32::from_be_bytes(*rest.first_chunk::<4>()?);
+        Some(Self { salt: *salt, version: *version, kind: *kind, meta, head, body, checksum })
+    }
+
+    fn octets(&self) -> usize {
+        HEADER_OCTETS.saturating_add(self.meta).saturating_add(self.head).saturating_add(self.body)
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.meta <= MAX_META_OCTETS && self.head <= MAX_HEAD_OCTETS && self.body <= MAX_BODY_OCTETS
+    }
+}
+
+fn take_number(octets: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = octets.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_be_bytes(*number)).ok()?, rest))
+}
+
+/// A frame that was read, its checksums tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// The protobuf part.
+    pub meta: &'a [u8],
+    /// The header section.
+    pub head: &'a [u8],
+    /// The body, if it is not in a file.
+    pub body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// The frame at the start of `octets`, and its length; `None`: that is none, or is damaged, or is of
+    /// another segment.
+    #[must_use]
+    pub fn read(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
+        let header = Header::read(octets)?;
+        if salt.is_some_and(|salt| salt != header.salt) || header.version != VERSION || !header.is_bounded() {
+            return None;
+        }
+        let payload = octets.get(HEADER_OCTETS..header.octets())?;
+        if crc32fast::hash(payload) != header.checksum {
+            return None;
+        }
+        let (meta, rest) = payload.split_at_checked(header.meta)?;
+        let (head, body) = rest.split_at_checked(header.head)?;
+        let kind = Kind::from_number(header.kind)?;
+        Some((Self { kind, meta, head, body }, header.octets()))
+    }
+}
+
+/// A part of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A frame and where it stands.
+    Frame(Frame<'a>, Range<usize>),
+    /// Octets that are no frame.
+    Damaged(Range<usize>),
+    /// The start of a frame that was never written to its end.
+    Torn(Range<usize>),
+}
+
+/// Takes a segment, or what follows a frame of it, apart: every octet is in one of the pieces.
+#[derive(Debug, Clone)]
+pub struct Scan<'a> {
+    octets: &'a [u8],
+    at: usize,
+    salt: Option<Salt>,
+}
+
+impl<'a> Scan<'a> {
+    /// Without a salt, that of the first readable frame is taken.
+    #[must_use]
+    pub fn new(octets: &'a [u8], salt: Option<Salt>) -> Self {
+        Self { octets, at: 0, salt }
+    }
+
+    fn rest(&self, at: usize) -> &'a [u8] {
+        self.octets.get(at..).unwrap_or_default()
+    }
+
+    /// Where the next readable frame starts, behind `at`.
+    fn next_frame(&self, at: usize) -> Option<usize> {
+        let mut mark = MAGIC.to_vec();
+        mark.extend(self.salt.into_iter().flatten());
+        let starts = memmem::find_iter(self.rest(at + 1), &mark).map(|found| at + 1 + found);
+        starts.into_iter().find(|start| Frame::read(self.rest(*start), self.salt).is_some())
+    }
+
+    /// Whether these octets, the last of a segment, are what a write leaves that did not come to its end.
+    fn is_torn(&self, octets: &[u8]) -> bool {
+        if octets.iter().all(|octet| *octet == 0) {
+            return true;
+        }
+        if let Some(header) = Header::read(octets) {
+            return octets.len() < header.octets() && header.is_bounded();
+        }
+        let mut mark = MAGIC.to_vec();
+        mark.extend(self.salt.into_iter().flatten());
+        let common = mark.len().min(octets.len());
+        octets.len() < HEADER_OCTETS && octets.get(..common) == mark.get(..common)
+    }
+}
+
+impl<'a> Iterator for Scan<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let rest = self.rest(self.at);
+        if rest.is_empty() {
+            return None;
+        }
+        let start = self.at;
+        if let Some((frame, octets)) = Frame::read(rest, self.salt) {
+            let mark: Option<[u8; MARK_OCTETS]> = rest.first_chunk().copied();
+            self.salt = self.salt.or_else(|| mark.and_then(|mark| mark.last_chunk().copied()));
+            self.at = start + octets;
+            return Some(Piece::Frame(frame, start..self.at));
+        }
+        let next = self.next_frame(start);
+        self.at = next.unwrap_or(self.octets.len());
+        let range = start..self.at;
+        let torn = next.is_none() && self.is_torn(rest);
+        Some(if torn { Piece::Torn(range) } else { Piece::Damaged(range) })
+    }
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,102 @@
+//! The keys of the index. One tree, so that a batch of the log is one batch here.
+//!
+//! ```text
+//! m ID NUMBER(u16)           a part of a message's entry; the parts in a row are the entry
+//! d DOMAIN 00 DUE(u64) ID    a copy for this domain is due then, in milliseconds since 1970
+//! l DOMAIN 00 ID             a copy goes to this domain
+//! a ID                       a copy of it awaits a reply
+//! b ID                       its body is in a file
+//! s SEGMENT(u64)             octets of the segment: of live records, of all
+//! t                          the totals: format, checkpoint, counts
+//! ```
+
+use crate::mail::TraceId;
+
+/// Octets of an id.
+pub(super) const ID_OCTETS: usize = 16;
+/// Parts of entries.
+pub(super) const MESSAGE: u8 = b'm';
+/// When copies are due.
+pub(super) const DUE: u8 = b'd';
+const DOMAIN: u8 = b'l';
+/// Messages that await a reply.
+pub(super) const AWAITING: u8 = b'a';
+/// Messages with a file.
+pub(super) const IN_FILE: u8 = b'b';
+/// Segments.
+pub(super) const SEGMENT: u8 = b's';
+/// The totals.
+pub(super) const TOTALS: [u8; 1] = *b"t";
+
+/// Stands before all parts of a message's entry.
+pub(super) fn message(id: TraceId) -> Vec<u8> {
+    under(MESSAGE, id)
+}
+
+/// A part of a message's entry.
+pub(super) fn part(id: TraceId, number: u16) -> Vec<u8> {
+    [&message(id)[..], &number.to_be_bytes()].concat()
+}
+
+/// Behind all parts of a message's entry.
+pub(super) fn behind(id: TraceId) -> Vec<u8> {
+    [&message(id)[..], &[0xff; 3]].concat()
+}
+
+/// An id under a kind.
+pub(super) fn under(kind: u8, id: TraceId) -> Vec<u8> {
+    [&[kind][..], &id.to_bytes()].concat()
+}
+
+/// Stands before the due times of a domain.
+pub(super) fn due_domain(domain: &str) -> Vec<u8> {
+    [&[DUE], domain.as_bytes(), &[0]].concat()
+}
+
+/// A due time.
+pub(super) fn due(domain: &str, millis: u64, id: TraceId) -> Vec<u8> {
+    [&due_domain(domain)[..], &millis.to_be_bytes(), &id.to_bytes()].concat()
+}
+
+/// Behind all due times of a domain.
+pub(super) fn behind_due_domain(domain: &str) -> Vec<u8> {
+    [&[DUE], domain.as_bytes(), &[1]].concat()
+}
+
+/// What a due key says: domain, milliseconds, id.
+pub(super) fn read_due(key: &[u8]) -> Option<(&str, u64, TraceId)> {
+    let (rest, id) = key.split_last_chunk::<ID_OCTETS>()?;
+    let (rest, millis) = rest.split_last_chunk::<8>()?;
+    let domain = rest.strip_prefix(&[DUE])?.strip_suffix(&[0])?;
+    Some((std::str::from_utf8(domain).ok()?, u64::from_be_bytes(*millis), TraceId::from_bytes(*id)))
+}
+
+/// Stands before the messages of a domain.
+pub(super) fn domain(domain: &str) -> Vec<u8> {
+    [&[DOMAIN], domain.as_bytes(), &[0]].concat()
+}
+
+/// A message of a domain.
+pub(super) fn domain_message(name: &str, id: TraceId) -> Vec<u8> {
+    [&domain(name)[..], &id.to_bytes()].concat()
+}
+
+/// The id at a key's end.
+pub(super) fn trailing_id(key: &[u8]) -> Option<TraceId> {
+    key.last_chunk::<ID_OCTETS>().copied().map(TraceId::from_bytes)
+}
+
+/// A segment.
+pub(super) fn segment(number: u64) -> Vec<u8> {
+    [&[SEGMENT][..], &number.to_be_bytes()].concat()
+}
+
+/// Whether a key is that of an entry's first part.
+pub(super) fn is_first_part(key: &[u8]) -> bool {
+    key.ends_with(&[0, 0]) && key.len() == 1 + ID_OCTETS + 2
+}
+
+/// The id in the key of a part.
+pub(super) fn part_id(key: &[u8]) -> Option<TraceId> {
+    key.get(1..)?.first_chunk::<ID_OCTETS>().copied().map(TraceId::from_bytes)
+}

@@ -1,0 +1,317 @@
+//! The index: where each message is in the log, its newest state, and what is due when. All of it can be
+//! made again from the log; the log never needs it. Owns the database under `index/`.
+//!
+//! Each batch carries the place in the log up to which the index knows it, so that what is applied twice
+//! or not at all after a crash is nothing. One thread writes; counts and checkpoint are also in memory.
+
+mod entry;
+mod keys;
+mod queries;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+pub(super) use entry::{Entry, Event};
+
+use self::entry::Prefix;
+use super::error::SpoolError;
+use super::log::Position;
+use super::model::CopyState;
+use crate::mail::TraceId;
+use crate::store::{Batch, Store, StoreError, Tree};
+
+/// The form of keys and values; another one is made again from the log.
+const FORMAT: u64 = 1;
+/// Octets of a part of an entry: below the store's bound of a value.
+const PART_OCTETS: usize = 64_000;
+
+/// How many messages are in the queue, and their octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages whose copies all wait for their time.
+    pub waiting: u64,
+    /// Messages with a copy whose upstream owes a reply.
+    pub awaiting_reply: u64,
+    /// Other messages with a copy that was delivered or not, nobody knows.
+    pub unknown: u64,
+    /// Octets of all messages as they are sent.
+    pub octets: u64,
+}
+
+impl Counts {
+    /// Messages in any state.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.waiting + self.awaiting_reply + self.unknown
+    }
+
+    fn of_state(&mut self, state: CopyState) -> &mut u64 {
+        match state {
+            CopyState::Waiting => &mut self.waiting,
+            CopyState::AwaitingReply => &mut self.awaiting_reply,
+            CopyState::Unknown => &mut self.unknown,
+        }
+    }
+}
+
+/// Octets of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Usage {
+    /// In records of messages that are in the queue.
+    pub(super) live: u64,
+    /// In all records.
+    pub(super) all: u64,
+}
+
+/// What is known of the whole without looking.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) counts: Counts,
+    /// Keys that say when a copy is due.
+    due: u64,
+    pub(super) segments: BTreeMap<u64, Usage>,
+    /// The log is applied up to here; `None`: nothing of it is.
+    pub(super) checkpoint: Option<Position>,
+}
+
+/// The index of a spool.
+#[derive(Debug)]
+pub(super) struct Index {
+    store: Store,
+    tree: Tree,
+    totals: Mutex<Totals>,
+}
+
+impl Index {
+    /// Opens the database in a folder, and reads the totals.
+    pub(super) fn open(dir: &Path) -> Result<Self, SpoolError> {
+        let store = Store::open(dir)?;
+        let tree = store.tree("spool")?;
+        let totals = Mutex::new(read_totals(&tree)?);
+        Ok(Self { store, tree, totals })
+    }
+
+    /// What is known without looking.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals.lock().clone()
+    }
+
+    /// How many messages there are.
+    pub(super) fn counts(&self) -> Counts {
+        self.totals.lock().counts
+    }
+
+    /// Applies operations of the log in their order; the log is applied up to `checkpoint` then. Returns the
+    /// messages that left and had a file.
+    pub(super) fn apply(&self, events: Vec<Event>, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
+        let mut change =
+            Change { index: self, batch: Batch::default(), totals: self.totals(), seen: HashMap::new() };
+        let mut without_file = Vec::new();
+        for event in events {
+            let id = event.id()?;
+            let old = change.entry(id)?;
+            let new = match (event, &old) {
+                (Event::Put(entry), _) => Some(*entry),
+                (Event::State(message), Some(old)) => Some(Entry { message, ..old.clone() }),
+                (Event::State(_), None) | (Event::Done(_), _) => None,
+            };
+            if new.is_none() && old.as_ref().is_some_and(|old| old.in_file) {
+                without_file.push(id);
+            }
+            change.replace(id, old.as_ref(), new.as_ref());
+            change.seen.insert(id, new);
+        }
+        change.totals.checkpoint = Some(checkpoint);
+        change.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
+        let before = self.totals.lock().segments.clone();
+        let Change { mut batch, totals, .. } = change;
+        write_totals(&mut batch, &totals, &before);
+        self.tree.apply_batch(batch)?;
+        *self.totals.lock() = totals;
+        Ok(without_file)
+    }
+
+    /// Forgets a segment that is gone.
+    pub(super) fn forget_segment(&self, segment: u64) -> Result<(), SpoolError> {
+        self.tree.remove(&keys::segment(segment))?;
+        self.totals.lock().segments.remove(&segment);
+        Ok(())
+    }
+
+    /// Makes what was applied durable.
+    pub(super) fn flush(&self) -> Result<(), SpoolError> {
+        Ok(self.store.flush_durably()?)
+    }
+
+    /// Whether the entries are those that the totals speak of: what damage to the database may have taken
+    /// is not to be lost without a word.
+    pub(super) fn is_whole(&self) -> Result<bool, SpoolError> {
+        let totals = self.totals();
+        let (mut messages, mut octets, mut due) = (0, 0, 0);
+        let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+        for pair in self.tree.scan(&[keys::MESSAGE]) {
+            let (key, value) = pair?;
+            if !keys::is_first_part(&key) {
+                continue;
+            }
+            let Ok(prefix) = Prefix::decode(&value) else { return Ok(false) };
+            messages += 1;
+            octets += prefix.message_octets;
+            *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
+        }
+        let known = totals.segments.iter().map(|(number, usage)| (*number, usage.live));
+        let known: BTreeMap<u64, u64> = known.filter(|(_, live)| *live > 0).collect();
+        for pair in self.tree.scan(&[keys::DUE]) {
+            pair?;
+            due += 1;
+        }
+        Ok(due == totals.due
+            && messages == totals.counts.messages()
+            && octets == totals.counts.octets
+            && live == known)
+    }
+}
+
+/// A batch in the making, and what things are like behind it.
+struct Change<'a> {
+    index: &'a Index,
+    batch: Batch,
+    totals: Totals,
+    seen: HashMap<TraceId, Option<Entry>>,
+}
+
+impl Change<'_> {
+    fn entry(&self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
+        match self.seen.get(&id) {
+            Some(entry) => Ok(entry.clone()),
+            None => self.index.entry(id),
+        }
+    }
+
+    fn replace(&mut self, id: TraceId, old: Option<&Entry>, new: Option<&Entry>) {
+        if let Some(old) = old {
+            self.take(id, old);
+        }
+        if let Some(new) = new {
+            self.put(id, new);
+        }
+    }
+
+    fn take(&mut self, id: TraceId, entry: &Entry) {
+        let parts = entry.encode().len().div_ceil(PART_OCTETS);
+        for number in 0..u16::try_from(parts).unwrap_or(u16::MAX) {
+            self.batch.remove(keys::part(id, number));
+        }
+        let outline = entry.outline();
+        for (domain, due) in &outline.due {
+            self.batch.remove(keys::domain_message(domain, id));
+            if let Some(due) = due {
+                self.batch.remove(keys::due(domain, *due, id));
+                self.totals.due = self.totals.due.saturating_sub(1);
+            }
+        }
+        if outline.state == CopyState::AwaitingReply {
+            self.batch.remove(keys::under(keys::AWAITING, id));
+        }
+        if entry.in_file {
+            self.batch.remove(keys::under(keys::IN_FILE, id));
+        }
+        let count = self.totals.counts.of_state(outline.state);
+        *count = count.saturating_sub(1);
+        let counts = &mut self.totals.counts;
+        counts.octets = counts.octets.saturating_sub(entry.message_octets);
+        let usage = self.totals.segments.entry(entry.location.at.segment).or_default();
+        usage.live = usage.live.saturating_sub(entry.location.octets);
+    }
+
+    fn put(&mut self, id: TraceId, entry: &Entry) {
+        for (number, part) in (0..=u16::MAX).zip(entry.encode().chunks(PART_OCTETS)) {
+            self.batch.insert(keys::part(id, number), part);
+        }
+        let outline = entry.outline();
+        for (domain, due) in &outline.due {
+            self.batch.insert(keys::domain_message(domain, id), []);
+            if let Some(due) = due {
+                self.batch.insert(keys::due(domain, *due, id), []);
+                self.totals.due += 1;
+            }
+        }
+        if outline.state == CopyState::AwaitingReply {
+            self.batch.insert(keys::under(keys::AWAITING, id), []);
+        }
+        if entry.in_file {
+            self.batch.insert(keys::under(keys::IN_FILE, id), []);
+        }
+        *self.totals.counts.of_state(outline.state) += 1;
+        self.totals.counts.octets += entry.message_octets;
+        self.totals.segments.entry(entry.location.at.segment).or_default().live += entry.location.octets;
+    }
+}
+
+fn read_totals(tree: &Tree) -> Result<Totals, SpoolError> {
+    let Some(value) = tree.get(&keys::TOTALS)? else { return Ok(Totals::default()) };
+    let [format, segment, offset, waiting, awaiting_reply, unknown, octets, due] = numbers(&value)?;
+    if format != FORMAT {
+        return Err(SpoolError::Entry(format!("it is of format {format}")));
+    }
+    let mut segments = BTreeMap::new();
+    for pair in tree.scan(&[keys::SEGMENT]) {
+        let (key, value) = pair?;
+        let [live, all] = numbers(&value)?;
+        let [number] = numbers(key.get(1..).unwrap_or_default())?;
+        segments.insert(number, Usage { live, all });
+    }
+    let counts = Counts { waiting, awaiting_reply, unknown, octets };
+    Ok(Totals { counts, due, segments, checkpoint: Some(Position { segment, offset }) })
+}
+
+fn write_totals(batch: &mut Batch, totals: &Totals, before: &BTreeMap<u64, Usage>) {
+    let Position { segment, offset } = totals.checkpoint.unwrap_or_default();
+    let Counts { waiting, awaiting_reply, unknown, octets } = totals.counts;
+    let value = [FORMAT, segment, offset, waiting, awaiting_reply, unknown, octets, totals.due];
+    batch.insert(keys::TOTALS, value.map(u64::to_be_bytes).concat());
+    for (number, usage) in &totals.segments {
+        if before.get(number) != Some(usage) {
+            batch.insert(keys::segment(*number), [usage.live, usage.all].map(u64::to_be_bytes).concat());
+        }
+    }
+}
+
+fn numbers<const COUNT: usize>(value: &[u8]) -> Result<[u64; COUNT], SpoolError> {
+    let mut numbers = [0; COUNT];
+    let mut rest = value;
+    for number in &mut numbers {
+        let Some((octets, behind)) = rest.split_first_chunk() else {
+            return Err(SpoolError::Entry(format!("its totals have {} octets", value.len())));
+        };
+        (*number, rest) = (u64::from_be_bytes(*octets), behind);
+    }
+    Ok(numbers)
+}
+
+/// Whether a failure to open says that the index is to be made again, not that the disk is in trouble.
+pub(super) fn is_damage(error: &SpoolError) -> bool {
+    match error {
+        SpoolError::Entry(_) => true,
+        SpoolError::Index(error) => match error {
+            StoreError::Locked { .. } => false,
+            StoreError::Io { cause, .. } => cause.kind() != std::io::ErrorKind::StorageFull,
+            StoreError::Damaged { .. }
+            | StoreError::Engine(_)
+            | StoreError::Failed
+            | StoreError::KeyTooLong(_)
+            | StoreError::ValueTooLong(_)
+            | StoreError::Stopped => true,
+        },
+        SpoolError::NoRoom
+        | SpoolError::Failed
+        | SpoolError::Locked { .. }
+        | SpoolError::Io { .. }
+        | SpoolError::Newer { .. }
+        | SpoolError::Damaged { .. }
+        | SpoolError::TooLarge { .. }
+        | SpoolError::Stopped => false,
+    }
+}

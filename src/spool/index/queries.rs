@@ -1,0 +1,137 @@
+//! What is asked of the index. Every answer costs as much as it is long, not as the queue is.
+
+use std::ops::Bound;
+use std::time::SystemTime;
+
+use super::{Entry, Index, PART_OCTETS, keys};
+use crate::mail::{Domain, TraceId};
+use crate::spool::error::SpoolError;
+use crate::spool::record;
+
+impl Index {
+    /// What is kept of a message.
+    pub(in crate::spool) fn entry(&self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
+        let Some(mut value) = self.tree.get(&keys::part(id, 0))? else { return Ok(None) };
+        for number in 1..=u16::MAX {
+            // A part that is not full is the last.
+            if value.len() < usize::from(number) * PART_OCTETS {
+                break;
+            }
+            let Some(mut part) = self.tree.get(&keys::part(id, number))? else { break };
+            value.append(&mut part);
+        }
+        Entry::decode(&value).map(Some)
+    }
+
+    /// Messages behind an id, in the order of ids.
+    pub(in crate::spool) fn entries(
+        &self,
+        after: Option<TraceId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        let from = after.map_or_else(|| vec![keys::MESSAGE], keys::behind);
+        let pairs = self.tree.range(Bound::Included(&from), Bound::Excluded(&[keys::MESSAGE + 1]));
+        let mut entries = Vec::new();
+        let mut open: Option<(TraceId, Vec<u8>)> = None;
+        for pair in pairs {
+            let (key, mut value) = pair?;
+            let Some(id) = keys::part_id(&key) else { continue };
+            match &mut open {
+                Some((open_id, parts)) if *open_id == id => parts.append(&mut value),
+                Some(_) | None => {
+                    if let Some((_, parts)) = open.replace((id, value)) {
+                        entries.push(Entry::decode(&parts)?);
+                    }
+                }
+            }
+            if entries.len() == limit {
+                return Ok(entries);
+            }
+        }
+        if let Some((_, parts)) = open {
+            entries.push(Entry::decode(&parts)?);
+        }
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    /// Messages with a copy for a domain behind an id, in the order of ids.
+    pub(in crate::spool) fn domain_entries(
+        &self,
+        domain: &Domain,
+        after: Option<TraceId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        let prefix = keys::domain(domain.as_str());
+        let from = after.map_or_else(|| prefix.clone(), |id| keys::domain_message(domain.as_str(), id));
+        let pairs = self.tree.range(Bound::Excluded(&from), Bound::Unbounded);
+        let mut entries = Vec::new();
+        for pair in pairs.take(limit) {
+            let (key, _) = pair?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            if let Some(id) = keys::trailing_id(&key) {
+                entries.extend(self.entry(id)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Messages with a copy for a domain that is due, the earliest first.
+    pub(in crate::spool) fn due(
+        &self,
+        domain: &Domain,
+        until: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(SystemTime, TraceId)>, SpoolError> {
+        let from = keys::due_domain(domain.as_str());
+        let last = TraceId::from_bytes([0xff; keys::ID_OCTETS]);
+        let to = keys::due(domain.as_str(), record::millis(until), last);
+        let pairs = self.tree.range(Bound::Included(&from), Bound::Included(&to));
+        pairs
+            .take(limit)
+            .filter_map(|pair| match pair {
+                Ok((key, _)) => keys::read_due(&key).map(|(_, millis, id)| Ok((record::time(millis), id))),
+                Err(error) => Some(Err(error.into())),
+            })
+            .collect()
+    }
+
+    /// Each domain with scheduled copies, and when its first is due: one look per domain.
+    pub(in crate::spool) fn domains(&self) -> Result<Vec<(Domain, SystemTime)>, SpoolError> {
+        let mut domains = Vec::new();
+        let mut from = vec![keys::DUE];
+        loop {
+            let next = self.tree.range(Bound::Included(&from), Bound::Excluded(&[keys::DUE + 1])).next();
+            let Some((key, _)) = next.transpose()? else { return Ok(domains) };
+            let Some((domain, millis, _)) = keys::read_due(&key) else {
+                return Err(SpoolError::Entry("a due time is not one".to_owned()));
+            };
+            from = keys::behind_due_domain(domain);
+            let domain = Domain::parse(domain).map_err(|error| SpoolError::Entry(error.to_string()))?;
+            domains.push((domain, record::time(millis)));
+        }
+    }
+
+    /// The first message by id, which is the oldest.
+    pub(in crate::spool) fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
+        let first = self.entries(None, 1)?;
+        Ok(first.first().map(|entry| record::time(entry.message.received_at_ms)))
+    }
+
+    /// The messages that await a reply, as of now.
+    pub(in crate::spool) fn awaiting(&self) -> Result<Vec<TraceId>, SpoolError> {
+        self.ids(keys::AWAITING)
+    }
+
+    /// The messages whose body is in a file, in the order of ids.
+    pub(in crate::spool) fn in_files(&self) -> Result<Vec<TraceId>, SpoolError> {
+        self.ids(keys::IN_FILE)
+    }
+
+    fn ids(&self, kind: u8) -> Result<Vec<TraceId>, SpoolError> {
+        let pairs = self.tree.scan(&[kind]).map(|pair| pair.map(|(key, _)| keys::trailing_id(&key)));
+        Ok(pairs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+}

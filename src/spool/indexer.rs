@@ -1,0 +1,112 @@
+//! The one thread that writes the index, behind the committer and at its pace: when it falls behind, its
+//! channel fills, and so does the committer's. It also removes what the log and the index have let go of.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use super::bodies::Bodies;
+use super::committer::Answer;
+use super::error::SpoolError;
+use super::index::{Event, Index};
+use super::log::{Position, Segments};
+use crate::mail::TraceId;
+
+/// Batches of the log in the channel at most.
+pub(super) const MAX_NOTES: usize = 64;
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// This is in the log, which goes up to `checkpoint` then.
+    Apply {
+        /// In the log's order.
+        events: Vec<Event>,
+        /// The end of the log behind them.
+        checkpoint: Position,
+    },
+    /// All that was told is durable in the log.
+    Flush,
+    /// Answer when all that came before is applied.
+    Settle(Answer),
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Indexer {
+    index: Arc<Index>,
+    segments: Segments,
+    bodies: Bodies,
+    /// Messages that have left and whose file can go once that is durable.
+    left: Vec<TraceId>,
+    /// Why the index is behind the log; it stays so until the spool is opened again.
+    failed: Option<SpoolError>,
+}
+
+impl Indexer {
+    pub(super) fn new(index: Arc<Index>, segments: Segments, bodies: Bodies) -> Self {
+        Self { index, segments, bodies, left: Vec::new(), failed: None }
+    }
+
+    /// Works until the committer is gone.
+    pub(super) fn run(mut self, notes: &Receiver<Note>) {
+        for note in notes {
+            match note {
+                Note::Apply { events, checkpoint } => self.apply(events, checkpoint),
+                Note::Flush => self.flush(),
+                Note::Settle(answer) => {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(self.failed.clone().map_or(Ok(()), Err));
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, events: Vec<Event>, checkpoint: Position) {
+        if self.failed.is_some() {
+            return;
+        }
+        match self.index.apply(events, checkpoint) {
+            Ok(left) => self.left.extend(left),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&mut self, error: SpoolError) {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the spool's index failed: what is queued stays on the disk, and waits for a restart of the node"
+        );
+        self.failed = Some(error);
+    }
+
+    fn flush(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.index.flush() {
+            return self.fail(error);
+        }
+        for id in self.left.drain(..) {
+            self.bodies.remove(id);
+        }
+        if let Err(error) = self.remove_dead() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a segment of the spool stays on the disk"
+            );
+        }
+    }
+
+    /// Removes segments with nothing live, from the oldest on: so every record that ends a message outlives
+    /// all records that bring it.
+    fn remove_dead(&self) -> Result<(), SpoolError> {
+        let totals = self.index.totals();
+        let current = totals.checkpoint.unwrap_or_default().segment;
+        let dead = totals.segments.iter().take_while(|(number, usage)| **number < current && usage.live == 0);
+        for (number, _) in dead {
+            self.segments.remove(*number)?;
+            self.index.forget_segment(*number)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,411 @@
+//! The queue's bytes: messages on disk until every copy of them is settled.
+//!
+//! # Files, under `DATA/spool`
+//!
+//! ```text
+//! spool.lock            held (flock) by the process that has the spool open
+//! segments/NUMBER.log   the log, which is the truth: 16 digits, ascending, the last is written
+//! bodies/ULID           bodies past 256 KiB, a file each; ULID.partial: being copied
+//! index/                where each message is, its state, and what is due when; made again from the log
+//!                       whenever it is missing, damaged, or does not fit
+//! index.damaged/        the last index that was not in order
+//! quarantine/           octets of the log that could not be read: SEGMENT-OFFSET, and .body
+//! ```
+//!
+//! # Frames
+//!
+//! A segment is a row of frames. Numbers are big-endian.
+//!
+//! ```text
+//!  0   8  magic: 8f "PRS" CR LF 1a LF
+//!  8   8  salt: random, the same in all frames of a segment
+//! 16   1  version of the format: 1
+//! 17   1  kind: 0 segment (the first frame), 1 put, 2 state, 3 done
+//! 18   2  0
+//! 20   4  octets of the protobuf part  (proto/postroad/spool/v1: Put, Message, Done)
+//! 24   4  octets of the header section (put)
+//! 28   4  octets of the body           (put, unless the body has a file)
+//! 32   4  CRC-32 (IEEE 802.3) of these three parts
+//! 36   4  CRC-32 of octets 0 to 35
+//! 40      the three parts
+//! ```
+//!
+//! CRC-32 finds every burst of up to 32 bits, and is what the processors that we run on sum up at many
+//! gigabytes a second. The header has a sum of its own, so that a length is believed before that much is
+//! read. The message is kept as it is sent on: header section with our fields, and body.
+//!
+//! The salt is there because a message may hold anything, frames too: without it a message whose frame is
+//! damaged could put records of its sender's making into the queue when the next frame is looked for. With
+//! the first frame of a segment unreadable, the salt of the first readable one counts.
+//!
+//! # Invariants
+//!
+//! - `put` returns when its frame, and the name of its file if it has one, are on the disk. One thread
+//!   writes; all who wait while it syncs share the next sync, and nobody waits for a timer.
+//! - `update` and `remove` return when written, and are on the disk a second later at most. What a power cut
+//!   takes of them is a message delivered twice, which is better than never; a kill takes nothing.
+//! - Later in the log counts: a `state` replaces that of the message's `put`, a `put` replaces a `put`, a
+//!   `done` ends them; of a message that is not there a `state` says nothing. A lost `state` leaves that of
+//!   the `put`.
+//! - Segments go in order, the oldest first: so no `done` is forgotten before the `put` that it ends, and
+//!   deleting the index brings nothing back. To let that happen, live records of the oldest segment are put
+//!   again at the end (`compactor`). Differs from compacting whichever segment is sparse, because then it
+//!   would have to be known of each `done` which segments it still holds down.
+//! - A segment, or a body, is removed only when the index that does not need it is durable.
+//! - The index is behind the log, and knows how far it is: at most a second at a kill, and that much is read
+//!   again. When it is ahead (a power cut took the log's end) it is not believed. Opening counts its
+//!   entries against its totals, since the database under it may lose a part without a word.
+//! - The end of the last segment that is the beginning of a frame, or zeros, is a write that was cut off and
+//!   never acknowledged: it is cut off. All else that cannot be read is kept in `quarantine/`, logged as an
+//!   error and counted (`poisoned_messages_total{stage="spool"}`), and reading goes on with the next frame.
+//! - After a failed write the log is cut back to where it was, and only those who waited for it hear of it.
+//!   A full disk still takes changes. After a failed sync nothing is known of what the disk holds: the spool
+//!   takes nothing more until it is opened again.
+//! - Nothing is in memory per message.
+//!
+//! A change of the format gives frames a new version; those of every older one stay readable, with a
+//! segment of each in `src/spool/fixtures`.
+
+mod bodies;
+mod committer;
+mod compactor;
+mod error;
+mod frame;
+mod index;
+mod indexer;
+mod log;
+mod model;
+mod quarantine;
+mod read;
+mod record;
+mod recover;
+mod threads;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::task::spawn_blocking;
+
+pub use error::SpoolError;
+pub use frame::{Frame, Kind, Piece, Salt, Scan};
+pub use index::Counts;
+pub use model::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy};
+pub use quarantine::Quarantined;
+pub use recover::Recovered;
+
+use self::bodies::Bodies;
+use self::committer::{Order, Purpose, Write};
+use self::frame::{Draft, MAX_BODY_OCTETS};
+use self::index::{Entry, Event, Index};
+use self::log::{Location, Segments};
+use self::quarantine::Quarantine;
+use self::read::{Loaded, Reader};
+use self::recover::Recovery;
+use self::threads::Threads;
+use crate::mail::{Body, Domain, Message, TraceId};
+use crate::proto::spool::v1;
+use crate::telemetry::Metrics;
+
+/// How a spool is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Free octets of the disk below which no new message is taken.
+    pub min_free_octets: u64,
+    /// Octets at which a segment is sealed and the next begun.
+    pub segment_octets: u64,
+}
+
+impl Default for Options {
+    /// 1 GiB free; segments of 64 MiB.
+    fn default() -> Self {
+        Self { min_free_octets: 1 << 30, segment_octets: 64 << 20 }
+    }
+}
+
+/// The queue on disk. Clones share it; when the last is dropped, its threads end, and all is durable.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    threads: Threads,
+    index: Arc<Index>,
+    bodies: Bodies,
+    reader: Reader,
+    _lock: File,
+}
+
+impl Spool {
+    /// Opens the spool in a folder, creating it where it is missing. Blocks for as long as recovery takes:
+    /// seconds for a million messages, tens of seconds when the index has to be made again.
+    ///
+    /// # Errors
+    /// When another process has it open, the disk fails, or a newer version wrote it.
+    pub fn open(
+        dir: &Path,
+        options: Options,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Recovered), SpoolError> {
+        std::fs::create_dir_all(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
+        let lock = lock(&dir.join("spool.lock"))?;
+        let segments = Segments::open(dir.join("segments"))?;
+        let bodies = Bodies::open(dir.join("bodies"))?;
+        // A folder whose name is not durable takes all that is in it along when power is lost.
+        log::sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), log::sync_dir)?;
+        let quarantine = Quarantine::new(dir.join("quarantine"), metrics.clone());
+        let recovery = Recovery {
+            dir: dir.to_owned(),
+            segments: segments.clone(),
+            bodies: bodies.clone(),
+            quarantine: quarantine.clone(),
+            segment_octets: options.segment_octets,
+            found: Recovered::default(),
+        };
+        let (index, log, recovered) = recovery.run()?;
+        let index = Arc::new(index);
+        let parts = threads::Parts { log, index: index.clone(), segments, bodies, metrics };
+        let reader = Reader::new(&parts, quarantine);
+        let bodies = parts.bodies.clone();
+        let threads = Threads::start(parts, reader.clone(), options)
+            .map_err(|cause| SpoolError::io("serve", dir, cause))?;
+        let inner = Inner { threads, index, bodies, reader, _lock: lock };
+        Ok((Self { inner: Arc::new(inner) }, recovered))
+    }
+
+    /// Takes a message: its octets as they are sent on, and what the queue knows of it. Durable when this
+    /// returns. Its id is used once: what has left must not come back under it.
+    ///
+    /// # Errors
+    /// [`SpoolError::NoRoom`] when the disk is full or below the floor; else when the disk fails. The
+    /// message is not in the queue then.
+    pub async fn put(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
+        if !self.has_room() {
+            return Err(SpoolError::NoRoom);
+        }
+        let id = queued.id;
+        let (inline, file) = self.place_body(id, message.body()).await?;
+        let in_file = file.is_some();
+        let put = v1::Put { message: Some(record::encode(&queued)), body: file };
+        let drafted = Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline);
+        let result = match (drafted, put.message) {
+            (Ok(draft), Some(message_meta)) => {
+                let entry = Entry {
+                    location: Location::default(),
+                    message_octets: message.emitted_octets(),
+                    in_file,
+                    message: message_meta,
+                };
+                self.write(id, draft, Event::Put(Box::new(entry)), Purpose::Put).await
+            }
+            (Ok(_), None) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        if result.is_err() && in_file {
+            let bodies = self.inner.bodies.clone();
+            blocking(move || {
+                bodies.remove(id);
+                Ok(())
+            })
+            .await?;
+        }
+        result
+    }
+
+    /// Where the body goes: into the record, or into a file of its own.
+    async fn place_body(
+        &self,
+        id: TraceId,
+        body: &Body,
+    ) -> Result<(Bytes, Option<v1::BodyFile>), SpoolError> {
+        if let Body::Memory(octets) = body
+            && octets.len() <= MAX_BODY_OCTETS
+        {
+            return Ok((octets.clone(), None));
+        }
+        let (bodies, body) = (self.inner.bodies.clone(), body.clone());
+        let file = blocking(move || bodies.keep(id, &body)).await?;
+        Ok((Bytes::new(), Some(file)))
+    }
+
+    /// Notes the new state of a message's copies. Written when this returns, and durable within a second.
+    /// Of a message that is not in the queue nothing is noted.
+    ///
+    /// # Errors
+    /// When it cannot be written; the former state holds then. A full disk is told by [`SpoolError::NoRoom`]
+    /// although there is no floor for this: ask again.
+    pub async fn update(&self, queued: Queued) -> Result<(), SpoolError> {
+        let message = record::encode(&queued);
+        let draft = Draft::new(Kind::State, message.encode_to_vec(), Vec::new(), Bytes::new())?;
+        self.write(queued.id, draft, Event::State(message), Purpose::Change).await
+    }
+
+    /// Takes a message out of the queue. Written when this returns, and durable within a second; a power cut
+    /// before that brings the message back, to be delivered twice.
+    ///
+    /// # Errors
+    /// As [`Spool::update`]: the message is still in the queue then.
+    pub async fn remove(&self, id: TraceId) -> Result<(), SpoolError> {
+        self.write(id, recover::done(id)?, Event::Done(id), Purpose::Change).await
+    }
+
+    /// Waits until everything that was written is durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn sync(&self) -> Result<(), SpoolError> {
+        self.inner.threads.ask(Order::Sync).await
+    }
+
+    /// What the queue knows of a message.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn get(&self, id: TraceId) -> Result<Option<Queued>, SpoolError> {
+        self.query(move |index| index.entry(id)?.map(|entry| entry.queued()).transpose()).await
+    }
+
+    /// A message with its octets, which are those that were put, or an error.
+    ///
+    /// # Errors
+    /// [`SpoolError::Damaged`] when they are not: the message has left the queue then, and its octets are
+    /// kept aside. Else when disk or index fail.
+    pub async fn load(&self, id: TraceId) -> Result<Option<(Queued, Message)>, SpoolError> {
+        let reader = self.inner.reader.clone();
+        self.settle().await?;
+        match blocking(move || reader.load(id)).await? {
+            Loaded::Whole(queued, message) => Ok(Some((*queued, message))),
+            Loaded::Gone => Ok(None),
+            Loaded::Damaged(error) => {
+                self.remove(id).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Messages with a copy for this domain that is due, the earliest first.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn due(
+        &self,
+        domain: &Domain,
+        until: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(SystemTime, TraceId)>, SpoolError> {
+        let domain = domain.clone();
+        self.query(move |index| index.due(&domain, until, limit)).await
+    }
+
+    /// Each domain that copies go to and wait for their time, with the earliest of these times. Costs a look
+    /// a domain, not one a message.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn domains(&self) -> Result<Vec<(Domain, SystemTime)>, SpoolError> {
+        self.query(Index::domains).await
+    }
+
+    /// Messages behind an id, in the order of ids, which is that of their coming.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn list(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<Queued>, SpoolError> {
+        self.query(move |index| queued(&index.entries(after, limit)?)).await
+    }
+
+    /// Messages with a copy for this domain behind an id, in the order of ids.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn list_domain(
+        &self,
+        domain: &Domain,
+        after: Option<TraceId>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, SpoolError> {
+        let domain = domain.clone();
+        self.query(move |index| queued(&index.domain_entries(&domain, after, limit)?)).await
+    }
+
+    /// How many messages there are; what was written a moment ago may not be counted yet.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.inner.index.counts()
+    }
+
+    /// When the oldest message was received.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn oldest(&self) -> Result<Option<SystemTime>, SpoolError> {
+        self.query(Index::oldest).await
+    }
+
+    /// Whether a message would be taken now. Looked at once a second.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.inner.threads.has_room()
+    }
+
+    async fn write(
+        &self,
+        id: TraceId,
+        draft: Draft,
+        event: Event,
+        purpose: Purpose,
+    ) -> Result<(), SpoolError> {
+        let write = |answer| Order::Write(Box::new(Write { id, draft, event, purpose, answer }));
+        self.inner.threads.ask(write).await
+    }
+
+    /// Waits until the index knows all that was written before.
+    async fn settle(&self) -> Result<(), SpoolError> {
+        self.inner.threads.ask(Order::Settle).await
+    }
+
+    /// Asks the index, which knows all that was written before.
+    async fn query<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Index) -> Result<T, SpoolError> + Send + 'static,
+    ) -> Result<T, SpoolError> {
+        self.settle().await?;
+        let index = self.inner.index.clone();
+        blocking(move || ask(&index)).await
+    }
+}
+
+fn queued(entries: &[Entry]) -> Result<Vec<Queued>, SpoolError> {
+    entries.iter().map(Entry::queued).collect()
+}
+
+/// Runs what waits for a disk where that holds nobody up.
+async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> Result<T, SpoolError> + Send + 'static,
+) -> Result<T, SpoolError> {
+    spawn_blocking(run).await.map_err(|_| SpoolError::Stopped)?
+}
+
+/// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
+fn lock(path: &PathBuf) -> Result<File, SpoolError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|cause| SpoolError::io("open", path, cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked { path: path.clone() }),
+        Err(TryLockError::Error(cause)) => Err(SpoolError::io("lock", path, cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

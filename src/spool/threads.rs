@@ -1,0 +1,139 @@
+//! The threads of a spool, and the way to them.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::Options;
+use super::bodies::Bodies;
+use super::committer::{Answer, Committer, Order, Pending, Queued, Status};
+use super::compactor::Compactor;
+use super::error::SpoolError;
+use super::index::Index;
+use super::indexer::{Indexer, MAX_NOTES};
+use super::log::{Log, Segments};
+use super::read::Reader;
+use crate::telemetry::{Metrics, free_octets};
+
+/// Orders in the committer's channel; who comes when it is full waits in front of it.
+const MAX_ORDERS: usize = 4096;
+/// Those of the compactor: a batch and then some.
+const COMPACTOR_ORDERS: usize = 256;
+
+/// What the threads work on.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) log: Log,
+    pub(super) index: Arc<Index>,
+    pub(super) segments: Segments,
+    pub(super) bodies: Bodies,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The way to the committer. A clone of it keeps the threads alive.
+#[derive(Debug, Clone)]
+pub(super) struct Orders {
+    channel: Sender<Queued>,
+    places: Arc<Semaphore>,
+}
+
+impl Orders {
+    /// Gives an order and waits for the answer.
+    pub(super) async fn ask(&self, order: impl FnOnce(Answer) -> Order) -> Result<(), SpoolError> {
+        let place = self.places.clone().acquire_owned().await.map_err(|_| SpoolError::Stopped)?;
+        let (answer, answered) = oneshot::channel();
+        self.channel.send((order(answer), place)).map_err(|_| SpoolError::Stopped)?;
+        answered.await.map_err(|_| SpoolError::Stopped)?
+    }
+
+    /// The same from a thread. Whoever uses it has places of his own, and never gives more orders than
+    /// these without waiting.
+    pub(super) fn ask_blocking(&self, order: impl FnOnce(Answer) -> Order) -> Result<(), SpoolError> {
+        self.give(order)?.blocking_recv().map_err(|_| SpoolError::Stopped)?
+    }
+
+    /// Gives an order from a thread, as [`Orders::ask_blocking`], without waiting.
+    pub(super) fn give(
+        &self,
+        order: impl FnOnce(Answer) -> Order,
+    ) -> Result<oneshot::Receiver<Result<(), SpoolError>>, SpoolError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| SpoolError::Stopped)?;
+        let (answer, answered) = oneshot::channel();
+        self.channel.send((order(answer), place)).map_err(|_| SpoolError::Stopped)?;
+        Ok(answered)
+    }
+}
+
+/// The threads. Dropping this ends them, and waits for them: the spool can be opened again then.
+#[derive(Debug)]
+pub(super) struct Threads {
+    orders: Option<Orders>,
+    status: Arc<Status>,
+    compactor: Option<(Sender<()>, JoinHandle<()>)>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(parts: Parts, reader: Reader, options: Options) -> io::Result<Self> {
+        let Parts { log, index, segments, bodies, metrics } = parts;
+        let status = Arc::new(Status::default());
+        let free = free_octets(log.dir())?;
+        status.full.store(free < options.min_free_octets, Ordering::Release);
+        let (channel, orders) = mpsc::channel();
+        let (notes, noted) = mpsc::sync_channel(MAX_NOTES);
+        let indexer = Indexer::new(index, segments, bodies.clone());
+        let committer = Committer {
+            log,
+            bodies,
+            min_free_octets: options.min_free_octets,
+            status: status.clone(),
+            metrics,
+            notes,
+            watched: HashMap::new(),
+            pending: Pending::default(),
+        };
+        let committing = spawn("spool-committer", move || committer.run(&orders))?;
+        let indexing = spawn("spool-indexer", move || indexer.run(&noted))?;
+        let orders = Orders { channel, places: Arc::new(Semaphore::new(MAX_ORDERS)) };
+        let (compactor_stop, stop) = mpsc::channel();
+        let own = Orders { places: Arc::new(Semaphore::new(COMPACTOR_ORDERS)), ..orders.clone() };
+        let compactor = Compactor { reader, orders: own, stop };
+        let compacting = spawn("spool-compactor", move || compactor.run())?;
+        let compactor = Some((compactor_stop, compacting));
+        Ok(Self { orders: Some(orders), status, compactor, handles: vec![committing, indexing] })
+    }
+
+    /// Gives an order and waits for the answer.
+    pub(super) async fn ask(&self, order: impl FnOnce(Answer) -> Order) -> Result<(), SpoolError> {
+        self.orders.as_ref().ok_or(SpoolError::Stopped)?.ask(order).await
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        !self.status.full.load(Ordering::Acquire) && !self.status.failed.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // First the one that gives orders itself.
+        if let Some((stop, handle)) = self.compactor.take() {
+            drop(stop);
+            let _ = handle.join();
+        }
+        self.orders = None;
+        for handle in self.handles.drain(..) {
+            // A panic in a thread has been told to everyone who waited, as a closed channel.
+            let _ = handle.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name.to_owned()).spawn(run)
+}
