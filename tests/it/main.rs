@@ -11,6 +11,7 @@
 mod addresses;
 mod binary;
 mod blocklists;
+mod crash;
 mod cut_through;
 mod dialogue;
 mod floors;
@@ -19,6 +20,7 @@ mod judgement;
 mod loops;
 mod observation;
 mod octets;
+mod outage;
 mod queue;
 mod queue_orders;
 mod return_path;

@@ -1,0 +1,111 @@
+//! The node as a process of its own, to be killed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::verdict::Kill;
+
+/// How long a node may take until it is ready.
+const START: Duration = Duration::from_secs(60);
+
+/// A node that runs. Dropping it kills it.
+pub(super) struct Served {
+    child: Child,
+    log: PathBuf,
+    ready: serde_json::Value,
+}
+
+impl Served {
+    /// Starts it and waits until it is ready.
+    pub(super) async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
+        let log = Path::new(config).with_extension("log");
+        let file = File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_postroad"))
+            .args(["serve", "--config", config])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stderr(file.try_clone().unwrap())
+            .stdout(file)
+            .spawn()
+            .unwrap();
+        let mut served = Self { child, log, ready: serde_json::Value::Null };
+        let end = Instant::now() + START;
+        loop {
+            let text = fs::read_to_string(&served.log).unwrap();
+            let mut whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(ready) = whole.find(|line| line.contains("\"message\":\"ready\"")) {
+                served.ready = serde_json::from_str(ready).unwrap();
+                return served;
+            }
+            assert!(served.child.try_wait().unwrap().is_none(), "the node does not start:\n{text}");
+            assert!(Instant::now() < end, "the node is not ready in time:\n{text}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(super) fn smtp(&self) -> SocketAddr {
+        self.ready["smtp"][0].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Runs `postroadctl`; it must succeed.
+    pub(super) fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
+        let server = format!("http://{}", self.ready["admin"].as_str().unwrap());
+        let output = Command::new(env!("CARGO_BIN_EXE_postroadctl"))
+            .args(["--server", &server, "--output", "json"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Messages in the queue, by its own count.
+    pub(super) async fn queued(&self) -> u64 {
+        let mut stream = TcpStream::connect(self.ready["http"].as_str().unwrap()).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        timeout(START, stream.read_to_string(&mut text)).await.expect("metrics in time").unwrap();
+        let series = text.lines().filter(|line| line.starts_with("postroad_queue_messages{"));
+        let counts: Vec<u64> = series.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+        assert!(!counts.is_empty(), "no count of the queue in:\n{text}");
+        counts.iter().sum()
+    }
+
+    /// Adds what it complained of to a count by message.
+    pub(super) fn complaints(&self, into: &mut BTreeMap<String, usize>) {
+        for line in fs::read_to_string(&self.log).unwrap().lines() {
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+                *into.entry(line.to_owned()).or_default() += usize::from(!line.starts_with('{'));
+                continue;
+            };
+            if event["level"] == "ERROR" {
+                let said = format!("{} {}", event["message"], event["reason"]);
+                *into.entry(said).or_default() += 1;
+            }
+        }
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(mut self) -> Kill {
+        let before = Instant::now();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Kill { before, after: Instant::now() }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
