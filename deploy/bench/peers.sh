@@ -6,12 +6,14 @@
 #   deploy/bench/peers.sh RIG memory   up, memory.py idle and large with Postfix's smtp-sink as the destination, then down
 #   deploy/bench/peers.sh RIG bench …  up, then RIG/bench.py --peer ENDPOINT --pid PID … (default: --vs postfix,exim-cutthrough
 #                                      --rounds 3 --messages 2000), then RIG/check.py ENDPOINT, then down
+#   deploy/bench/peers.sh RIG deferred [MESSAGES]   up; while nothing listens at the destination, messages accepted a second, in
+#                                      turn by the node and by the rig's postfix stack, three times; then down
 #
 # RIG is the rig's folder: it has rig.sh, bench.py, check.py and lib.sh with `aliases` (lines `ADDRESS DESTINATION`), gives
 # DNS on 127.0.0.53:53 with a DNSBL at dnsbl.test, and keeps the DKIM key of relay.test, selector r1, in $RIG_DIR/keys.
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-usage() { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 [ $# -ge 2 ] || usage
 rig=$(cd "$1" && pwd) verb=$2
 shift 2
@@ -99,6 +101,15 @@ down() {
   rm -rf "${state:?}"
 }
 
+# what load.py did, as messages accepted a second
+accepted() {
+  python3 -c '
+import json, sys
+out = [(begun, ended) for _, begun, ended, reply in json.load(sys.stdin)["out"] if reply.startswith("2")]
+seconds = max(e for _, e in out) - min(b for b, _ in out) if out else 0
+print(sys.argv[1], len(out), "accepted,", round(len(out) / seconds) if seconds else 0, "a second", flush=True)' "$1"
+}
+
 case "$verb" in
 up) up; echo "$endpoint $(cat "$state/pid")" ;;
 down) down ;;
@@ -108,6 +119,16 @@ bench)
   [ $# -gt 0 ] || set -- --vs postfix,exim-cutthrough --rounds 3 --messages 2000
   "$rig/bench.py" --peer "$endpoint" --pid "$(cat "$state/pid")" "$@"
   "$rig/check.py" "$endpoint" ;;
+deferred)
+  up
+  trap 'down; bash "$rig/peers/postfix.sh" down >/dev/null' EXIT
+  bash "$rig/peers/postfix.sh" up >/dev/null
+  read -r _ postfix _ < <(bash "$rig/peers/postfix.sh" status)
+  for round in 1 2 3; do
+    for peer in "$endpoint" "$postfix"; do
+      "$RIG_DIR/venv/bin/python" "$rig/load.py" "$peer" --messages "${1:-2000}" --concurrency 64 --limit 120 --tag "d$round" | accepted "$peer"
+    done
+  done ;;
 memory)
   up
   trap 'down; [ -z "${sink:-}" ] || kill "$sink"' EXIT
