@@ -252,7 +252,6 @@ fn start_settle(arbiters: &Arbiters, queue: &Queue, ends: &Ends<'_>) -> Vec<Addr
         ledger: ends.state.ledger.clone(),
         chronicle: ends.chronicle.clone(),
         late: ends.late.clone(),
-        routing: ends.state.routing.clone(),
         on_tempfail: ends.on_tempfail.clone(),
         deferred: handoff(&enqueue, &ends.broken),
         late_replies: handoff(&enqueue, &ends.broken),

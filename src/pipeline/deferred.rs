@@ -138,8 +138,7 @@ pub fn keep(delivery: &Delivery, now: SystemTime) -> QueuedCopy {
 }
 
 /// How a copy stands in the queue after this outcome.
-#[must_use]
-pub fn state(outcome: &Outcome) -> CopyState {
+fn state(outcome: &Outcome) -> CopyState {
     match outcome {
         Outcome::AwaitingReply { .. } => CopyState::AwaitingReply,
         Outcome::Unknown { .. } => CopyState::Unknown,
@@ -181,8 +180,7 @@ pub fn last_attempt(outcome: &Outcome, now: SystemTime) -> LastAttempt {
 }
 
 /// What an upstream's reply leaves to be shown.
-#[must_use]
-pub fn answered(upstream: &UpstreamReply, now: SystemTime) -> LastAttempt {
+fn answered(upstream: &UpstreamReply, now: SystemTime) -> LastAttempt {
     LastAttempt {
         at: now,
         host: upstream.host.clone(),

@@ -4,17 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{DnsName, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls::{WantsVerifier, client::WantsClientCert};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::dane::DaneVerifier;
-use super::opportunistic::TakesAnyCertificate;
+use super::opportunistic::{Onlooker, TakesAnyCertificate};
 use super::{Demand, Negotiated, TlsError, TlsFailure};
 
 /// Hosts whose last session is remembered, to shorten the next handshake (RFC 8446 §2.2).
@@ -51,7 +51,7 @@ impl ClientTls {
     pub fn new(roots: RootCertStore) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let web_pki = web_pki(roots, provider.clone())?;
-        let anyone = Arc::new(TakesAnyCertificate { provider: provider.clone() });
+        let anyone = Arc::new(TakesAnyCertificate { provider: provider.clone(), onlooker: None });
         let connector = |verifier: Arc<dyn ServerCertVerifier>| -> Result<TlsConnector, TlsError> {
             let mut config = verified_by(verifier)?.with_no_client_auth();
             config.resumption = Resumption::in_memory_sessions(SESSIONS);
@@ -75,9 +75,11 @@ impl ClientTls {
             Demand::Opportunistic | Demand::Encrypted => shake(&self.opportunistic, name, stream).await,
             Demand::Verified => shake(&self.verified, name, stream).await,
             Demand::Tested => {
-                let looker = Arc::new(Looks { verifier: self.web_pki.clone(), seen: Mutex::new(None) });
-                let mut shaken = shake(&fresh(looker.clone())?, name, stream).await?;
-                shaken.failure = *looker.seen.lock();
+                let seen = Arc::new(Mutex::new(None));
+                let onlooker = Some(Onlooker { web_pki: self.web_pki.clone(), seen: seen.clone() });
+                let anyone = TakesAnyCertificate { provider: self.provider.clone(), onlooker };
+                let mut shaken = shake(&fresh(Arc::new(anyone))?, name, stream).await?;
+                shaken.failure = *seen.lock();
                 Ok(shaken)
             }
             Demand::Dane(dane) => {
@@ -121,49 +123,4 @@ pub(super) fn web_pki(
 ) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
     builder.build().map_err(|error| TlsError::Setup(rustls::Error::General(error.to_string())))
-}
-
-/// Takes every certificate, and remembers what another verifier has against it.
-#[derive(Debug)]
-struct Looks {
-    verifier: Arc<WebPkiServerVerifier>,
-    seen: Mutex<Option<TlsFailure>>,
-}
-
-impl ServerCertVerifier for Looks {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        *self.seen.lock() = verified.err().map(|error| TlsFailure::of(&error));
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
 }

@@ -7,27 +7,45 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+
+use super::TlsFailure;
 
 /// Takes every certificate and every signature: hosts with certificates that cannot even be parsed
 /// (X.509 version 1) would otherwise be sent their mail in the clear.
 #[derive(Debug)]
 pub(super) struct TakesAnyCertificate {
     pub(super) provider: Arc<CryptoProvider>,
+    /// Who looks on, if anybody.
+    pub(super) onlooker: Option<Onlooker>,
+}
+
+/// Looks at every certificate that is taken, and remembers what the Web's PKI has against the last.
+#[derive(Debug)]
+pub(super) struct Onlooker {
+    pub(super) web_pki: Arc<WebPkiServerVerifier>,
+    pub(super) seen: Arc<Mutex<Option<TlsFailure>>>,
 }
 
 impl ServerCertVerifier for TakesAnyCertificate {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(Onlooker { web_pki, seen }) = &self.onlooker {
+            let verified =
+                web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            *seen.lock() = verified.err().map(|error| TlsFailure::of(&error));
+        }
         Ok(ServerCertVerified::assertion())
     }
 

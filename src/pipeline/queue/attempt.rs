@@ -95,7 +95,7 @@ impl Inner {
     }
 
     /// Judges every copy, tells the sender what it must hear, and writes down what is left.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         mut queued: Queued,
         message: &Message,
@@ -130,9 +130,10 @@ impl Inner {
         }
         self.notify(&queued, message, failed, Action::Failed).await?;
         self.notify(&queued, message, delivered, Action::Relayed).await?;
-        self.write_down(queued.clone()).await?;
+        let id = queued.id;
+        self.write_down(queued).await?;
         for (destination, reply) in late {
-            self.follow(queued.id, destination, reply);
+            self.follow(id, destination, reply);
         }
         Ok(())
     }
@@ -148,7 +149,7 @@ impl Inner {
     }
 
     /// One line for each copy that was tried.
-    pub(super) fn tell(&self, queued: &Queued, judgement: &Judgement) {
+    fn tell(&self, queued: &Queued, judgement: &Judgement) {
         let (copy, outcome) = match judgement {
             Judgement::Delivered(copy) => (copy, "delivered"),
             Judgement::Failed(copy) => (copy, "failed"),
@@ -173,19 +174,24 @@ impl Inner {
     }
 }
 
+/// What deliver is told of a copy.
+pub(super) fn target(copy: &QueuedCopy) -> Target {
+    Target {
+        alias: copy.alias.clone(),
+        destination: copy.destination.clone(),
+        kind: match copy.direction {
+            Direction::Forward => TargetKind::Forward,
+            Direction::Return => TargetKind::Return,
+        },
+        request: copy.request.clone(),
+    }
+}
+
 /// The copies, grouped by reverse-path: one upstream transaction each.
 fn shipments(domain: &Domain, due: &[QueuedCopy]) -> Vec<Shipment> {
     let mut shipments: Vec<Shipment> = Vec::new();
     for copy in due {
-        let target = Target {
-            alias: copy.alias.clone(),
-            destination: copy.destination.clone(),
-            kind: match copy.direction {
-                Direction::Forward => TargetKind::Forward,
-                Direction::Return => TargetKind::Return,
-            },
-            request: copy.request.clone(),
-        };
+        let target = target(copy);
         match shipments.iter_mut().find(|shipment| shipment.reverse_path == copy.reverse_path) {
             Some(shipment) => shipment.targets.push(target),
             None => shipments.push(Shipment {

@@ -9,7 +9,7 @@ use super::notify::Action;
 use super::{Inner, Queue};
 use crate::clock;
 use crate::mail::TraceId;
-use crate::spool::{CopyState, Queued, QueuedCopy, SpoolError};
+use crate::spool::{Queued, QueuedCopy, SpoolError};
 
 /// How often ages are looked at, at most.
 const LONGEST_TICK: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Inner {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(()) };
         let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
         let rules = self.rules(queued.received_at);
-        let scheduled = |copy: &QueuedCopy| copy.state != CopyState::AwaitingReply;
+        let scheduled = |copy: &QueuedCopy| copy.state.is_scheduled();
         let (over, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(scheduled);
         queued.copies = rest;
         if over.is_empty() {

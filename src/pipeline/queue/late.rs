@@ -3,11 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::Inner;
-use super::judge::Judgement;
-use super::notify::Action;
+use super::attempt::target;
 use crate::mail::{Address, TraceId};
-use crate::pipeline::deferred::Late;
-use crate::pipeline::parcel::{Outcome, UpstreamReply};
+use crate::pipeline::deferred::{Late, Tried};
+use crate::pipeline::parcel::{Delivery, Outcome, UpstreamReply};
 use crate::spool::{CopyState, SpoolError};
 
 impl Inner {
@@ -27,7 +26,7 @@ impl Inner {
             Err(_) => Outcome::Unknown { host: String::new() },
         };
         let _hold = self.hands.take(id).await;
-        if let Err(error) = self.settle_copy(id, &destination, &outcome).await {
+        if let Err(error) = self.settle_copy(id, &destination, outcome).await {
             tracing::error!(trace = %id, %error, "a late reply could not be written down");
         }
     }
@@ -36,7 +35,7 @@ impl Inner {
         &self,
         id: TraceId,
         destination: &Address,
-        outcome: &Outcome,
+        outcome: Outcome,
     ) -> Result<(), SpoolError> {
         let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
         let awaits = |copy: &crate::spool::QueuedCopy| {
@@ -44,17 +43,9 @@ impl Inner {
         };
         let Some(index) = queued.copies.iter().position(awaits) else { return Ok(()) };
         let copy = queued.copies.remove(index);
-        let judgement = self.rules(queued.received_at).judge(copy, outcome);
-        self.tell(&queued, &judgement);
-        match judgement {
-            Judgement::Delivered(copy) => {
-                self.notify(&queued, &message, vec![copy], Action::Relayed).await?;
-            }
-            Judgement::Failed(copy) => {
-                self.notify(&queued, &message, vec![copy], Action::Failed).await?;
-            }
-            Judgement::Kept(copy) => queued.copies.push(copy),
-        }
-        self.write_down(queued).await
+        let (target, reverse_path) = (target(&copy), copy.reverse_path.clone());
+        let deliveries = vec![Delivery { target, reverse_path, outcome }];
+        let tried = Tried { deliveries, dialogue: Vec::new() };
+        self.settle(queued, &message, (vec![copy], tried)).await
     }
 }

@@ -26,7 +26,6 @@ use crate::clock;
 use crate::config::OnTempfail;
 use crate::ledger::{Key, Ledger};
 use crate::mail::{Message, ReversePath, TraceId};
-use crate::routing::Routing;
 use crate::spool::{Bounces, Queued, QueuedCopy};
 
 /// How long a message is held for a client that does not show that it has its reply.
@@ -41,9 +40,7 @@ pub struct Surroundings {
     pub chronicle: Chronicle,
     /// Late replies that are waited for, for the drain to wait for too.
     pub late: TaskTracker,
-    /// Whose domains may say what an upstream 4xx becomes.
-    pub routing: Routing,
-    /// `delivery.on_tempfail`, for those that do not.
+    /// `delivery.on_tempfail`, for domains that do not say what an upstream 4xx becomes.
     pub on_tempfail: Arc<ArcSwap<OnTempfail>>,
     /// The queue, for what no upstream has.
     pub deferred: Handoff<Deferred>,
@@ -171,10 +168,11 @@ impl Surroundings {
     /// there were none.
     async fn decide(&self, case: &Case<'_>) -> Decision {
         let postmaster_url = self.chronicle.postmaster_url();
-        let table = self.routing.snapshot();
+        let recipients = &case.transaction.recipients;
         let rule = |delivery: &Delivery| {
-            let domain = table.domain(delivery.target.alias.domain());
-            domain.and_then(|domain| domain.on_tempfail).unwrap_or_else(|| **self.on_tempfail.load())
+            let recipient = recipients.iter().find(|recipient| recipient.alias == delivery.target.alias);
+            let of_domain = recipient.and_then(|recipient| recipient.on_tempfail);
+            of_domain.unwrap_or_else(|| **self.on_tempfail.load())
         };
         let on_tempfail: Vec<OnTempfail> = case.deliveries.iter().map(rule).collect();
         let policy = Policy {
@@ -222,22 +220,17 @@ impl Surroundings {
         let mut left = Vec::with_capacity(deliveries.len());
         for (index, delivery) in deliveries.into_iter().enumerate() {
             let Delivery { target, reverse_path, outcome } = delivery;
-            let outcome = match outcome {
-                outcome if !queued.contains(&index) => outcome,
-                Outcome::AwaitingReply { late, .. } => {
-                    let destination = target.destination.clone();
-                    if let Err(gone) = self.late_replies.pass(Late { id, destination, reply: late }).await {
-                        tracing::error!(trace = %id, %gone, "a late reply is not waited for");
-                    }
-                    Outcome::Recorded(Recorded::Queued)
+            if !queued.contains(&index) {
+                left.push(Delivery { target, reverse_path, outcome });
+                continue;
+            }
+            if let Outcome::AwaitingReply { late, .. } = outcome {
+                let destination = target.destination.clone();
+                if let Err(gone) = self.late_replies.pass(Late { id, destination, reply: late }).await {
+                    tracing::error!(trace = %id, %gone, "a late reply is not waited for");
                 }
-                Outcome::Delivered(_)
-                | Outcome::Refused(_)
-                | Outcome::Undeliverable(_)
-                | Outcome::NoAnswer(_)
-                | Outcome::Unknown { .. }
-                | Outcome::Recorded(_) => Outcome::Recorded(Recorded::Queued),
-            };
+            }
+            let outcome = Outcome::Recorded(Recorded::Queued);
             left.push(Delivery { target, reverse_path, outcome });
         }
         left
