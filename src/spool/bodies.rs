@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD};
 
 use super::error::SpoolError;
 use super::log::{Positioned, sync_dir};
+use super::read::Unread;
 use crate::mail::{Body, TraceId};
 use crate::proto::spool::v1;
 
@@ -90,16 +91,16 @@ impl Bodies {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn read(&self, id: TraceId, kept: &v1::BodyFile) -> Result<Body, String> {
+    pub(super) fn read(&self, id: TraceId, kept: &v1::BodyFile) -> Result<Body, Unread> {
         let path = self.path(id);
-        let told = |error: io::Error| format!("its file {}: {error}", path.display());
+        let told = |error: io::Error| Unread::io(&path, &Arc::new(error));
         let file = File::open(&path).map_err(told)?;
         let there = file.metadata().map_err(told)?.len();
         if there != kept.offset.saturating_add(kept.octets) {
-            return Err(format!("its file {} has {there} octets", path.display()));
+            return Err(Unread::Damaged(format!("its file {} has {there} octets", path.display())));
         }
         if checksum(&file, kept.offset, kept.octets).map_err(told)? != kept.checksum {
-            return Err(format!("its file {} has another checksum", path.display()));
+            return Err(Unread::Damaged(format!("its file {} has another checksum", path.display())));
         }
         Ok(Body::File { file: Arc::new(file), offset: kept.offset, octets: kept.octets })
     }

@@ -18,11 +18,11 @@ use super::error::SpoolError;
 use super::frame::{Draft, Frame, Kind, Piece, Scan};
 use super::index::{Entry, Event, Usage};
 use super::log::{Location, Position};
-use super::read::{Loaded, Reader};
-use super::recover;
+use super::read::Reader;
+use super::record;
 use super::threads::Orders;
 use crate::mail::TraceId;
-use crate::proto::spool::v1;
+use crate::proto::spool::v1::Put;
 
 /// How often the log is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ impl Compactor {
             }
         }
         if live.is_empty() {
-            self.give_up_unreadable(segment)?;
+            self.move_unreadable(segment)?;
         }
         Ok(Pass::Done)
     }
@@ -108,7 +108,7 @@ impl Compactor {
         let mut live = Vec::new();
         for piece in Scan::new(&content, salt) {
             let Piece::Frame(Frame { kind: Kind::Put, meta, .. }, range) = piece else { continue };
-            let Some(id) = v1::Put::decode(meta).ok().and_then(|put| put_id(&put)) else { continue };
+            let Some(id) = Put::decode(meta).ok().and_then(|put| put_id(&put)) else { continue };
             let at = Position { segment, offset: range.start as u64 };
             if self.reader.index.entry(id)?.is_some_and(|entry| entry.location.at == at) {
                 live.push(id);
@@ -143,32 +143,32 @@ impl Compactor {
     fn redraft(&self, entry: &Entry) -> Result<Draft, SpoolError> {
         let octets = self.reader.segments.read(entry.location.at, entry.location.octets)?;
         let octets = bytes::Bytes::from(octets);
-        let put = |meta| v1::Put::decode(meta).map_err(|error| SpoolError::Entry(error.to_string()));
+        let put = |meta| Put::decode(meta).map_err(|error| SpoolError::Entry(error.to_string()));
         let Some((frame, _)) = Frame::read(&octets, None) else {
-            return Err(SpoolError::Entry("a record was damaged while it was moved".to_owned()));
+            return self.reader.stub(entry, &octets);
         };
-        let put = v1::Put { message: Some(entry.message.clone()), ..put(frame.meta)? };
+        let Put { body, quarantined, .. } = put(frame.meta)?;
+        let put = Put { quarantined, ..record::put(entry.message.clone(), body) };
         let (head, body) = (octets.slice_ref(frame.head), octets.slice_ref(frame.body));
         Draft::new(Kind::Put, put.encode_to_vec(), vec![head], body)
     }
 
-    /// What is still live now cannot be read: it is kept aside, or the segment would stay for ever.
-    fn give_up_unreadable(&self, segment: u64) -> Result<(), SpoolError> {
+    /// What is still live now cannot be read: it is kept aside, or the segment would stay for ever. What is
+    /// known of it goes on, for whoever tells its sender.
+    fn move_unreadable(&self, segment: u64) -> Result<(), SpoolError> {
         let mut after = None;
         loop {
             let page = self.reader.index.entries(after, PAGE)?;
+            let mut unreadable = Vec::new();
             for entry in &page {
-                let id = super::record::id(&entry.message.id).map_err(SpoolError::Entry)?;
+                let id = record::id(&entry.message.id).map_err(SpoolError::Entry)?;
                 after = Some(id);
-                if entry.location.at.segment == segment
-                    && let Loaded::Damaged(_) = self.reader.load(id)?
-                {
-                    let draft = recover::done(id)?;
-                    let (event, purpose) = (Event::Done(id), Purpose::Change);
-                    self.orders.ask_blocking(|answer| {
-                        Order::Write(Box::new(Write { id, draft, event, purpose, answer }))
-                    })?;
+                if entry.location.at.segment == segment {
+                    unreadable.push(id);
                 }
+            }
+            for ids in unreadable.chunks(BATCH_MESSAGES) {
+                self.move_batch(segment, ids)?;
             }
             if page.len() < PAGE {
                 return Ok(());
@@ -177,6 +177,6 @@ impl Compactor {
     }
 }
 
-fn put_id(put: &v1::Put) -> Option<TraceId> {
-    super::record::id(&put.message.as_ref()?.id).ok()
+fn put_id(put: &Put) -> Option<TraceId> {
+    record::id(&put.message.as_ref()?.id).ok()
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::model::Queued;
@@ -49,11 +50,14 @@ pub enum SpoolError {
     /// An entry of the index cannot be read.
     #[error("the index of the spool has an entry that cannot be read: {0}")]
     Entry(String),
-    /// The octets of a message cannot be read. It has left the queue; what was found of it is kept.
+    /// The octets of a message cannot be read. What was found of it is kept aside; it stays in the queue
+    /// until it is removed.
     #[error("message {} cannot be read ({reason}); what is left of it is kept in {}", queued.id, kept.display())]
     Damaged {
         /// What was known of it: its sender can still be told.
         queued: Box<Queued>,
+        /// What is left of its header section, perhaps nothing, perhaps not as it was put.
+        head: Bytes,
         /// What is wrong.
         reason: String,
         /// Where its octets were put.
@@ -70,6 +74,13 @@ pub enum SpoolError {
     /// A thread of the spool is gone.
     #[error("the spool has stopped")]
     Stopped,
+}
+
+/// Whether a failed read says that the octets are not there any more, and not that they cannot be had now.
+pub(super) fn is_loss(error: &io::Error) -> bool {
+    let unreadable = Some(rustix::io::Errno::IO.raw_os_error());
+    let gone = [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof];
+    gone.contains(&error.kind()) || error.raw_os_error() == unreadable
 }
 
 impl SpoolError {

@@ -181,17 +181,23 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn read(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
         let header = Header::read(octets)?;
+        let payload = octets.get(HEADER_OCTETS..header.octets())?;
+        let is_whole = header.is_bounded() && crc32fast::hash(payload) == header.checksum;
+        if is_whole { Self::read_damaged(octets, salt) } else { None }
+    }
+
+    /// The frame at the start of `octets` whose header is in order, whatever its parts are like: they are not
+    /// tested, and the last of them may be short. And its length, as far as it is there.
+    pub(super) fn read_damaged(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
+        let header = Header::read(octets)?;
         if salt.is_some_and(|salt| salt != header.salt) || header.version != VERSION || !header.is_bounded() {
             return None;
         }
-        let payload = octets.get(HEADER_OCTETS..header.octets())?;
-        if crc32fast::hash(payload) != header.checksum {
-            return None;
-        }
-        let (meta, rest) = payload.split_at_checked(header.meta)?;
-        let (head, body) = rest.split_at_checked(header.head)?;
+        let end = header.octets().min(octets.len());
+        let (meta, rest) = octets.get(HEADER_OCTETS..end)?.split_at_checked(header.meta)?;
+        let (head, body) = rest.split_at_checked(header.head).unwrap_or((rest, &[]));
         let kind = Kind::from_number(header.kind)?;
-        Some((Self { kind, meta, head, body }, header.octets()))
+        Some((Self { kind, meta, head, body }, end))
     }
 }
 

@@ -58,6 +58,9 @@
 //! - The end of the last segment that is the beginning of a frame, or zeros, is a write that was cut off and
 //!   never acknowledged: it is cut off. All else that cannot be read is kept in `quarantine/`, logged as an
 //!   error and counted (`poisoned_messages_total{stage="spool"}`), and reading goes on with the next frame.
+//! - A message whose octets are damaged stays in the queue as long as its envelope is known, from the index
+//!   or because that part of the record has a sum of its own: whoever loads it tells its sender, and removes
+//!   it. What is lost without an envelope only the operator hears of.
 //! - After a failed write the log is cut back to where it was, and only those who waited for it hear of it.
 //!   A full disk still takes changes. After a failed sync nothing is known of what the disk holds: the spool
 //!   takes nothing more until it is opened again.
@@ -192,20 +195,19 @@ impl Spool {
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
-        let put = v1::Put { message: Some(record::encode(&queued)), body: file };
-        let drafted = Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline);
-        let result = match (drafted, put.message) {
-            (Ok(draft), Some(message_meta)) => {
+        let known = record::encode(&queued);
+        let put = record::put(known.clone(), file);
+        let result = match Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline) {
+            Ok(draft) => {
                 let entry = Entry {
                     location: Location::default(),
                     message_octets: message.emitted_octets(),
                     in_file,
-                    message: message_meta,
+                    message: known,
                 };
                 self.write(id, draft, Event::Put(Box::new(entry)), Purpose::Put).await
             }
-            (Ok(_), None) => Ok(()),
-            (Err(error), _) => Err(error),
+            Err(error) => Err(error),
         };
         if result.is_err() && in_file {
             let bodies = self.inner.bodies.clone();
@@ -274,18 +276,15 @@ impl Spool {
     /// A message with its octets, which are those that were put, or an error.
     ///
     /// # Errors
-    /// [`SpoolError::Damaged`] when they are not: the message has left the queue then, and its octets are
-    /// kept aside. Else when disk or index fail.
+    /// [`SpoolError::Damaged`] when they are not: its octets are kept aside then, and it is in the queue
+    /// until its sender is told and it is removed. Else when disk or index fail.
     pub async fn load(&self, id: TraceId) -> Result<Option<(Queued, Message)>, SpoolError> {
         let reader = self.inner.reader.clone();
         self.settle().await?;
         match blocking(move || reader.load(id)).await? {
             Loaded::Whole(queued, message) => Ok(Some((*queued, message))),
             Loaded::Gone => Ok(None),
-            Loaded::Damaged(error) => {
-                self.remove(id).await?;
-                Err(error)
-            }
+            Loaded::Damaged(error) => Err(error),
         }
     }
 
@@ -338,6 +337,15 @@ impl Spool {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner.index.counts()
+    }
+
+    /// How many records are in `quarantine/`: what could not be read, until the operator removes it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn quarantined(&self) -> Result<u64, SpoolError> {
+        let reader = self.inner.reader.clone();
+        blocking(move || reader.quarantine.count()).await
     }
 
     /// When the oldest message was received.

@@ -1,8 +1,8 @@
 //! What cannot be read, kept for the operator.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::SpoolError;
@@ -35,16 +35,34 @@ impl Quarantine {
     }
 
     /// Where what stands at a place of the log is put.
-    pub(super) fn path(&self, at: Position) -> PathBuf {
-        self.dir.join(format!("{:016}-{}", at.segment, at.offset))
+    fn path(&self, at: Position) -> PathBuf {
+        self.named(&format!("{:016}-{}", at.segment, at.offset))
     }
 
-    /// Keeps octets of the log, and tells the operator. Kept before means replaced.
+    /// The file of this name.
+    pub(super) fn named(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// How many records are in the folder, not counting the files of their bodies.
+    pub(super) fn count(&self) -> Result<u64, SpoolError> {
+        match fs::read_dir(&self.dir) {
+            Ok(files) => {
+                let is_record = |name: &std::ffi::OsString| Path::new(name).extension().is_none();
+                Ok(files.flatten().map(|file| file.file_name()).filter(is_record).count() as u64)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(cause) => Err(SpoolError::io("read", &self.dir, cause)),
+        }
+    }
+
+    /// Keeps octets of the log, and tells the operator. Kept before means replaced, and told before.
     ///
     /// # Errors
     /// When they cannot be kept; then they are still where they were.
     pub(super) fn keep(&self, at: Position, octets: &[u8], reason: &str) -> Result<Quarantined, SpoolError> {
         let kept = self.path(at);
+        let is_new = !kept.exists();
         let write = || {
             fs::create_dir_all(&self.dir)?;
             let mut file = File::create(&kept)?;
@@ -52,8 +70,10 @@ impl Quarantine {
         };
         write().map_err(|cause| SpoolError::io("write", &kept, cause))?;
         sync_dir(&self.dir)?;
-        self.metrics.poisoned_messages_total.with_label_values(&["spool"]).inc();
         let Position { segment, offset } = at;
+        if is_new {
+            self.metrics.poisoned_messages_total.with_label_values(&["spool"]).inc();
+        }
         tracing::error!(segment, offset, octets = octets.len(), reason, kept = %kept.display(), "a record of the spool cannot be read");
         Ok(Quarantined { segment, offset, octets: octets.len() as u64, kept })
     }

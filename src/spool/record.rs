@@ -53,6 +53,18 @@ pub(super) fn encode(queued: &Queued) -> v1::Message {
     message
 }
 
+/// What a `put` record says of a message.
+pub(super) fn put(message: v1::Message, body: Option<v1::BodyFile>) -> v1::Put {
+    let checksum = crc32fast::hash(&message.encode_to_vec());
+    v1::Put { message: Some(message), body, message_checksum: Some(checksum), quarantined: None }
+}
+
+/// Whether what a `put` record says of its message can be believed with the rest of the record damaged.
+pub(super) fn is_whole(put: &v1::Put) -> bool {
+    let sum = put.message.as_ref().map(|message| crc32fast::hash(&message.encode_to_vec()));
+    sum.is_some() && sum == put.message_checksum
+}
+
 fn encode_copy(copy: &QueuedCopy) -> v1::Copy {
     v1::Copy {
         alias: copy.alias.to_string(),

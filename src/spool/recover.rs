@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::bodies::Bodies;
 use super::error::SpoolError;
-use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Scan};
+use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Salt, Scan};
 use super::index::{Entry, Event, Index, is_damage};
 use super::log::{Location, Log, Position, Segments};
 use super::quarantine::{Quarantine, Quarantined};
@@ -39,7 +39,7 @@ pub struct Recovered {
     pub torn_octets: u64,
     /// Messages that awaited a reply which cannot come any more.
     pub made_unknown: u64,
-    /// Messages that left the queue because the file with their body is gone.
+    /// Messages whose body is gone with its file.
     pub without_body: Vec<TraceId>,
     /// Files that belonged to no message.
     pub files_removed: u64,
@@ -73,7 +73,7 @@ impl Recovery {
         }
         let mut log = self.open_log(end, numbers.last().copied())?;
         self.give_up_replies(&index, &mut log)?;
-        self.match_bodies(&index, &mut log)?;
+        self.match_bodies(&index)?;
         log.sync()?;
         index.flush()?;
         self.found.messages = index.counts().messages();
@@ -133,7 +133,9 @@ impl Recovery {
                     self.found.replayed += 1;
                     match event(&frame, location) {
                         Ok(event) => events.extend(event),
-                        Err(reason) => self.keep(at, content.get(range.clone()), &reason)?,
+                        Err(reason) => {
+                            self.keep(at, content.get(range.clone()).unwrap_or_default(), &reason)?
+                        }
                     }
                     if events.len() >= BATCH_EVENTS {
                         let end = Position { offset: from.offset + range.end as u64, ..from };
@@ -146,9 +148,13 @@ impl Recovery {
                 }
                 Piece::Torn(range) | Piece::Damaged(range) => {
                     let at = Position { offset: from.offset + range.start as u64, ..from };
-                    let ends = range.end == content.len();
-                    self.keep(at, content.get(range), "its checksum is wrong")?;
-                    cut = (last && ends).then_some(at);
+                    let octets = content.get(range.clone()).unwrap_or_default();
+                    self.keep(at, octets, "its checksum is wrong")?;
+                    // What ends the log was perhaps never acknowledged.
+                    cut = (last && range.end == content.len()).then_some(at);
+                    if cut.is_none() {
+                        events.extend(salvage(octets, at, salt));
+                    }
                 }
             }
         }
@@ -160,8 +166,8 @@ impl Recovery {
         Ok((salt.is_some() && end.offset >= HEADER_OCTETS as u64).then_some(end))
     }
 
-    fn keep(&mut self, at: Position, octets: Option<&[u8]>, reason: &str) -> Result<(), SpoolError> {
-        let kept = self.quarantine.keep(at, octets.unwrap_or_default(), reason)?;
+    fn keep(&mut self, at: Position, octets: &[u8], reason: &str) -> Result<(), SpoolError> {
+        let kept = self.quarantine.keep(at, octets, reason)?;
         self.found.quarantined.push(kept);
         Ok(())
     }
@@ -202,21 +208,17 @@ impl Recovery {
         Ok(())
     }
 
-    /// Removes files of no message, and messages whose file is gone.
-    fn match_bodies(&mut self, index: &Index, log: &mut Log) -> Result<(), SpoolError> {
+    /// Removes files of no message, and tells of messages whose file is gone. These leave when they are
+    /// loaded, like all others whose octets cannot be read: their senders are to be told.
+    fn match_bodies(&mut self, index: &Index) -> Result<(), SpoolError> {
         let (there, known) = (self.bodies.sweep()?, index.in_files()?);
         for id in there.iter().filter(|id| known.binary_search(id).is_err()) {
             self.bodies.remove(*id);
             self.found.files_removed += 1;
         }
         for id in known.iter().filter(|id| there.binary_search(id).is_err()) {
-            let Some(entry) = index.entry(*id)? else { continue };
-            let Location { at, octets } = entry.location;
-            let kept = self.segments.read(at, octets)?;
-            self.keep(at, Some(&kept), "the file with its body is gone")?;
+            tracing::error!(trace = %id, "the file with the body of a queued message is gone");
             self.found.without_body.push(*id);
-            log.append([done(*id)?].iter())?;
-            index.apply(vec![Event::Done(*id)], log.end())?;
         }
         Ok(())
     }
@@ -263,6 +265,23 @@ fn open_fitting(
         return Ok(Err(format!("segment {missing} with messages in it is missing")));
     }
     Ok(if index.is_whole()? { Ok(index) } else { Err("it has lost entries".to_owned()) })
+}
+
+/// The messages of damaged records whose envelopes are whole. They are in the queue until their octets are
+/// asked for, and their senders told that these cannot be read.
+fn salvage(mut octets: &[u8], mut at: Position, salt: Option<Salt>) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Some((frame, length)) = salt.and_then(|salt| Frame::read_damaged(octets, Some(salt))) {
+        let location = Location { at, octets: length as u64 };
+        let is_whole =
+            frame.kind == Kind::Put && v1::Put::decode(frame.meta).is_ok_and(|put| record::is_whole(&put));
+        if is_whole && let Ok(Some(event)) = event(&frame, location) {
+            events.push(event);
+        }
+        octets = octets.get(length..).unwrap_or_default();
+        at.offset += length as u64;
+    }
+    events
 }
 
 /// What a record tells the index; the frame of a segment's start tells it nothing.

@@ -264,3 +264,49 @@ async fn show_has_the_dialogue_of_the_last_attempt() {
         tokio::task::yield_now().await;
     }
 }
+
+/// Flips a bit in the last octet of the last record, which is of a body.
+fn damage(world: &World) {
+    let segment = world.spool().join("segments/0000000000000001.log");
+    let mut octets = std::fs::read(&segment).unwrap();
+    *octets.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, octets).unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_the_disk_has_spoilt_is_never_sent_and_its_sender_is_told() {
+    let world = patient().await;
+    world.mx.when(Stage::Banner, "", 1, Act::Close);
+    let heard = world.sender().await.submit(ALICE, INFO, &letter("spoilt")).await;
+    heard.starts("250 2.0.0 Queued");
+    damage(&world);
+    world.node.queue().retry(world.queued().await[0].id).await.unwrap();
+    until("the report", || world.mx.taken().len() == 1, LIMIT).await;
+    let report = world.mx.only();
+    assert_eq!((report.reverse_path(), report.recipients()), ("", vec![ALICE]));
+    for part in [
+        "Final-Recipient: rfc822; info@ours.example",
+        "Action: failed",
+        "Status: 5.3.0",
+        "Diagnostic-Code: X-Postroad;\r\n the message was damaged",
+        "Subject: spoilt",
+        &heard.trace(),
+    ] {
+        assert!(report.text().contains(part), "no {part:?} in {}", report.text());
+    }
+    assert!(!report.text().contains("Remote-MTA") && !report.text().contains("this is spoilt"));
+    emptied(&world).await;
+    assert_eq!(std::fs::read_dir(world.spool().join("quarantine")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn of_a_spoilt_message_nobody_is_told_whose_address_may_be_forged() {
+    let world = patient().await;
+    world.mx.when(Stage::Dot, "", 1, Act::Close);
+    let heard = world.unvouched().await;
+    heard.starts("250 2.0.0 Queued");
+    damage(&world);
+    world.node.queue().retry(world.queued().await[0].id).await.unwrap();
+    emptied(&world).await;
+    assert_eq!(world.mx.taken().len(), 0);
+}

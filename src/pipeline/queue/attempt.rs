@@ -25,13 +25,19 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(20 * 60);
 struct UnderWay {
     inner: Arc<Inner>,
     domain: Domain,
-    ended: Ended,
+    /// `None`: it broke off, and what was due still is.
+    ended: Option<Ended>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let pause = self.inner.pause();
-        self.inner.schedule.lock().ended(&self.domain, self.ended, clock::now(), pause);
+        let (now, pause) = (clock::now(), self.inner.pause());
+        let mut schedule = self.inner.schedule.lock();
+        if self.ended.is_none() {
+            schedule.note(&self.domain, now);
+        }
+        // A disk that fails is left alone for a while too.
+        schedule.ended(&self.domain, self.ended.unwrap_or(Ended::Silent), now, pause);
         self.inner.changed.notify_one();
     }
 }
@@ -40,20 +46,18 @@ impl Inner {
     /// Tries what is due of a message for a destination.
     pub(super) async fn attempt(self: Arc<Self>, hold: Hold, domain: Domain) {
         let id = hold.id();
-        let mut under_way = UnderWay { inner: self.clone(), domain, ended: Ended::Silent };
+        let mut under_way = UnderWay { inner: self.clone(), domain, ended: None };
         match self.try_due(&hold, &under_way.domain).await {
             Ok(ended) => under_way.ended = ended,
-            Err(error) => {
-                tracing::error!(trace = %id, %error, "a queued message cannot be tried");
-                under_way.ended = Ended::Answered;
-            }
+            Err(error) => tracing::error!(trace = %id, %error, "a queued message cannot be tried"),
         }
         drop(hold);
     }
 
-    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Ended, SpoolError> {
-        let Some((mut queued, message)) = self.spool.load(hold.id()).await? else {
-            return Ok(Ended::Answered);
+    /// What it says of the destination; `None`: it was not asked.
+    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Option<Ended>, SpoolError> {
+        let Some((mut queued, message)) = self.load(hold.id()).await? else {
+            return Ok(Some(Ended::Answered));
         };
         let now = clock::now();
         let is_due = |copy: &QueuedCopy| {
@@ -62,14 +66,12 @@ impl Inner {
         let (due, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(is_due);
         queued.copies = rest;
         if due.is_empty() {
-            return Ok(Ended::Answered);
+            return Ok(Some(Ended::Answered));
         }
-        let Some(tried) = self.offer(&queued, &message, domain, &due).await else {
-            return Ok(Ended::Silent);
-        };
+        let Some(tried) = self.offer(&queued, &message, domain, &due).await else { return Ok(None) };
         let ended = ended(tried.deliveries.iter().map(|delivery| &delivery.outcome));
         self.settle(queued, &message, (due, tried)).await?;
-        Ok(ended)
+        Ok(Some(ended))
     }
 
     /// Has the copies delivered. `None`: the stage did not answer.

@@ -60,7 +60,7 @@ impl Inner {
 
     async fn give_up_one(&self, id: TraceId) -> Result<(), SpoolError> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(()) };
-        let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
+        let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let rules = self.rules(queued.received_at);
         let scheduled = |copy: &QueuedCopy| copy.state.is_scheduled();
         let (over, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(scheduled);
@@ -99,7 +99,7 @@ impl Inner {
 
     async fn tell_delay(&self, id: TraceId) -> Result<(), SpoolError> {
         let _hold = self.hands.take(id).await;
-        let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
+        let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let told = mark_delays(&mut queued);
         if told.is_empty() {
             return Ok(());

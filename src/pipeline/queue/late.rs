@@ -37,7 +37,7 @@ impl Inner {
         destination: &Address,
         outcome: Outcome,
     ) -> Result<(), SpoolError> {
-        let Some((mut queued, message)) = self.spool.load(id).await? else { return Ok(()) };
+        let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let awaits = |copy: &crate::spool::QueuedCopy| {
             copy.state == CopyState::AwaitingReply && copy.destination == *destination
         };

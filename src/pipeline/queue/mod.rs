@@ -11,12 +11,15 @@
 //! What others rely on:
 //! - A message leaves the spool only when every copy of it is delivered, or failed and its sender told where
 //!   that is safe; the DSN is on the disk before the copy is off it. A crash in between repeats the DSN.
+//! - A message whose octets the disk has lost fails like one that was refused; what is left of them is in
+//!   the spool's quarantine.
 //! - One message is in one pair of hands at a time: an attempt, a late reply, an operator.
 //! - Nothing is tried again while a reply to our dot may come; after a restart it cannot come any more.
 //! - Due messages are found by the spool's index; nothing here grows with the number of messages.
 
 mod attempt;
 mod backoff;
+mod damage;
 mod expire;
 mod hands;
 mod judge;

@@ -1,6 +1,7 @@
 //! A small internet on loopback with one node in it: DNS, an upstream, senders with and without a good name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -234,6 +235,11 @@ impl World {
     /// A file like the node's own configuration, with a folder of its own.
     pub(crate) fn node_file(&self) -> &str {
         &self.node_file
+    }
+
+    /// Where the node keeps its queue.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.config.node.data_dir.join("spool")
     }
 
     /// Everything that /metrics says.
