@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
+        .extern_path(".google.protobuf.Timestamp", "crate::proto::Timestamp")
         .compile_fds(admin)?;
     // Default values are written out: a script that reads `.enabled` gets an answer.
     pbjson_build::Builder::new()

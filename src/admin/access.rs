@@ -102,6 +102,7 @@ pub(super) static METHODS: [Method; 32] = [
     row("postroad.admin.v1.EventService", "TailEvents", VIEWER, Shape::Stream),
     row(ROUTING, "ApplyRoutingDocument", ADMIN, Shape::Document),
     row(ROUTING, "ExportRoutingDocument", VIEWER, Shape::Document),
+    row(QUEUE, "GetQueue", VIEWER, Shape::Unary),
     row(QUEUE, "GetMessage", VIEWER, Shape::Unary),
     row(QUEUE, "ListMessages", VIEWER, Shape::Unary),
     row(QUEUE, "RetryMessages", OPERATOR, Shape::Unary),

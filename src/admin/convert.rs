@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use pbjson_types::Timestamp;
 use tonic::Status;
 
 use super::status;
 use crate::config::OnTempfail;
 use crate::journal::{Entry, Outcome};
 use crate::mail::Address;
+use crate::proto::Timestamp;
 use crate::proto::admin::v1::domain::OnTempfail as WireTempfail;
 use crate::proto::admin::v1::rule::State;
 use crate::proto::admin::v1::{Action, Destination, Domain, Matcher, Rule, Trace, action, matcher, trace};
@@ -28,8 +28,8 @@ pub(super) fn domain(entry: &routing::DomainEntry) -> Domain {
         enabled: Some(entry.enabled),
         on_tempfail: on_tempfail.into(),
         subaddressing: Some(entry.subaddressing),
-        create_time: Some(timestamp(entry.created_at)),
-        update_time: Some(timestamp(entry.updated_at)),
+        create_time: Some(entry.created_at.into()),
+        update_time: Some(entry.updated_at.into()),
         etag: etag(entry.revision),
     }
 }
@@ -69,8 +69,8 @@ pub(super) fn rule(rule: &routing::Rule, state: State) -> Rule {
         matcher: Some(Matcher { kind: Some(matcher) }),
         action: Some(Action { kind: Some(action) }),
         state: state.into(),
-        create_time: Some(timestamp(rule.created_at)),
-        update_time: Some(timestamp(rule.updated_at)),
+        create_time: Some(rule.created_at.into()),
+        update_time: Some(rule.updated_at.into()),
         etag: etag(rule.revision),
     }
 }
@@ -108,8 +108,8 @@ pub(super) fn destination(destination: &routing::Destination) -> Destination {
         name: destination.resource_name(),
         id: destination.id.to_string(),
         address: destination.address.to_string(),
-        verify_time: destination.verified_at.map(timestamp),
-        create_time: Some(timestamp(destination.created_at)),
+        verify_time: destination.verified_at.map(Into::into),
+        create_time: Some(destination.created_at.into()),
         etag: etag(destination.revision),
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn trace(entry: &Entry) -> Trace {
     Trace {
         name: format!("traces/{}", entry.id),
         id: entry.id.to_string(),
-        time: Some(timestamp(entry.at)),
+        time: Some(entry.at.into()),
         duration: Some(Duration::from_millis(entry.duration_ms).into()),
         client_ip: entry.client_ip.to_string(),
         helo: entry.helo.clone(),
@@ -155,20 +155,7 @@ pub(super) fn etag_from(field: &str, text: &str) -> Result<Option<u64>, Status> 
     text.parse().map(Some).map_err(|_| status::invalid(field, "is not an etag of this server"))
 }
 
-/// A time for the wire; one before 1970 is 1970.
-pub(super) fn timestamp(at: SystemTime) -> Timestamp {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
-    }
-}
-
-/// A time from the wire; one before 1970 is 1970.
+/// A time from the wire.
 pub(super) fn time_from(field: &str, time: &Timestamp) -> Result<SystemTime, Status> {
-    let nanos = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    let since = nanos.map(|nanos| Duration::new(u64::try_from(time.seconds).unwrap_or_default(), nanos));
-    since
-        .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since))
-        .ok_or_else(|| status::invalid(field, "is no time"))
+    time.time().ok_or_else(|| status::invalid(field, "is no time between 1970 and 9999"))
 }

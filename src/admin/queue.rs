@@ -7,21 +7,21 @@ use futures_util::{StreamExt, stream};
 use tonic::{Code, Request, Response, Status};
 
 use super::auth::Actor;
-use super::convert::timestamp;
 use super::page;
 use super::status::{self, Kind, Reason};
 use crate::clock;
 use crate::mail::{Address, Domain, TraceId};
 use crate::pipeline::queue::{self, Queue, QueueError};
+use crate::proto::admin::v1::message_selection::{All, Names, Which};
 use crate::proto::admin::v1::queue_service_server::QueueService;
 use crate::proto::admin::v1::queued_message::{Attempt, Copy, State};
 use crate::proto::admin::v1::{
-    CancelMessagesRequest, CancelMessagesResponse, GetMessageRequest, ListMessagesRequest,
-    ListMessagesResponse, ListSuspensionsRequest, ListSuspensionsResponse, MessageFilter, QueuedMessage,
-    ResumeDestinationRequest, RetryMessagesRequest, RetryMessagesResponse, SuspendDestinationRequest,
-    Suspension,
+    self as wire, CancelMessagesRequest, CancelMessagesResponse, GetMessageRequest, GetQueueRequest,
+    ListMessagesRequest, ListMessagesResponse, ListSuspensionsRequest, ListSuspensionsResponse,
+    MessageFilter, MessageSelection, OrderResult, QueuedMessage, ResumeDestinationRequest,
+    RetryMessagesRequest, RetryMessagesResponse, SuspendDestinationRequest, Suspension,
 };
-use crate::spool::{CopyState, LastAttempt, Queued, QueuedCopy};
+use crate::spool::{CopyState, Described, LastAttempt, QueuedCopy};
 
 /// Messages that one call acts on.
 const MAX_BATCH: usize = page::MAX_SIZE;
@@ -41,6 +41,23 @@ pub(super) struct Queues {
 
 #[tonic::async_trait]
 impl QueueService for Queues {
+    async fn get_queue(&self, request: Request<GetQueueRequest>) -> Result<Response<wire::Queue>, Status> {
+        if request.into_inner().name != "queue" {
+            return Err(status::invalid("name", "is not \"queue\""));
+        }
+        let status = self.queue.status().await.map_err(failed)?;
+        let queue::Status { counts, oldest, quarantined } = status;
+        Ok(Response::new(wire::Queue {
+            name: "queue".to_owned(),
+            waiting: count(counts.waiting),
+            awaiting_reply: count(counts.awaiting_reply),
+            unknown: count(counts.unknown),
+            octets: count(counts.octets),
+            oldest_receive_time: oldest.map(Into::into),
+            quarantined: count(quarantined),
+        }))
+    }
+
     async fn get_message(
         &self,
         request: Request<GetMessageRequest>,
@@ -59,9 +76,9 @@ impl QueueService for Queues {
         let (filter, scope) = filter(request.filter.as_ref())?;
         let size = page::size(request.page_size)?;
         let after = after(&scope, &request.page_token)?;
-        let found = self.queue.list(filter, after, size).await.map_err(failed)?;
-        let messages = found.iter().map(|queued| message(queued, Detail::Summary)).collect();
-        Ok(Response::new(ListMessagesResponse { messages, next_page_token: next(&scope, &found, size) }))
+        let page = self.queue.list(&filter, after, size).await.map_err(failed)?;
+        let messages = page.found.iter().map(|found| message(found, Detail::Summary)).collect();
+        Ok(Response::new(ListMessagesResponse { messages, next_page_token: next(&scope, &page) }))
     }
 
     async fn retry_messages(
@@ -69,12 +86,16 @@ impl QueueService for Queues {
         request: Request<RetryMessagesRequest>,
     ) -> Result<Response<RetryMessagesResponse>, Status> {
         let actor = Actor::of(&request);
-        let RetryMessagesRequest { names, filter, all, validate_only, page_token } = request.into_inner();
-        let selection = Selection { names, filter, all, page_token };
-        let batch = self.batch(selection, validate_only, |id| self.queue.retry(id)).await?;
-        batch.audit(&actor, "RetryMessages", validate_only);
-        let Batch { count, busy, next_page_token } = batch;
-        Ok(Response::new(RetryMessagesResponse { count, busy, next_page_token }))
+        let RetryMessagesRequest { selection, validate_only, page_token } = request.into_inner();
+        let (ids, next_page_token) = self.select(selection, &page_token).await?;
+        let result = if validate_only {
+            counted(&ids)
+        } else {
+            let result = act(ids, |id| self.queue.retry(id)).await?;
+            audit_batch(&actor, "RetryMessages", result.count);
+            result
+        };
+        Ok(Response::new(RetryMessagesResponse { result: Some(result), next_page_token }))
     }
 
     async fn cancel_messages(
@@ -82,12 +103,16 @@ impl QueueService for Queues {
         request: Request<CancelMessagesRequest>,
     ) -> Result<Response<CancelMessagesResponse>, Status> {
         let actor = Actor::of(&request);
-        let CancelMessagesRequest { names, filter, all, validate_only, page_token } = request.into_inner();
-        let selection = Selection { names, filter, all, page_token };
-        let batch = self.batch(selection, validate_only, |id| self.queue.cancel(id)).await?;
-        batch.audit(&actor, "CancelMessages", validate_only);
-        let Batch { count, busy, next_page_token } = batch;
-        Ok(Response::new(CancelMessagesResponse { count, busy, next_page_token }))
+        let CancelMessagesRequest { selection, validate_only, page_token } = request.into_inner();
+        let (ids, next_page_token) = self.select(selection, &page_token).await?;
+        let result = if validate_only {
+            counted(&ids)
+        } else {
+            let result = act(ids, |id| self.queue.cancel(id)).await?;
+            audit_batch(&actor, "CancelMessages", result.count);
+            result
+        };
+        Ok(Response::new(CancelMessagesResponse { result: Some(result), next_page_token }))
     }
 
     async fn list_suspensions(
@@ -142,94 +167,68 @@ impl QueueService for Queues {
     }
 }
 
-/// Which messages a call acts on, as it was asked.
-struct Selection {
-    names: Vec<String>,
-    filter: Option<MessageFilter>,
-    all: bool,
-    page_token: String,
+/// What an order would do.
+fn counted(ids: &[TraceId]) -> OrderResult {
+    OrderResult { count: count(ids.len() as u64), busy: Vec::new() }
 }
 
-/// What a call did.
-struct Batch {
-    count: i64,
-    busy: Vec<String>,
-    next_page_token: String,
-}
-
-impl Batch {
-    fn audit(&self, actor: &Actor, method: &'static str, validate_only: bool) {
-        if !validate_only {
-            let (role, count) = (actor.role.as_str(), self.count);
-            tracing::info!(
-                actor = &*actor.name,
-                role,
-                method,
-                name = "queue/messages/-",
-                count,
-                "admin change"
-            );
+/// Carries an order out. What has left the queue meanwhile is passed over.
+async fn act<F>(ids: Vec<TraceId>, order: impl Fn(TraceId) -> F) -> Result<OrderResult, Status>
+where
+    F: Future<Output = Result<(), QueueError>> + Send,
+{
+    let orders = ids.into_iter().map(order).collect::<Vec<_>>();
+    let done: Vec<Result<(), QueueError>> = stream::iter(orders).buffer_unordered(AT_ONCE).collect().await;
+    let mut result = OrderResult::default();
+    for outcome in done {
+        match outcome {
+            Ok(()) => result.count += 1,
+            Err(QueueError::Busy(id)) => result.busy.push(resource_name(id)),
+            Err(QueueError::Unknown(_)) => {}
+            Err(error) => return Err(failed(error)),
         }
     }
+    Ok(result)
 }
 
 impl Queues {
-    /// Acts on what is selected. What has left the queue meanwhile is passed over.
-    async fn batch<F>(
+    /// The ids that are meant, and where the next call goes on.
+    async fn select(
         &self,
-        selection: Selection,
-        validate_only: bool,
-        order: impl Fn(TraceId) -> F + Sync,
-    ) -> Result<Batch, Status>
-    where
-        F: Future<Output = Result<(), QueueError>> + Send,
-    {
-        let (ids, next_page_token) = self.select(selection).await?;
-        if validate_only {
-            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-            return Ok(Batch { count, busy: Vec::new(), next_page_token });
-        }
-        let orders = ids.into_iter().map(order).collect::<Vec<_>>();
-        let done: Vec<Result<(), QueueError>> =
-            stream::iter(orders).buffer_unordered(AT_ONCE).collect().await;
-        let mut batch = Batch { count: 0, busy: Vec::new(), next_page_token };
-        for outcome in done {
-            match outcome {
-                Ok(()) => batch.count += 1,
-                Err(QueueError::Busy(id)) => batch.busy.push(resource_name(id)),
-                Err(QueueError::Unknown(_)) => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(batch)
+        selection: Option<MessageSelection>,
+        page_token: &str,
+    ) -> Result<(Vec<TraceId>, String), Status> {
+        let missing = || {
+            let text = "names, a filter with a criterion, or all is required";
+            status::new(Code::InvalidArgument, Reason::InvalidField, text, &[])
+        };
+        let asked = match selection.and_then(|selection| selection.which).ok_or_else(missing)? {
+            Which::Names(Names { names }) if names.is_empty() => return Err(missing()),
+            Which::Names(Names { names }) => return Ok((self.existing(&names).await?, String::new())),
+            Which::Filter(filter) if filter == MessageFilter::default() => return Err(missing()),
+            Which::Filter(filter) => Some(filter),
+            Which::All(All {}) => None,
+        };
+        let (filter, scope) = filter(asked.as_ref())?;
+        let after = after(&scope, page_token)?;
+        let page = self.queue.list(&filter, after, MAX_BATCH).await.map_err(failed)?;
+        Ok((page.found.iter().map(|found| found.queued.id).collect(), next(&scope, &page)))
     }
 
-    /// The ids that are meant, and where the next call goes on.
-    async fn select(&self, selection: Selection) -> Result<(Vec<TraceId>, String), Status> {
-        let Selection { names, filter: asked, all, page_token } = selection;
-        let by_filter = asked.as_ref().is_some_and(|filter| *filter != MessageFilter::default());
-        if [!names.is_empty(), by_filter, all].into_iter().filter(|given| *given).count() != 1 {
-            let text = "exactly one of names, filter with a criterion, and all is required";
-            return Err(status::new(Code::InvalidArgument, Reason::InvalidField, text, &[]));
-        }
+    /// The ids of messages that all exist.
+    async fn existing(&self, names: &[String]) -> Result<Vec<TraceId>, Status> {
         if names.len() > MAX_BATCH {
-            return Err(status::invalid("names", format!("are more than {MAX_BATCH}")));
+            return Err(status::invalid("selection.names", format!("are more than {MAX_BATCH}")));
         }
-        if !names.is_empty() {
-            let mut ids = Vec::with_capacity(names.len());
-            for name in &names {
-                let id = message_id("names", name)?;
-                self.queue.show(id).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
-                ids.push(id);
-            }
-            ids.sort_unstable();
-            ids.dedup();
-            return Ok((ids, String::new()));
+        let mut ids = Vec::with_capacity(names.len());
+        for name in names {
+            let id = message_id("selection.names", name)?;
+            self.queue.show(id).await.map_err(failed)?.ok_or_else(|| not_found(id))?;
+            ids.push(id);
         }
-        let (filter, scope) = filter(asked.as_ref())?;
-        let after = after(&scope, &page_token)?;
-        let found = self.queue.list(filter, after, MAX_BATCH).await.map_err(failed)?;
-        Ok((found.iter().map(|queued| queued.id).collect(), next(&scope, &found, MAX_BATCH)))
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 }
 
@@ -261,10 +260,8 @@ fn after(scope: &str, token: &str) -> Result<Option<TraceId>, Status> {
     page::key(scope, token)?.map(parse).transpose()
 }
 
-/// The token behind a full page; what follows it may be nothing.
-fn next(scope: &str, found: &[Queued], size: usize) -> String {
-    let last = found.last().filter(|_| found.len() >= size);
-    last.map_or_else(String::new, |last| page::token(scope, &last.id.to_string()))
+fn next(scope: &str, page: &queue::Page) -> String {
+    page.next.map_or_else(String::new, |last| page::token(scope, &last.to_string()))
 }
 
 fn message_id(field: &str, name: &str) -> Result<TraceId, Status> {
@@ -309,6 +306,15 @@ fn failed(error: QueueError) -> Status {
     }
 }
 
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn audit_batch(actor: &Actor, method: &'static str, count: i64) {
+    let (actor, role) = (&*actor.name, actor.role.as_str());
+    tracing::info!(actor, role, method, name = "queue/messages/-", count, "admin change");
+}
+
 fn audit(actor: &Actor, method: &'static str, name: &str) {
     tracing::info!(actor = &*actor.name, role = actor.role.as_str(), method, name, "admin change");
 }
@@ -322,13 +328,15 @@ enum Detail {
     Full,
 }
 
-fn message(queued: &Queued, detail: Detail) -> QueuedMessage {
+fn message(described: &Described, detail: Detail) -> QueuedMessage {
+    let Described { queued, octets } = described;
     QueuedMessage {
         name: resource_name(queued.id),
         id: queued.id.to_string(),
-        receive_time: Some(timestamp(queued.received_at)),
+        receive_time: Some(queued.received_at.into()),
         reverse_path: queued.reverse_path.to_string(),
         copies: queued.copies.iter().map(|one| copy(one, detail)).collect(),
+        octets: count(*octets),
     }
 }
 
@@ -343,14 +351,14 @@ fn copy(copy: &QueuedCopy, detail: Detail) -> Copy {
         destination: copy.destination.to_string(),
         state: state.into(),
         attempts: i32::try_from(copy.attempts).unwrap_or(i32::MAX),
-        next_attempt_time: copy.state.is_scheduled().then(|| timestamp(copy.due)),
+        next_attempt_time: copy.state.is_scheduled().then(|| copy.due.into()),
         last_attempt: copy.last.as_ref().map(|last| attempt(last, detail)),
     }
 }
 
 fn attempt(last: &LastAttempt, detail: Detail) -> Attempt {
     Attempt {
-        time: Some(timestamp(last.at)),
+        time: Some(last.at.into()),
         host: last.host.clone(),
         code: last.code.into(),
         enhanced_code: last.enhanced.map(|enhanced| enhanced.to_string()).unwrap_or_default(),
@@ -364,7 +372,7 @@ fn suspension(suspension: &queue::Suspension) -> Suspension {
         name: format!("queue/suspensions/{}", suspension.domain),
         domain: suspension.domain.to_string(),
         reason: suspension.reason.clone(),
-        create_time: Some(timestamp(suspension.since)),
-        expire_time: suspension.until.map(timestamp),
+        create_time: Some(suspension.since.into()),
+        expire_time: suspension.until.map(Into::into),
     }
 }

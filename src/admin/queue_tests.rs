@@ -2,12 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::{StreamExt, stream};
+
 use super::*;
 use crate::mail::{
     Address, Enhanced, Message as Octets, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8,
 };
+use crate::proto::admin::v1::message_selection::{Names, Which};
 use crate::proto::admin::v1::queue_service_client::QueueServiceClient;
-use crate::proto::admin::v1::{CancelMessagesRequest, ListMessagesRequest, MessageFilter};
+use crate::proto::admin::v1::{CancelMessagesRequest, ListMessagesRequest, MessageFilter, MessageSelection};
 use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy};
 
 fn time(seconds: u64) -> SystemTime {
@@ -54,10 +57,9 @@ fn queued(number: u64, destination: &str) -> Queued {
 /// A world with these messages in the queue.
 async fn holding(messages: &[Queued]) -> World {
     let world = World::start().await;
-    for queued in messages {
-        let octets = Octets::from_octets(b"Subject: hi\r\n\r\nhello\r\n".as_slice().into());
-        world.spool.put(queued.clone(), &octets).await.unwrap();
-    }
+    let octets = Octets::from_octets(b"Subject: hi\r\n\r\nhello\r\n".as_slice().into());
+    let puts = messages.iter().map(|queued| world.spool.put(queued.clone(), &octets));
+    stream::iter(puts).buffer_unordered(256).for_each(async |put| put.unwrap()).await;
     world
 }
 
@@ -70,16 +72,17 @@ async fn a_message_is_shown_with_every_field_and_the_dialogue_only_alone() {
     let one = queued(1, "ana@dest.example");
     let world = holding(std::slice::from_ref(&one)).await;
     let attempt = json!({
-        "time": "2026-11-23T18:00:01+00:00", "host": "mx.dest.example", "code": 451, "enhancedCode": "4.7.1",
+        "time": "2026-11-23T18:00:01Z", "host": "mx.dest.example", "code": 451, "enhancedCode": "4.7.1",
         "text": "greylisted\ncome back", "dialogue": ["> MAIL FROM:<…>", "< 451 4.7.1 greylisted"],
     });
     let mut message = json!({
         "name": format!("queue/messages/{}", one.id), "id": one.id.to_string(),
-        "receiveTime": "2026-11-23T18:00:01+00:00", "reversePath": "alice@sender.example",
+        "receiveTime": "2026-11-23T18:00:01Z", "reversePath": "alice@sender.example",
         "copies": [{
             "alias": "info@ours.example", "destination": "ana@dest.example", "state": "WAITING",
-            "attempts": 3, "nextAttemptTime": "2126-10-30T18:00:00+00:00", "lastAttempt": attempt,
+            "attempts": 3, "nextAttemptTime": "2126-10-30T18:00:00Z", "lastAttempt": attempt,
         }],
+        "octets": "22",
     });
     assert_eq!(world.json(&format!("queue show {}", one.id)).await, message);
     assert_eq!(world.json(&format!("queue show queue/messages/{}", one.id)).await, message);
@@ -88,6 +91,7 @@ async fn a_message_is_shown_with_every_field_and_the_dialogue_only_alone() {
     let (_, out, _) = world.ctl(&format!("queue show {}", one.id)).await;
     assert!(out.contains("mx.dest.example: 451 4.7.1 greylisted / come back\n"), "{out}");
     assert!(out.contains("    < 451 4.7.1 greylisted\n"), "{out}");
+    assert!(out.contains("size       22 octets\n"), "{out}");
     let (_, out, _) = world.ctl("queue list").await;
     assert!(out.trim_start().starts_with("ID ") && out.contains("ana@dest.example"), "{out}");
 }
@@ -127,7 +131,7 @@ async fn a_retry_is_due_at_once_and_a_cancelled_message_is_gone() {
     let messages: Vec<Queued> = (0..3).map(|number| queued(number, "ana@dest.example")).collect();
     let [first, second, third] = [0, 1, 2].map(|index: usize| messages[index].id);
     let world = holding(&messages).await;
-    let answer = json!({"count": "1", "busy": [], "nextPageToken": ""});
+    let answer = json!({"count": "1", "busy": []});
     assert_eq!(world.json(&format!("queue retry {first}")).await, answer);
     let due = world.spool.get(first).await.unwrap().unwrap().copies[0].due;
     assert!(due <= crate::clock::now(), "{due:?}");
@@ -161,8 +165,14 @@ async fn nothing_is_cancelled_without_a_selection_or_when_a_name_is_unknown() {
     }
     assert_eq!(world.ctl(&format!("queue cancel {} --domain dest.example", one.id)).await.0, 2);
     let mut client = QueueServiceClient::new(world.channel().await);
-    let nothing = CancelMessagesRequest { filter: Some(MessageFilter::default()), ..Default::default() };
-    for request in [CancelMessagesRequest::default(), nothing] {
+    let which = [
+        None,
+        Some(Which::Filter(MessageFilter::default())),
+        Some(Which::Names(Names { names: Vec::new() })),
+    ];
+    for which in which {
+        let selection = Some(MessageSelection { which });
+        let request = CancelMessagesRequest { selection, ..CancelMessagesRequest::default() };
         let status = client.cancel_messages(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
     }
@@ -197,4 +207,47 @@ async fn a_destination_is_suspended_listed_and_resumed() {
         assert_eq!(world.ctl(arguments).await.0, 1, "{arguments}");
     }
     assert_eq!(world.ctl("queue suspend a.example --for ever").await.0, 2);
+}
+
+#[tokio::test]
+async fn what_is_rare_is_found_over_pages_of_which_none_looks_at_everything() {
+    const RARE: usize = 25_004;
+    let mut messages: Vec<Queued> =
+        (0..).map(|number| queued(number, "ana@dest.example")).take(RARE + 2).collect();
+    messages[RARE].copies[0].destination = address("bob@other.example");
+    let world = holding(&messages).await;
+    let mut client = QueueServiceClient::new(world.channel().await);
+    let filter = Some(MessageFilter { domain: "other.example".to_owned(), ..MessageFilter::default() });
+    let mut request = ListMessagesRequest { filter, page_size: 10, page_token: String::new() };
+    let mut found = Vec::new();
+    loop {
+        let page = client.list_messages(request.clone()).await.unwrap().into_inner();
+        found.push(page.messages.len());
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, [0, 0, 1]);
+    let rare = messages[RARE].id.to_string();
+    assert_eq!(ids(&world.json("queue list --domain other.example").await), [rare]);
+    assert_eq!(world.json("queue cancel --domain other.example").await["count"], "1");
+}
+
+#[tokio::test]
+async fn the_queue_as_a_whole_is_told() {
+    let mut messages: Vec<Queued> = (1..4).map(|number| queued(number, "ana@dest.example")).collect();
+    messages[1].copies[0].state = CopyState::Unknown;
+    let world = holding(&messages).await;
+    std::fs::create_dir(world.dir.path().join("spool/quarantine")).unwrap();
+    for name in ["0000000000000001-40", "0000000000000001-40.body"] {
+        std::fs::write(world.dir.path().join("spool/quarantine").join(name), "?").unwrap();
+    }
+    let told = json!({
+        "name": "queue", "waiting": "2", "awaitingReply": "0", "unknown": "1", "octets": "66",
+        "oldestReceiveTime": "2026-11-23T18:00:01Z", "quarantined": "1",
+    });
+    assert_eq!(world.json("queue status").await, told);
+    let (_, out, _) = world.ctl("queue status").await;
+    assert!(out.contains("QUARANTINED"), "{out}");
 }

@@ -5,6 +5,7 @@ use tonic::Code;
 
 use super::failure::Failure;
 use super::output::{Output, Row, ago};
+use super::pages;
 use super::session::{Session, Wire};
 use crate::proto::admin::v1::destination_service_client::DestinationServiceClient;
 use crate::proto::admin::v1::{
@@ -83,20 +84,14 @@ async fn add(address: String, verified: bool, session: &Session) -> Result<Desti
 }
 
 async fn list(session: &Session) -> Result<Vec<Destination>, Failure> {
-    let mut request = ListDestinationsRequest { page_size: super::PAGE_SIZE, page_token: String::new() };
-    let mut destinations = Vec::new();
-    loop {
+    pages::all(async |page_token| {
+        let request = ListDestinationsRequest { page_size: super::PAGE_SIZE, page_token };
         let page = session
-            .read(request.clone(), |wire, request| async move {
-                Client::new(wire).list_destinations(request).await
-            })
+            .read(request, |wire, request| async move { Client::new(wire).list_destinations(request).await })
             .await?;
-        destinations.extend(page.destinations);
-        if page.next_page_token.is_empty() {
-            return Ok(destinations);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.destinations, page.next_page_token))
+    })
+    .await
 }
 
 fn resource_name(address: &str) -> String {

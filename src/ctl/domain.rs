@@ -5,6 +5,7 @@ use pbjson_types::FieldMask;
 
 use super::failure::Failure;
 use super::output::{Output, Row, ago, yes_no};
+use super::pages;
 use super::session::Session;
 use crate::proto::admin::v1::domain::OnTempfail;
 use crate::proto::admin::v1::domain_service_client::DomainServiceClient;
@@ -188,21 +189,14 @@ async fn update(
 }
 
 async fn list(session: &Session) -> Result<Vec<Domain>, Failure> {
-    let mut domains = Vec::new();
-    let mut request = ListDomainsRequest { page_size: super::PAGE_SIZE, page_token: String::new() };
-    loop {
+    pages::all(async |page_token| {
+        let request = ListDomainsRequest { page_size: super::PAGE_SIZE, page_token };
         let page = session
-            .read(
-                request.clone(),
-                |wire, request| async move { Client::new(wire).list_domains(request).await },
-            )
+            .read(request, |wire, request| async move { Client::new(wire).list_domains(request).await })
             .await?;
-        domains.extend(page.domains);
-        if page.next_page_token.is_empty() {
-            return Ok(domains);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.domains, page.next_page_token))
+    })
+    .await
 }
 
 /// `example.com` and `01J…` become `domains/…`.

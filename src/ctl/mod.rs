@@ -12,6 +12,7 @@ mod domain;
 mod events;
 mod failure;
 mod output;
+mod pages;
 mod queue;
 mod resolve;
 mod rule;

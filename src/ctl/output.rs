@@ -1,16 +1,16 @@
 //! Owns how results are printed: tables for people, proto3 JSON for programs.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
-use pbjson_types::Timestamp;
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::failure::{Failure, printable};
 use crate::clock;
+use crate::proto::Timestamp;
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -141,14 +141,14 @@ impl<R: Serialize> Serialize for Keyed<'_, R> {
 
 /// `3h 12m ago`, or `-` for none.
 pub(super) fn ago(time: Option<&Timestamp>) -> String {
-    let Some(at) = time.and_then(wall_time) else { return "-".to_owned() };
+    let Some(at) = time.and_then(Timestamp::time) else { return "-".to_owned() };
     let passed = clock::now().duration_since(at).unwrap_or_default();
     rounded(passed).map_or_else(|| "now".to_owned(), |passed| format!("{passed} ago"))
 }
 
 /// `in 3h 12m`, `now` for what is due, or `-` for none.
 pub(super) fn ahead(time: Option<&Timestamp>) -> String {
-    let Some(at) = time.and_then(wall_time) else { return "-".to_owned() };
+    let Some(at) = time.and_then(Timestamp::time) else { return "-".to_owned() };
     let left = at.duration_since(clock::now()).unwrap_or_default();
     rounded(left).map_or_else(|| "now".to_owned(), |left| format!("in {left}"))
 }
@@ -166,14 +166,8 @@ fn rounded(time: Duration) -> Option<String> {
 
 /// `2026-11-23T18:00:00Z`, or `-` for none.
 pub(super) fn rfc3339(time: Option<&Timestamp>) -> String {
-    time.and_then(wall_time)
+    time.and_then(Timestamp::time)
         .map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string())
-}
-
-fn wall_time(time: &Timestamp) -> Option<SystemTime> {
-    let since = Duration::new(u64::try_from(time.seconds).ok()?, u32::try_from(time.nanos).ok()?);
-    // humantime's last year is 9999.
-    SystemTime::UNIX_EPOCH.checked_add(since).filter(|_| time.seconds < 253_402_300_800)
 }
 
 /// `yes` or `no`.

@@ -3,22 +3,25 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
-use serde::Serialize;
 
 use super::failure::{Failure, printable};
 use super::output::{Output, Row, ago, ahead, rfc3339};
+use super::pages;
 use super::session::{Session, Wire};
+use crate::proto::admin::v1::message_selection::{All, Names, Which};
 use crate::proto::admin::v1::queue_service_client::QueueServiceClient;
 use crate::proto::admin::v1::queued_message::{Attempt, Copy, State};
 use crate::proto::admin::v1::{
-    CancelMessagesRequest, CancelMessagesResponse, GetMessageRequest, ListMessagesRequest,
-    ListSuspensionsRequest, MessageFilter, QueuedMessage, ResumeDestinationRequest, RetryMessagesRequest,
-    RetryMessagesResponse, SuspendDestinationRequest, Suspension,
+    CancelMessagesRequest, GetMessageRequest, GetQueueRequest, ListMessagesRequest, ListSuspensionsRequest,
+    MessageFilter, MessageSelection, OrderResult, Queue, QueuedMessage, ResumeDestinationRequest,
+    RetryMessagesRequest, SuspendDestinationRequest, Suspension,
 };
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Says how much is in the queue, and what of it could not be read.
+    Status,
     /// Lists the messages, the oldest first.
     List {
         #[command(flatten)]
@@ -99,6 +102,13 @@ type Client = QueueServiceClient<Wire>;
 
 pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
     match verb {
+        Verb::Status => {
+            let request = GetQueueRequest { name: "queue".to_owned() };
+            let queue = session
+                .read(request, |wire, request| async move { Client::new(wire).get_queue(request).await })
+                .await?;
+            output.resource(&queue)
+        }
         Verb::List { filter } => output.list("messages", &list(filter, session).await?),
         Verb::Show { id } => {
             let request = GetMessageRequest { name: resource_name(&id) };
@@ -109,13 +119,13 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         }
         Verb::Retry(selection) => {
             let dry_run = selection.dry_run;
-            let done = retry(selection, session).await?;
-            report(&done, Done { count: done.count, busy: &done.busy, dry_run, word: "tried now" }, output)
+            let result = retry(selection.wire(), dry_run, session).await?;
+            report(&result, if dry_run { "would be tried now" } else { "tried now" }, output)
         }
         Verb::Cancel(selection) => {
             let dry_run = selection.dry_run;
-            let done = cancel(selection, session).await?;
-            report(&done, Done { count: done.count, busy: &done.busy, dry_run, word: "cancelled" }, output)
+            let result = cancel(selection.wire(), dry_run, session).await?;
+            report(&result, if dry_run { "would be cancelled" } else { "cancelled" }, output)
         }
         Verb::Suspend { destination, duration, reason } => {
             let request =
@@ -135,92 +145,69 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
 }
 
 async fn list(filter: Filter, session: &Session) -> Result<Vec<QueuedMessage>, Failure> {
-    let mut request =
-        ListMessagesRequest { filter: filter.wire(), page_size: super::PAGE_SIZE, page_token: String::new() };
-    let mut messages = Vec::new();
-    loop {
+    let filter = filter.wire();
+    pages::all(async |page_token| {
+        let request = ListMessagesRequest { filter: filter.clone(), page_size: super::PAGE_SIZE, page_token };
         let page = session
-            .read(
-                request.clone(),
-                |wire, request| async move { Client::new(wire).list_messages(request).await },
-            )
+            .read(request, |wire, request| async move { Client::new(wire).list_messages(request).await })
             .await?;
-        messages.extend(page.messages);
-        if page.next_page_token.is_empty() {
-            return Ok(messages);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.messages, page.next_page_token))
+    })
+    .await
+}
+
+async fn retry(
+    selection: MessageSelection,
+    validate_only: bool,
+    session: &Session,
+) -> Result<OrderResult, Failure> {
+    let results = pages::all(async |page_token| {
+        let request = RetryMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
+        let page = session
+            .write(request, |wire, request| async move { Client::new(wire).retry_messages(request).await })
+            .await?;
+        Ok((page.result.into_iter().collect(), page.next_page_token))
+    });
+    Ok(sum(results.await?))
+}
+
+async fn cancel(
+    selection: MessageSelection,
+    validate_only: bool,
+    session: &Session,
+) -> Result<OrderResult, Failure> {
+    let results = pages::all(async |page_token| {
+        let request = CancelMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
+        let page = session
+            .write(request, |wire, request| async move { Client::new(wire).cancel_messages(request).await })
+            .await?;
+        Ok((page.result.into_iter().collect(), page.next_page_token))
+    });
+    Ok(sum(results.await?))
 }
 
 /// A call acts on a page of messages; all calls together are one answer.
-async fn retry(selection: Selection, session: &Session) -> Result<RetryMessagesResponse, Failure> {
-    let Selection { ids, filter, all, dry_run: validate_only } = selection;
-    let names = ids.iter().map(|id| resource_name(id)).collect();
-    let mut request =
-        RetryMessagesRequest { names, filter: filter.wire(), all, validate_only, page_token: String::new() };
-    let mut done = RetryMessagesResponse::default();
-    loop {
-        let page = session
-            .write(
-                request.clone(),
-                |wire, request| async move { Client::new(wire).retry_messages(request).await },
-            )
-            .await?;
-        done.count += page.count;
-        done.busy.extend(page.busy);
-        if page.next_page_token.is_empty() {
-            return Ok(done);
-        }
-        request.page_token = page.next_page_token;
-    }
+fn sum(results: Vec<OrderResult>) -> OrderResult {
+    results.into_iter().fold(OrderResult::default(), |mut sum, result| {
+        sum.count += result.count;
+        sum.busy.extend(result.busy);
+        sum
+    })
 }
 
-/// As [`retry`].
-async fn cancel(selection: Selection, session: &Session) -> Result<CancelMessagesResponse, Failure> {
-    let Selection { ids, filter, all, dry_run: validate_only } = selection;
-    let names = ids.iter().map(|id| resource_name(id)).collect();
-    let mut request =
-        CancelMessagesRequest { names, filter: filter.wire(), all, validate_only, page_token: String::new() };
-    let mut done = CancelMessagesResponse::default();
-    loop {
-        let page = session
-            .write(request.clone(), |wire, request| async move {
-                Client::new(wire).cancel_messages(request).await
-            })
-            .await?;
-        done.count += page.count;
-        done.busy.extend(page.busy);
-        if page.next_page_token.is_empty() {
-            return Ok(done);
-        }
-        request.page_token = page.next_page_token;
-    }
-}
-
-/// What became of an order, for people.
-struct Done<'a> {
-    count: i64,
-    busy: &'a [String],
-    dry_run: bool,
-    word: &'static str,
-}
-
-/// Prints the answer; messages that were left alone are a failure.
-fn report(answer: &impl Serialize, done: Done<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let Done { count, busy, dry_run, word } = done;
+/// Prints what came of an order; messages that were left alone are a failure.
+fn report(result: &OrderResult, done: &str, output: &mut Output<'_>) -> Result<(), Failure> {
     if output.is_table() {
-        let would = if dry_run { "would be " } else { "" };
-        let plural = if count == 1 { "" } else { "s" };
-        output.talk(&format!("{count} message{plural} {would}{word}"));
+        let plural = if result.count == 1 { "" } else { "s" };
+        output.talk(&format!("{} message{plural} {done}", result.count));
     } else {
-        output.json(answer)?;
+        output.json(result)?;
     }
-    match busy {
+    match result.busy.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Local(format!(
             "{} left alone because a delivery is under way, the first of them {first}: try again",
-            busy.len()
+            result.busy.len()
         ))),
     }
 }
@@ -235,19 +222,26 @@ async fn resume(destination: &str, session: &Session, output: &mut Output<'_>) -
 }
 
 async fn suspensions(session: &Session) -> Result<Vec<Suspension>, Failure> {
-    let mut request = ListSuspensionsRequest { page_size: super::PAGE_SIZE, page_token: String::new() };
-    let mut suspensions = Vec::new();
-    loop {
+    pages::all(async |page_token| {
+        let request = ListSuspensionsRequest { page_size: super::PAGE_SIZE, page_token };
         let page = session
-            .read(request.clone(), |wire, request| async move {
-                Client::new(wire).list_suspensions(request).await
-            })
+            .read(request, |wire, request| async move { Client::new(wire).list_suspensions(request).await })
             .await?;
-        suspensions.extend(page.suspensions);
-        if page.next_page_token.is_empty() {
-            return Ok(suspensions);
-        }
-        request.page_token = page.next_page_token;
+        Ok((page.suspensions, page.next_page_token))
+    })
+    .await
+}
+
+impl Selection {
+    fn wire(self) -> MessageSelection {
+        let Self { ids, filter, all, .. } = self;
+        let names = ids.iter().map(|id| resource_name(id)).collect();
+        let which = match filter.wire() {
+            Some(filter) => Which::Filter(filter),
+            None if all => Which::All(All {}),
+            None => Which::Names(Names { names }),
+        };
+        MessageSelection { which: Some(which) }
     }
 }
 
@@ -277,6 +271,7 @@ fn show(message: &QueuedMessage, output: &mut Output<'_>) -> Result<(), Failure>
     let mut lines = vec![
         format!("message    {}", message.id),
         format!("received   {}", rfc3339(message.receive_time.as_ref())),
+        format!("size       {} octets", message.octets),
         format!("from       <{}>", message.reverse_path),
     ];
     for copy in &message.copies {
@@ -314,9 +309,21 @@ fn state(copy: &Copy) -> String {
     copy.state().as_str_name().to_lowercase()
 }
 
+impl Row for Queue {
+    const COLUMNS: &'static [&'static str] =
+        &["WAITING", "AWAITING REPLY", "UNKNOWN", "OCTETS", "OLDEST", "QUARANTINED"];
+
+    fn cells(&self) -> Vec<String> {
+        let Self { waiting, awaiting_reply, unknown, octets, quarantined, .. } = self;
+        let mut cells = [waiting, awaiting_reply, unknown, octets].map(ToString::to_string).to_vec();
+        cells.extend([ago(self.oldest_receive_time.as_ref()), quarantined.to_string()]);
+        cells
+    }
+}
+
 impl Row for QueuedMessage {
     const COLUMNS: &'static [&'static str] =
-        &["ID", "AGE", "STATE", "NEXT", "TRIES", "FROM", "ALIAS", "DESTINATION", "LAST REPLY"];
+        &["ID", "AGE", "OCTETS", "STATE", "NEXT", "TRIES", "FROM", "ALIAS", "DESTINATION", "LAST REPLY"];
 
     fn cells(&self) -> Vec<String> {
         let Some(first) = self.copies.first() else { return vec!["-".to_owned(); Self::COLUMNS.len()] };
@@ -325,6 +332,7 @@ impl Row for QueuedMessage {
         vec![
             self.id.clone(),
             ago(self.receive_time.as_ref()),
+            self.octets.to_string(),
             state(first),
             ahead(first.next_attempt_time.as_ref()),
             first.attempts.to_string(),

@@ -6,6 +6,7 @@ use pbjson_types::FieldMask;
 use super::domain;
 use super::failure::Failure;
 use super::output::{Output, Row, ago};
+use super::pages;
 use super::session::{Session, Wire};
 use crate::proto::admin::v1::rule::State;
 use crate::proto::admin::v1::rule_service_client::RuleServiceClient;
@@ -202,18 +203,14 @@ fn shown(rule: &Rule, output: &mut Output<'_>) -> Result<(), Failure> {
 
 async fn list(domain: &str, session: &Session) -> Result<Vec<Rule>, Failure> {
     let parent = domain::resource_name(domain);
-    let mut request = ListRulesRequest { parent, page_size: super::PAGE_SIZE, page_token: String::new() };
-    let mut rules = Vec::new();
-    loop {
+    pages::all(async |page_token| {
+        let request = ListRulesRequest { parent: parent.clone(), page_size: super::PAGE_SIZE, page_token };
         let page = session
-            .read(request.clone(), |wire, request| async move { Client::new(wire).list_rules(request).await })
+            .read(request, |wire, request| async move { Client::new(wire).list_rules(request).await })
             .await?;
-        rules.extend(page.rules);
-        if page.next_page_token.is_empty() {
-            return Ok(rules);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.rules, page.next_page_token))
+    })
+    .await
 }
 
 /// `01J…` becomes `domains/-/rules/01J…`: an id needs no domain.

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use clap::ArgGroup;
-use pbjson_types::Timestamp;
 
 use super::failure::{Failure, printable};
 use super::output::{Output, Row, ago, rfc3339};
+use super::pages;
 use super::session::{Session, Wire};
 use crate::clock;
 use crate::mail::TraceId;
@@ -42,7 +42,7 @@ pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) 
         let request = SearchTracesRequest {
             from: from.unwrap_or_default(),
             to: to.unwrap_or_default(),
-            since: since.map(timestamp),
+            since: since.map(Into::into),
             ..SearchTracesRequest::default()
         };
         let traces = search(request, limit, session).await?;
@@ -65,28 +65,21 @@ pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) 
     }
 }
 
+/// The newest that are found, at most `limit`.
 async fn search(
-    mut request: SearchTracesRequest,
+    request: SearchTracesRequest,
     limit: usize,
     session: &Session,
 ) -> Result<Vec<Trace>, Failure> {
-    let mut traces = Vec::new();
-    loop {
-        let missing = limit.saturating_sub(traces.len()).clamp(1, 1000);
-        request.page_size = i32::try_from(missing).unwrap_or(super::PAGE_SIZE);
+    let page_size = i32::try_from(limit.max(1)).unwrap_or(super::PAGE_SIZE);
+    pages::first(limit, async |page_token| {
+        let request = SearchTracesRequest { page_size, page_token, ..request.clone() };
         let page = session
-            .read(
-                request.clone(),
-                |wire, request| async move { Client::new(wire).search_traces(request).await },
-            )
+            .read(request, |wire, request| async move { Client::new(wire).search_traces(request).await })
             .await?;
-        traces.extend(page.traces);
-        if page.next_page_token.is_empty() || traces.len() >= limit {
-            traces.truncate(limit);
-            return Ok(traces);
-        }
-        request.page_token = page.next_page_token;
-    }
+        Ok((page.traces, page.next_page_token))
+    })
+    .await
 }
 
 fn show(trace: &Trace, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -123,14 +116,6 @@ fn duration(trace: &Trace) -> String {
         Some(Duration::new(u64::try_from(duration.seconds).ok()?, u32::try_from(duration.nanos).ok()?))
     });
     humantime::format_duration(taken.unwrap_or_default()).to_string()
-}
-
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
-    }
 }
 
 fn parse_since(text: &str) -> Result<SystemTime, String> {

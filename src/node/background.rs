@@ -95,6 +95,9 @@ impl Gauges {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.metrics.queue_messages.with_label_values(&[state]).set(count);
         }
+        if let Ok(count) = self.spool.quarantined().await {
+            self.metrics.queue_quarantined_records.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         let oldest = self.spool.oldest().await.unwrap_or_default();
         let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let seconds = oldest.map_or(0, |time| i64::try_from(since(time).as_secs()).unwrap_or(i64::MAX));

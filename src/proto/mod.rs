@@ -1,5 +1,9 @@
 //! Owns the generated protobuf code: messages, gRPC stubs, proto3 JSON. Nothing here is written by hand
-//! but the module tree; the sources are `proto/**/*.proto`.
+//! but the module tree and the time; the sources are `proto/**/*.proto`.
+
+mod timestamp;
+
+pub use timestamp::Timestamp;
 
 /// The admin API as operators' tools see it.
 pub mod admin {

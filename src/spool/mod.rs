@@ -96,7 +96,7 @@ use tokio::task::spawn_blocking;
 pub use error::SpoolError;
 pub use frame::{Frame, Kind, Piece, Salt, Scan};
 pub use index::Counts;
-pub use model::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy};
+pub use model::{Bounces, CopyState, Described, Direction, LastAttempt, Queued, QueuedCopy};
 pub use quarantine::Quarantined;
 pub use recover::Recovered;
 
@@ -316,21 +316,27 @@ impl Spool {
     /// # Errors
     /// When the index fails.
     pub async fn list(&self, after: Option<TraceId>, limit: usize) -> Result<Vec<Queued>, SpoolError> {
-        self.query(move |index| queued(&index.entries(after, limit)?)).await
+        self.query(move |index| index.entries(after, limit)?.iter().map(Entry::queued).collect()).await
     }
 
-    /// Messages with a copy for this domain behind an id, in the order of ids.
+    /// As [`Spool::get`], with the message's size.
     ///
     /// # Errors
     /// When the index fails.
-    pub async fn list_domain(
+    pub async fn describe(&self, id: TraceId) -> Result<Option<Described>, SpoolError> {
+        self.query(move |index| index.entry(id)?.as_ref().map(Entry::described).transpose()).await
+    }
+
+    /// As [`Spool::list`], with the messages' sizes.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub async fn describe_all(
         &self,
-        domain: &Domain,
         after: Option<TraceId>,
         limit: usize,
-    ) -> Result<Vec<Queued>, SpoolError> {
-        let domain = domain.clone();
-        self.query(move |index| queued(&index.domain_entries(&domain, after, limit)?)).await
+    ) -> Result<Vec<Described>, SpoolError> {
+        self.query(move |index| index.entries(after, limit)?.iter().map(Entry::described).collect()).await
     }
 
     /// How many messages there are; what was written a moment ago may not be counted yet.
@@ -387,10 +393,6 @@ impl Spool {
         let index = self.inner.index.clone();
         blocking(move || ask(&index)).await
     }
-}
-
-fn queued(entries: &[Entry]) -> Result<Vec<Queued>, SpoolError> {
-    entries.iter().map(Entry::queued).collect()
 }
 
 /// Runs what waits for a disk where that holds nobody up.

@@ -24,6 +24,15 @@ pub struct Queued {
     pub copies: Vec<QueuedCopy>,
 }
 
+/// A message as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// What the queue knows of it.
+    pub queued: Queued,
+    /// Octets of the message as it is sent.
+    pub octets: u64,
+}
+
 impl Queued {
     /// When a copy for this domain is due next; `None`: there is none, or it waits for a late reply.
     #[must_use]

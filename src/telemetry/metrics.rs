@@ -121,6 +121,8 @@ metrics! {
     queue_messages: IntGaugeVec["state"];
     /// When the oldest message of the queue was received, in seconds since 1970; 0 when the queue is empty.
     queue_oldest_message_timestamp_seconds: IntGauge;
+    /// Records of the queue that could not be read, kept in quarantine until the operator removes them.
+    queue_quarantined_records: IntGauge;
     /// Delivery status notifications sent, by action (RFC 3464 §2.3.3).
     dsn_sent_total: IntCounterVec["action"];
     /// Seconds until a group of changes was on the disk.

@@ -52,12 +52,16 @@ use crate::clock;
 use crate::config::{AddressLog, Config};
 use crate::mail::{Address, Domain, TraceId};
 use crate::routing::Routing;
-use crate::spool::{CopyState, Queued, Spool, SpoolError};
+use crate::spool::{CopyState, Counts, Described, Queued, Spool, SpoolError};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Attempts under way at a time, over all destinations; each holds a message of up to 256 KiB in memory.
 const MOST_ATTEMPTS: usize = 200;
+/// Messages of a list looked at at a time, each time off the event loop.
+const LOOK: usize = 1000;
+/// How often that is done for one page.
+const MOST_LOOKS: usize = 10;
 
 /// What of the configuration concerns the queue.
 #[derive(Debug, Clone)]
@@ -147,6 +151,26 @@ pub enum QueueError {
     NotSuspended(Domain),
 }
 
+/// One page of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The oldest first.
+    pub found: Vec<Described>,
+    /// What the next page begins behind; `None`: there is none.
+    pub next: Option<TraceId>,
+}
+
+/// The queue as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Messages by state.
+    pub counts: Counts,
+    /// When the oldest was received.
+    pub oldest: Option<SystemTime>,
+    /// Records that could not be read, kept for the operator.
+    pub quarantined: u64,
+}
+
 /// Which messages are wanted: all that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -203,36 +227,51 @@ impl Queue {
         self.inner.settings.store(Arc::new(settings));
     }
 
-    /// The next messages behind `after`, in the order in which they came, at most `limit` of those wanted.
+    /// The next messages behind `after`, in the order in which they came, at most `limit` of those wanted. It
+    /// looks at 10,000 messages at most: a page can be short, or empty, and still have a next one.
     ///
     /// # Errors
     /// When the disk fails.
     pub async fn list(
         &self,
-        filter: Filter,
+        filter: &Filter,
         after: Option<TraceId>,
         limit: usize,
-    ) -> Result<Vec<Queued>, QueueError> {
-        let mut found = Vec::new();
-        let mut after = after;
-        loop {
-            let page = self.inner.spool.list(after, limit.max(1)).await?;
-            let Some(last) = page.last().map(|queued| queued.id) else { return Ok(found) };
-            after = Some(last);
-            found.extend(page.into_iter().filter(|queued| filter.wants(queued)));
-            if found.len() >= limit {
-                found.truncate(limit);
-                return Ok(found);
+    ) -> Result<Page, QueueError> {
+        let mut page = Page { found: Vec::new(), next: after };
+        for _ in 0..MOST_LOOKS {
+            let entries = self.inner.spool.describe_all(page.next, LOOK).await?;
+            let is_last = entries.len() < LOOK;
+            for entry in entries {
+                if page.found.len() == limit {
+                    return Ok(page);
+                }
+                page.next = Some(entry.queued.id);
+                page.found.extend(Some(entry).filter(|entry| filter.wants(&entry.queued)));
+            }
+            if is_last {
+                return Ok(Page { next: None, ..page });
             }
         }
+        Ok(page)
     }
 
     /// One message, all but its octets.
     ///
     /// # Errors
     /// When the disk fails.
-    pub async fn show(&self, id: TraceId) -> Result<Option<Queued>, QueueError> {
-        Ok(self.inner.spool.get(id).await?)
+    pub async fn show(&self, id: TraceId) -> Result<Option<Described>, QueueError> {
+        Ok(self.inner.spool.describe(id).await?)
+    }
+
+    /// How much is in the queue.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn status(&self) -> Result<Status, QueueError> {
+        let spool = &self.inner.spool;
+        let (oldest, quarantined) = (spool.oldest().await?, spool.quarantined().await?);
+        Ok(Status { counts: spool.counts(), oldest, quarantined })
     }
 
     /// Tries all copies of a message at once, whatever their back-off; those whose upstream owes an answer

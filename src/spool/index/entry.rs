@@ -8,7 +8,7 @@ use crate::mail::TraceId;
 use crate::proto::spool::v1;
 use crate::spool::error::SpoolError;
 use crate::spool::log::{Location, Position};
-use crate::spool::model::{CopyState, Queued};
+use crate::spool::model::{CopyState, Described, Queued};
 use crate::spool::record;
 
 /// Before the protobuf part: segment, offset, octets of the frame, octets of the message, flags.
@@ -51,6 +51,11 @@ impl Entry {
     /// The message as the queue knows it.
     pub(in crate::spool) fn queued(&self) -> Result<Queued, SpoolError> {
         record::decode(&self.message).map_err(SpoolError::Entry)
+    }
+
+    /// The message as the operator sees it.
+    pub(in crate::spool) fn described(&self) -> Result<Described, SpoolError> {
+        Ok(Described { queued: self.queued()?, octets: self.message_octets })
     }
 
     pub(super) fn outline(&self) -> Outline {

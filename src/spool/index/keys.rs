@@ -3,7 +3,6 @@
 //! ```text
 //! m ID NUMBER(u16)           a part of a message's entry; the parts in a row are the entry
 //! d DOMAIN 00 DUE(u64) ID    a copy for this domain is due then, in milliseconds since 1970
-//! l DOMAIN 00 ID             a copy goes to this domain
 //! a ID                       a copy of it awaits a reply
 //! b ID                       its body is in a file
 //! s SEGMENT(u64)             octets of the segment: of live records, of all
@@ -18,7 +17,6 @@ pub(super) const ID_OCTETS: usize = 16;
 pub(super) const MESSAGE: u8 = b'm';
 /// When copies are due.
 pub(super) const DUE: u8 = b'd';
-const DOMAIN: u8 = b'l';
 /// Messages that await a reply.
 pub(super) const AWAITING: u8 = b'a';
 /// Messages with a file.
@@ -69,16 +67,6 @@ pub(super) fn read_due(key: &[u8]) -> Option<(&str, u64, TraceId)> {
     let (rest, millis) = rest.split_last_chunk::<8>()?;
     let domain = rest.strip_prefix(&[DUE])?.strip_suffix(&[0])?;
     Some((std::str::from_utf8(domain).ok()?, u64::from_be_bytes(*millis), TraceId::from_bytes(*id)))
-}
-
-/// Stands before the messages of a domain.
-pub(super) fn domain(domain: &str) -> Vec<u8> {
-    [&[DOMAIN], domain.as_bytes(), &[0]].concat()
-}
-
-/// A message of a domain.
-pub(super) fn domain_message(name: &str, id: TraceId) -> Vec<u8> {
-    [&domain(name)[..], &id.to_bytes()].concat()
 }
 
 /// The id at a key's end.

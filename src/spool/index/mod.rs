@@ -23,7 +23,7 @@ use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// Octets of a part of an entry: below the store's bound of a value.
 const PART_OCTETS: usize = 64_000;
 
@@ -206,7 +206,6 @@ impl Change<'_> {
         }
         let outline = entry.outline();
         for (domain, due) in &outline.due {
-            self.batch.remove(keys::domain_message(domain, id));
             if let Some(due) = due {
                 self.batch.remove(keys::due(domain, *due, id));
                 self.totals.due = self.totals.due.saturating_sub(1);
@@ -232,7 +231,6 @@ impl Change<'_> {
         }
         let outline = entry.outline();
         for (domain, due) in &outline.due {
-            self.batch.insert(keys::domain_message(domain, id), []);
             if let Some(due) = due {
                 self.batch.insert(keys::due(domain, *due, id), []);
                 self.totals.due += 1;

@@ -55,29 +55,6 @@ impl Index {
         Ok(entries)
     }
 
-    /// Messages with a copy for a domain behind an id, in the order of ids.
-    pub(in crate::spool) fn domain_entries(
-        &self,
-        domain: &Domain,
-        after: Option<TraceId>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, SpoolError> {
-        let prefix = keys::domain(domain.as_str());
-        let from = after.map_or_else(|| prefix.clone(), |id| keys::domain_message(domain.as_str(), id));
-        let pairs = self.tree.range(Bound::Excluded(&from), Bound::Unbounded);
-        let mut entries = Vec::new();
-        for pair in pairs.take(limit) {
-            let (key, _) = pair?;
-            if !key.starts_with(&prefix) {
-                break;
-            }
-            if let Some(id) = keys::trailing_id(&key) {
-                entries.extend(self.entry(id)?);
-            }
-        }
-        Ok(entries)
-    }
-
     /// Messages with a copy for a domain that is due, the earliest first.
     pub(in crate::spool) fn due(
         &self,

@@ -100,9 +100,10 @@ async fn what_is_due_is_found_by_domain_and_time() {
     assert_eq!(spool.domains().await.unwrap().len(), 2);
     let counts = spool.counts();
     assert_eq!((counts.waiting, counts.awaiting_reply, counts.unknown), (3, 1, 0));
-    let of_b = spool.list_domain(&domain("b.example"), Some(id(1)), 2).await.unwrap();
-    assert_eq!(of_b.iter().map(|queued| queued.id).collect::<Vec<_>>(), [id(2), id(4)]);
-    assert_eq!(of_b[0], awaiting);
+    let described = spool.describe_all(Some(id(1)), 1).await.unwrap();
+    let octets = spool.load(id(2)).await.unwrap().unwrap().1.emitted_octets();
+    assert_eq!(described, [Described { queued: awaiting, octets }]);
+    assert_eq!(spool.describe(id(2)).await.unwrap(), described.first().cloned());
 }
 
 #[tokio::test]

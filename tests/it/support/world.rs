@@ -204,7 +204,8 @@ impl World {
 
     /// What is in the queue.
     pub(crate) async fn queued(&self) -> Vec<Queued> {
-        self.node.queue().list(Filter::default(), None, 1000).await.unwrap()
+        let page = self.node.queue().list(&Filter::default(), None, 1000).await.unwrap();
+        page.found.into_iter().map(|described| described.queued).collect()
     }
 
     pub(crate) async fn client(&self, from: IpAddr, name: &str) -> Client {
