@@ -80,7 +80,7 @@ const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
 /// admin's: they decide for whom we speak and to whom we send.
-pub(super) static METHODS: [Method; 32] = [
+pub(super) static METHODS: [Method; 33] = [
     row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
     row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
     row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),

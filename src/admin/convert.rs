@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::status;
 use crate::config::OnTempfail;
-use crate::journal::{Entry, Outcome};
+use crate::journal::{Delivery, DeliveryResult, Entry, Outcome};
 use crate::mail::Address;
 use crate::proto::Timestamp;
 use crate::proto::admin::v1::domain::OnTempfail as WireTempfail;
@@ -114,8 +114,8 @@ pub(super) fn destination(destination: &routing::Destination) -> Destination {
     }
 }
 
-/// A journal entry for the wire.
-pub(super) fn trace(entry: &Entry) -> Trace {
+/// A journal entry for the wire, with what came later of its copies.
+pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
     let outcome = match entry.outcome {
         Outcome::Forwarded => trace::Outcome::Forwarded,
         Outcome::Rejected => trace::Outcome::Rejected,
@@ -139,6 +139,28 @@ pub(super) fn trace(entry: &Entry) -> Trace {
         code: entry.code.into(),
         reply: entry.reply.clone(),
         steps: entry.steps.clone(),
+        deliveries: deliveries.iter().map(delivery).collect(),
+    }
+}
+
+fn delivery(delivery: &Delivery) -> trace::Delivery {
+    let result = match delivery.result {
+        DeliveryResult::Delivered => trace::Result::Delivered,
+        DeliveryResult::Failed => trace::Result::Failed,
+        DeliveryResult::Deferred => trace::Result::Deferred,
+        DeliveryResult::Unknown => trace::Result::Uncertain,
+        DeliveryResult::Cancelled => trace::Result::Cancelled,
+        DeliveryResult::Told => trace::Result::Told,
+    };
+    trace::Delivery {
+        time: Some(delivery.at.into()),
+        result: result.into(),
+        recipient: delivery.recipient.clone(),
+        destination: delivery.destination.clone(),
+        attempts: i32::try_from(delivery.attempts).unwrap_or(i32::MAX),
+        host: delivery.host.clone(),
+        code: delivery.code.into(),
+        text: delivery.text.clone(),
     }
 }
 

@@ -182,7 +182,7 @@ impl Tail {
         if !self.filter.wants(recorded) {
             return Ok(());
         }
-        let kind = Some(event::Kind::Trace(convert::trace(&recorded.entry)));
+        let kind = Some(event::Kind::Trace(convert::trace(&recorded.entry, &[])));
         let event = Event { kind, resume_token: token(recorded.sequence) };
         self.sender.send(Ok(event)).await.map_err(|_| None)
     }

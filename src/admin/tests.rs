@@ -57,6 +57,7 @@ fn queue(dir: &TempDir, store: &Store, services: &Services) -> (Spool, Queue) {
         spool: spool.clone(),
         store: store.clone(),
         routing: services.routing.clone(),
+        journal: services.journal.clone(),
         metrics: services.metrics.clone(),
         deliver: Handoff::new(Vec::new()),
         rewrite: Handoff::new(Vec::new()),

@@ -5,7 +5,7 @@ use tonic::{Code, Request, Response, Status};
 use super::convert::{self, time_from};
 use super::page;
 use super::status::{self, Kind, Reason};
-use crate::journal::{Criteria, Journal};
+use crate::journal::{Criteria, Delivery, Journal, Recorded};
 use crate::mail::TraceId;
 use crate::proto::admin::v1::trace_service_server::TraceService;
 use crate::proto::admin::v1::{GetTraceRequest, SearchTracesRequest, SearchTracesResponse, Trace};
@@ -29,7 +29,9 @@ impl TraceService for Traces {
             .map_err(|_| status::invalid("name", format!("\"{name}\" is not of the form traces/ID")))?;
         let found = self.journal.find(id).await.map_err(|error| status::internal(&error))?;
         let recorded = found.ok_or_else(|| status::not_found(Kind::Trace, &format!("traces/{id}")))?;
-        Ok(Response::new(convert::trace(&recorded.entry)))
+        let later = self.deliveries(std::slice::from_ref(&recorded)).await?;
+        let later = later.first().map_or(&[][..], Vec::as_slice);
+        Ok(Response::new(convert::trace(&recorded.entry, later)))
     }
 
     async fn search_traces(
@@ -40,10 +42,20 @@ impl TraceService for Traces {
         let scope = format!("traces\0{}\0{}\0{}", request.message_id, request.from, request.to);
         let criteria = criteria(&request, &scope)?;
         let page = self.journal.search(criteria).await.map_err(|error| status::internal(&error))?;
-        let traces = page.found.iter().map(|recorded| convert::trace(&recorded.entry)).collect();
+        let later = self.deliveries(&page.found).await?;
+        let found = page.found.iter().zip(&later);
+        let traces = found.map(|(recorded, later)| convert::trace(&recorded.entry, later)).collect();
         let next_page_token =
             page.next.map_or_else(String::new, |before| page::token(&scope, &before.to_string()));
         Ok(Response::new(SearchTracesResponse { traces, next_page_token }))
+    }
+}
+
+impl Traces {
+    /// What came later of each of these.
+    async fn deliveries(&self, found: &[Recorded]) -> Result<Vec<Vec<Delivery>>, Status> {
+        let ids = found.iter().map(|recorded| recorded.entry.id).collect();
+        self.journal.deliveries(ids).await.map_err(|error| status::internal(&error))
     }
 }
 

@@ -10,6 +10,7 @@ use super::pages;
 use super::session::{Session, Wire};
 use crate::clock;
 use crate::mail::TraceId;
+use crate::proto::admin::v1::trace::Delivery;
 use crate::proto::admin::v1::trace_service_client::TraceServiceClient;
 use crate::proto::admin::v1::{GetTraceRequest, SearchTracesRequest, Trace};
 
@@ -101,10 +102,27 @@ fn show(trace: &Trace, output: &mut Output<'_>) -> Result<(), Failure> {
     lines.extend(steps.map(|(number, step)| format!("{:2}  {step}", number + 1)));
     lines.push(format!("outcome    {} in {}", outcome(trace), duration(trace)));
     lines.extend(trace.reply.lines().map(|line| format!("reply      {line}")));
+    lines.extend(trace.deliveries.iter().map(later));
     for line in lines {
         output.line(&printable(&line))?;
     }
     Ok(())
+}
+
+/// `later      2026-11-23T18:00:00Z delivered <info@ours.example>, attempt 3, mx.dest.example: 250 OK`
+fn later(delivery: &Delivery) -> String {
+    let Delivery { recipient, attempts, host, code, .. } = delivery;
+    let what = delivery.result().as_str_name().to_lowercase();
+    let mut line = format!("later      {} {what} <{recipient}>", rfc3339(delivery.time.as_ref()));
+    if *attempts > 0 {
+        line.push_str(&format!(", attempt {attempts}"));
+    }
+    if !host.is_empty() {
+        line.push_str(&format!(", {host}"));
+    }
+    let code = if *code == 0 { String::new() } else { format!("{code} ") };
+    let text = delivery.text.replace('\n', " / ");
+    format!("{line}: {code}{text}").trim_end_matches([':', ' ']).to_owned()
 }
 
 pub(super) fn outcome(trace: &Trace) -> String {

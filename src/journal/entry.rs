@@ -19,7 +19,7 @@ pub const MAX_STEPS: usize = 200;
 /// Octets of a name, an address or a Message-ID (RFC 5322 §2.1.1: a line has at most 998).
 const MAX_WORD_OCTETS: usize = 998;
 /// Octets of an address: RFC 5321 §4.5.3.1.3 allows 256, quoting can double the local part.
-const MAX_ADDRESS_OCTETS: usize = 400;
+pub(super) const MAX_ADDRESS_OCTETS: usize = 400;
 /// Octets of the authentication results and of the reply, each.
 const MAX_TEXT_OCTETS: usize = 8 * 1024;
 /// Octets of one step.
@@ -178,12 +178,14 @@ pub(super) fn millis(at: SystemTime) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
-fn time(at_ms: i64) -> SystemTime {
+/// The time that is so many milliseconds after 1970.
+pub(super) fn time(at_ms: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(at_ms).unwrap_or_default());
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-fn cut(text: &mut String, max_octets: usize) {
+/// Cuts a text at a character's boundary.
+pub(super) fn cut(text: &mut String, max_octets: usize) {
     if text.len() > max_octets {
         text.truncate(text.floor_char_boundary(max_octets));
     }

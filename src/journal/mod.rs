@@ -7,18 +7,24 @@
 //!   as it goes: older than 72 hours, past the number of entries, or past the octets.
 //!
 //! # On disk
-//! The store's tree `journal`, three kinds of key, numbers big-endian so that they sort:
+//! The store's tree `journal`, four kinds of key, numbers big-endian so that they sort:
 //!
 //! | key | value |
 //! |---|---|
 //! | `e` sequence (8) | a version octet and a `postroad.journal.v1.Entry` |
 //! | `i` trace id (16) | sequence (8) |
+//! | `d` trace id (16), microseconds since 1970 (8), number (2) | a version octet and a `postroad.journal.v1.Delivery` |
 //! | `m` hour since 1970 (4), SHA-256 of the Message-ID (8), sequence (8) | empty |
 //!
 //! Sequences have no gaps, so the first and the last say how many entries there are; each entry carries the
 //! octets of all before it, so the same two say how many octets. The hour keeps the writes of the Message-ID
 //! index together: random keys would make the store rewrite pages all over.
+//!
+//! Deliveries, what comes later of a queued message, are kept as long as its transaction is, and only if it is:
+//! so they need no end of their own, and their octets count with those of the entries around them. Who records
+//! them says only what is new: an hour in which a million messages find nobody at home writes nothing.
 
+mod delivery;
 mod entry;
 mod records;
 mod search;
@@ -33,6 +39,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
+pub use delivery::{Delivery, DeliveryResult};
 pub use entry::{Entry, EntryError, MAX_RECIPIENTS, MAX_STEPS, Outcome};
 pub use search::{Criteria, Page, SCAN_LIMIT, SEARCH_LIMIT};
 
@@ -45,6 +52,8 @@ use writer::{Order, Writer};
 const CHANNEL_ENTRIES: usize = 4096;
 /// Entries that a subscriber may be behind before it misses some.
 const SUBSCRIBER_ENTRIES: usize = 1024;
+/// Deliveries that are told of one transaction: the newest.
+pub const MAX_DELIVERIES: usize = 200;
 
 /// How much the journal keeps; whichever bound is reached first counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +143,16 @@ impl Journal {
 
     /// Records what became of a transaction. Never waits; what does not fit is counted and gone.
     pub fn record(&self, entry: Entry) {
-        let order = Order::Record(Box::new(entry));
+        self.give(Order::Record(Box::new(entry)));
+    }
+
+    /// Records what came later of a message that was queued; of a transaction that is not kept, nothing. Never
+    /// waits, as [`Self::record`].
+    pub fn record_delivery(&self, id: TraceId, delivery: Delivery) {
+        self.give(Order::Deliver(Box::new((id, delivery))));
+    }
+
+    fn give(&self, order: Order) {
         let sent = self.shared.orders.as_ref().map(|orders| orders.try_send(order));
         if !matches!(sent, Some(Ok(()))) {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -166,6 +184,16 @@ impl Journal {
             None => Ok(None),
         })
         .await
+    }
+
+    /// What came later of transactions, in their order: of each the newest [`MAX_DELIVERIES`], the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn deliveries(&self, ids: Vec<TraceId>) -> Result<Vec<Vec<Delivery>>, JournalError> {
+        self.settled().await;
+        let records = self.shared.records.clone();
+        blocking(move || ids.iter().map(|id| records.deliveries(*id)).collect()).await
     }
 
     /// Entries that meet all criteria, newest first. Reads at most [`SCAN_LIMIT`] entries, so a page can be

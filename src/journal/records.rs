@@ -1,16 +1,18 @@
 //! The journal's keys in the store's tree, and reading by them. The format is in the folder's `mod.rs`.
 
 use std::ops::Bound;
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 
 use super::entry::{Entry, millis};
-use super::{JournalError, Recorded};
+use super::{Delivery, JournalError, MAX_DELIVERIES, Recorded};
 use crate::mail::TraceId;
 use crate::store::{Batch, Pair, StoreError, Tree};
 
 const ENTRY: u8 = b'e';
 const ID: u8 = b'i';
+const DELIVERY: u8 = b'd';
 const MESSAGE_ID: u8 = b'm';
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 /// Keys of one batch when everything is removed.
@@ -124,13 +126,35 @@ impl Records {
         }
     }
 
-    /// Adds the removal of an entry to a batch.
-    pub(super) fn take(batch: &mut Batch, recorded: &Recorded) {
+    /// Adds a delivery to a batch; `number` tells it from others of the same time. Returns its octets.
+    pub(super) fn put_delivery(batch: &mut Batch, id: TraceId, delivery: &Delivery, number: u16) -> u64 {
+        let since = delivery.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let value = delivery.encode();
+        let octets = octets_of(&value);
+        let key = [&delivery_prefix(id)[..], &micros.to_be_bytes(), &number.to_be_bytes()].concat();
+        batch.insert(key, value);
+        octets
+    }
+
+    /// The newest deliveries of a transaction, the oldest first. What cannot be read is left out.
+    pub(super) fn deliveries(&self, id: TraceId) -> Result<Vec<Delivery>, JournalError> {
+        let pairs = self.tree.scan(&delivery_prefix(id)).rev().take(MAX_DELIVERIES);
+        let values = pairs.map(|pair| pair.map(|(_, value)| value)).collect::<Result<Vec<_>, _>>()?;
+        Ok(values.iter().rev().filter_map(|value| Delivery::decode(value).ok()).collect())
+    }
+
+    /// Adds the removal of an entry, with its deliveries, to a batch.
+    pub(super) fn take(&self, batch: &mut Batch, recorded: &Recorded) -> Result<(), JournalError> {
+        for pair in self.tree.scan(&delivery_prefix(recorded.entry.id)) {
+            batch.remove(pair?.0);
+        }
         batch.remove(id_key(recorded.entry.id));
         if let Some(key) = message_key(recorded) {
             batch.remove(key);
         }
         batch.remove(entry_key(recorded.sequence));
+        Ok(())
     }
 
     /// Writes a batch.
@@ -173,6 +197,10 @@ fn entry_key(sequence: u64) -> Vec<u8> {
 
 fn id_key(id: TraceId) -> Vec<u8> {
     [&[ID][..], &id.to_bytes()].concat()
+}
+
+fn delivery_prefix(id: TraceId) -> Vec<u8> {
+    [&[DELIVERY][..], &id.to_bytes()].concat()
 }
 
 fn message_key(recorded: &Recorded) -> Option<Vec<u8>> {

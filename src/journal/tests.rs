@@ -217,3 +217,58 @@ async fn a_journal_that_cannot_be_read_is_begun_anew_and_one_bad_entry_is_left_o
     journal.settled().await;
     assert_eq!(all(&journal).await, [1]);
 }
+
+fn delivery(number: u64) -> Delivery {
+    Delivery {
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800 + number),
+        result: DeliveryResult::Deferred,
+        recipient: "info@hosted.example".into(),
+        destination: "ana@dest.example".into(),
+        attempts: 2,
+        host: "mx.dest.example".into(),
+        code: 451,
+        text: format!("later {number}"),
+    }
+}
+
+#[tokio::test]
+async fn what_comes_later_is_found_by_the_same_trace_id_and_goes_with_its_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { entries: 2, ..Limits::default() };
+    let journal = open(&dir, limits);
+    let entries: Vec<Entry> = (0..4).map(entry).collect();
+    let ids = |range: std::ops::Range<usize>| entries[range].iter().map(|entry| entry.id).collect::<Vec<_>>();
+    journal.record(entries[0].clone());
+    journal.record_delivery(entries[0].id, delivery(1));
+    journal.record_delivery(entries[0].id, delivery(1));
+    journal.record_delivery(entries[1].id, delivery(2));
+    let end = Delivery { result: DeliveryResult::Delivered, code: 250, ..delivery(3) };
+    journal.settled().await;
+    journal.record_delivery(entries[0].id, end.clone());
+    let of_first = vec![delivery(1), delivery(1), end.clone()];
+    assert_eq!(journal.deliveries(ids(0..2)).await.unwrap(), [of_first.clone(), vec![]]);
+    drop(journal);
+    let journal = open(&dir, limits);
+    assert_eq!(journal.deliveries(ids(0..1)).await.unwrap(), [of_first]);
+    (0..500).for_each(|number| journal.record_delivery(entries[0].id, delivery(number)));
+    let newest = journal.deliveries(ids(0..1)).await.unwrap().remove(0);
+    assert_eq!((newest.len(), newest.last()), (MAX_DELIVERIES, Some(&delivery(499))));
+    entries[1..].iter().cloned().for_each(|entry| journal.record(entry));
+    assert_eq!(journal.find(entries[0].id).await.unwrap(), None);
+    assert_eq!(journal.deliveries(ids(0..1)).await.unwrap(), [vec![]]);
+    let most = Delivery { text: "x".repeat(10_000), host: "h".repeat(999), ..delivery(1) };
+    assert!(most.bounded().encode().len() < 2300);
+}
+
+#[tokio::test]
+async fn the_octets_of_what_comes_later_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir, Limits { octets: 20_000, ..Limits::default() });
+    let entries: Vec<Entry> = (0..3).map(entry).collect();
+    journal.record(entries[0].clone());
+    let long = Delivery { text: "x".repeat(1000), ..delivery(1) };
+    (0..30).for_each(|_| journal.record_delivery(entries[0].id, long.clone()));
+    journal.settled().await;
+    journal.record(entries[1].clone());
+    assert_eq!(journal.find(entries[0].id).await.unwrap(), None);
+}

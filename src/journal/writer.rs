@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, oneshot};
 
 use super::records::Records;
-use super::{Entry, JournalError, Limits, Recorded};
+use super::{Delivery, Entry, JournalError, Limits, Recorded};
 use crate::clock;
+use crate::mail::TraceId;
 use crate::store::Batch;
 
 /// Most entries of one batch.
@@ -28,26 +29,42 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) enum Order {
     /// Keep this.
     Record(Box<Entry>),
+    /// Keep this, if the transaction is kept.
+    Deliver(Box<(TraceId, Delivery)>),
     /// Say when all that came before is kept.
     Settle(oneshot::Sender<()>),
 }
 
 /// A batch: what comes within [`LINGER`] of its first entry, or up to the first reader that waits.
-fn collect(first: Option<Order>, orders: &Receiver<Order>) -> (Vec<Entry>, Option<oneshot::Sender<()>>) {
+fn collect(first: Option<Order>, orders: &Receiver<Order>) -> (Given, Option<oneshot::Sender<()>>) {
     let end = Instant::now() + LINGER;
-    let mut entries = Vec::new();
+    let mut given = Given::default();
     let mut next = first;
     while let Some(order) = next {
         match order {
-            Order::Record(entry) => entries.push(*entry),
-            Order::Settle(done) => return (entries, Some(done)),
+            Order::Record(entry) => given.entries.push(*entry),
+            Order::Deliver(delivery) => given.deliveries.push(*delivery),
+            Order::Settle(done) => return (given, Some(done)),
         }
-        if entries.len() == BATCH_ENTRIES {
+        if given.len() == BATCH_ENTRIES {
             break;
         }
         next = orders.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
     }
-    (entries, None)
+    (given, None)
+}
+
+/// What a batch is made of.
+#[derive(Debug, Default)]
+struct Given {
+    entries: Vec<Entry>,
+    deliveries: Vec<(TraceId, Delivery)>,
+}
+
+impl Given {
+    fn len(&self) -> usize {
+        self.entries.len() + self.deliveries.len()
+    }
 }
 
 /// The writer's state.
@@ -102,8 +119,8 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let (entries, settled) = collect(first, orders);
-            self.write(entries);
+            let (given, settled) = collect(first, orders);
+            self.write(given);
             if let Some(done) = settled {
                 // Nobody waits any more: nothing to say.
                 let _ = done.send(());
@@ -111,9 +128,15 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, entries: Vec<Entry>) {
-        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        match self.try_write(entries) {
+    fn write(&mut self, given: Given) {
+        let count = u64::try_from(given.len()).unwrap_or(u64::MAX);
+        let Given { entries, deliveries } = given;
+        let written = self.try_write(entries).and_then(|recorded| {
+            // Behind the entries: those of the same batch are found then.
+            self.write_deliveries(deliveries)?;
+            Ok(recorded)
+        });
+        match written {
             Ok(recorded) => {
                 for recorded in recorded {
                     // No subscriber is no error.
@@ -154,13 +177,29 @@ impl Writer {
         Ok(recorded)
     }
 
+    fn write_deliveries(&mut self, deliveries: Vec<(TraceId, Delivery)>) -> Result<(), JournalError> {
+        let mut batch = Batch::default();
+        let mut octets = self.octets_ever;
+        for (number, (id, delivery)) in (0..).zip(deliveries) {
+            if self.records.sequence_of(id)?.is_some() {
+                let written = Records::put_delivery(&mut batch, id, &delivery.bounded(), number);
+                octets = octets.saturating_add(written);
+            }
+        }
+        if !batch.is_empty() {
+            self.records.apply(batch)?;
+        }
+        self.octets_ever = octets;
+        Ok(())
+    }
+
     fn remove_oldest(&mut self) -> Result<(), JournalError> {
         let mut batch = Batch::default();
         let mut oldest = self.oldest;
         for _ in 0..BATCH_REMOVALS {
             let Some(over) = oldest.filter(|oldest| self.is_over(oldest)) else { break };
             match self.records.load(over.sequence) {
-                Ok(Some((recorded, _))) => Records::take(&mut batch, &recorded),
+                Ok(Some((recorded, _))) => self.records.take(&mut batch, &recorded)?,
                 Ok(None) => {}
                 Err(JournalError::Entry(_)) => Records::take_unreadable(&mut batch, over.sequence),
                 Err(error @ (JournalError::Store(_) | JournalError::Thread(_))) => return Err(error),

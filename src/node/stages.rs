@@ -238,6 +238,7 @@ fn start_queue(arbiters: &Arbiters, contexts: &Contexts, ends: &Ends<'_>) -> Res
         spool: ends.state.spool.clone(),
         store: ends.state.store.clone(),
         routing: ends.state.routing.clone(),
+        journal: ends.state.journal.clone(),
         metrics: ends.metrics.clone(),
         deliver: handoff(&redeliver, &ends.broken),
         rewrite: handoff(&sign, &ends.broken),

@@ -75,3 +75,57 @@ async fn nothing_goes_to_a_suspended_destination_until_it_is_resumed() {
     assert_eq!(world.ctl(&["queue", "resume", "dest.example"]).await.0, 0);
     until("both are delivered", || world.mx.taken().len() == 2, LIMIT).await;
 }
+
+/// What `postroadctl trace` says came later, once it says so much.
+async fn later(world: &World, id: &str, results: &[&str]) -> serde_json::Value {
+    let end = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let (status, trace, err) = world.ctl(&["trace", id]).await;
+        assert_eq!((status, &trace["outcome"]), (0, &"QUEUED".into()), "{err}");
+        let deliveries = trace["deliveries"].as_array().unwrap();
+        let told: Vec<&str> = deliveries.iter().map(|one| one["result"].as_str().unwrap()).collect();
+        if told == results {
+            return trace["deliveries"].clone();
+        }
+        assert!(tokio::time::Instant::now() < end, "{told:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_trace_tells_later_attempts_that_are_news_and_how_it_ended() {
+    let (world, id) = holding().await;
+    // What nobody answers to is no news, nor is a second refusal like the first.
+    let asked = world.mx.connections().len();
+    assert_eq!(world.ctl(&["queue", "retry", &id]).await.0, 0);
+    until("the upstream is asked", || world.mx.connections().len() > asked, LIMIT).await;
+    world.mx.be_kind();
+    world.mx.when(Stage::Rcpt, "ana@", 2, Act::Say("450 4.2.0 come back".into()));
+    assert_eq!(world.ctl(&["queue", "retry", &id]).await.0, 0);
+    later(&world, &id, &["DEFERRED"]).await;
+    while !world.ctl(&["queue", "retry", &id]).await.2.contains("MESSAGE_NOT_FOUND") {
+        tokio::task::yield_now().await;
+    }
+    let told = later(&world, &id, &["DEFERRED", "DELIVERED"]).await;
+    assert_eq!((&told[0]["attempts"], &told[1]["attempts"]), (&3.into(), &5.into()), "{told}");
+    assert_eq!((&told[0]["code"], &told[0]["text"]), (&450.into(), &"come back".into()), "{told}");
+    assert_eq!(
+        (&told[1]["recipient"], &told[1]["host"]),
+        (&"info@ours.example".into(), &"mx.dest.example".into())
+    );
+}
+
+#[tokio::test]
+async fn a_trace_tells_of_a_cancellation_and_of_a_refusal_with_its_report() {
+    let (world, id) = holding().await;
+    assert_eq!(world.ctl(&["queue", "cancel", &id]).await.0, 0);
+    later(&world, &id, &["CANCELLED"]).await;
+    let heard = world.sender().await.submit(ALICE, &["info@ours.example"], &signed(&letter("two"))).await;
+    heard.starts("250 2.0.0 Queued");
+    world.mx.be_kind();
+    world.mx.when(Stage::Rcpt, "ana@", 1, Act::Say("550 5.1.1 nobody".into()));
+    assert_eq!(world.ctl(&["queue", "retry", "--all"]).await.0, 0);
+    let told = later(&world, &heard.trace(), &["FAILED", "TOLD"]).await;
+    assert_eq!(told[1]["recipient"], ALICE, "{told}");
+    assert!(told[1]["text"].as_str().unwrap().starts_with("failed (report 01"), "{told}");
+}

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::hands::Hold;
+use super::history::Standing;
 use super::judge::{Judgement, ended};
 use super::notify::Action;
 use super::schedule::Ended;
@@ -114,8 +115,10 @@ impl Inner {
                 queued.copies.push(copy);
                 continue;
             };
+            let before = Standing::of(&copy);
             let judgement = rules.judge(copy, &delivery.outcome);
             self.tell(&queued, &judgement);
+            self.record_attempt(queued.id, before, &judgement);
             match judgement {
                 Judgement::Delivered(copy) => delivered.push(copy),
                 Judgement::Failed(copy) => failed.push(copy),

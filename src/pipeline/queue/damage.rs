@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::notify::Action;
 use crate::clock;
+use crate::journal::DeliveryResult;
 use crate::mail::{Body, Enhanced, Message, TraceId};
 use crate::spool::{LastAttempt, Queued, QueuedCopy, SpoolError};
 
@@ -28,7 +29,8 @@ impl Inner {
     }
 
     async fn give_up_lost(&self, mut queued: Queued, head: Bytes) -> Result<(), SpoolError> {
-        let lost = std::mem::take(&mut queued.copies).into_iter().map(lost).collect();
+        let lost: Vec<_> = std::mem::take(&mut queued.copies).into_iter().map(lost).collect();
+        self.record_all(queued.id, &lost, DeliveryResult::Failed);
         let remains = Message::new(head, Body::Memory(Bytes::new()));
         self.notify(&queued, &remains, lost, Action::Failed).await?;
         self.write_down(queued).await

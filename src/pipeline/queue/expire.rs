@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::notify::Action;
 use super::{Inner, Queue};
 use crate::clock;
+use crate::journal::DeliveryResult;
 use crate::mail::TraceId;
 use crate::spool::{Queued, QueuedCopy, SpoolError};
 
@@ -69,7 +70,8 @@ impl Inner {
             return Ok(());
         }
         tracing::warn!(trace = %id, copies = over.len(), "queued message given up: too old");
-        let over = over.into_iter().map(|copy| rules.expired(copy)).collect();
+        let over: Vec<_> = over.into_iter().map(|copy| rules.expired(copy)).collect();
+        self.record_all(id, &over, DeliveryResult::Failed);
         self.notify(&queued, &message, over, Action::Failed).await?;
         self.write_down(queued).await
     }

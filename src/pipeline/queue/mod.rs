@@ -22,6 +22,7 @@ mod backoff;
 mod damage;
 mod expire;
 mod hands;
+mod history;
 mod judge;
 mod late;
 mod notify;
@@ -50,6 +51,7 @@ use super::deferred::{Deferred, Due, Late, Suspended, Unsigned};
 use super::handoff::Handoff;
 use crate::clock;
 use crate::config::{AddressLog, Config};
+use crate::journal::{DeliveryResult, Journal};
 use crate::mail::{Address, Domain, TraceId};
 use crate::routing::Routing;
 use crate::spool::{CopyState, Counts, Described, Queued, Spool, SpoolError};
@@ -98,6 +100,8 @@ pub struct Surroundings {
     pub store: Store,
     /// Where DSNs to domains of ours go.
     pub routing: Routing,
+    /// What becomes of messages, for operators.
+    pub journal: Journal,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// The stage that delivers.
@@ -118,6 +122,7 @@ struct Inner {
     spool: Spool,
     suspensions: Suspensions,
     routing: Routing,
+    journal: Journal,
     metrics: Arc<Metrics>,
     deliver: Handoff<Due>,
     rewrite: Handoff<Unsigned>,
@@ -202,12 +207,13 @@ impl Queue {
     /// # Errors
     /// When the store fails.
     pub fn new(around: Surroundings, settings: Settings) -> Result<Self, StoreError> {
-        let Surroundings { spool, store, routing, metrics, deliver, rewrite, suspended } = around;
+        let Surroundings { spool, store, routing, journal, metrics, deliver, rewrite, suspended } = around;
         let suspensions = Suspensions::open(&store, suspended)?;
         let inner = Arc::new_cyclic(|this| Inner {
             spool,
             suspensions,
             routing,
+            journal,
             metrics,
             deliver,
             rewrite,
@@ -300,8 +306,9 @@ impl Queue {
     /// When there is no such message, it is being delivered, or the disk fails.
     pub async fn cancel(&self, id: TraceId) -> Result<(), QueueError> {
         let Some(_hold) = self.inner.hands.try_take(id) else { return Err(QueueError::Busy(id)) };
-        self.inner.spool.get(id).await?.ok_or(QueueError::Unknown(id))?;
+        let queued = self.inner.spool.get(id).await?.ok_or(QueueError::Unknown(id))?;
         self.inner.spool.remove(id).await?;
+        self.inner.record_all(id, &queued.copies, DeliveryResult::Cancelled);
         tracing::info!(trace = %id, "message cancelled by an operator");
         Ok(())
     }

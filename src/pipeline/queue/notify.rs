@@ -145,8 +145,10 @@ impl Inner {
             postmaster_url: &settings.postmaster_url,
             trace: queued.id,
         });
+        self.send_own(id, sender, octets.into()).await?;
         tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
-        self.send_own(id, sender, octets.into()).await
+        self.record_told(queued.id, sender, format!("{} (report {id})", action.word()));
+        Ok(())
     }
 
     /// Signs a message of our own and puts it in the queue, due at once.
