@@ -4,6 +4,10 @@
 //! tell the sender that a message arrived, since the destination's own word would name it. What goes on with
 //! a forwarded message is what §5.2.7.3 (c) lets an alias with several destinations pass on: RET, ENVID and
 //! ORCPT as they are, and NOTIFY without SUCCESS. Success is told by our `relayed` DSN, which names the alias.
+//!
+//! Of a message that a rule drops nothing is told, SUCCESS or not: it was neither delivered nor relayed nor
+//! expanded, which are what RFC 3461 §5.2 has told of, and it did not fail. `delivered` would be untrue, and
+//! `failed` what a rule that rejects is for. Sieve's discard, the same thing, is silent too (RFC 5228 §4.4).
 
 use super::{Address, xtext};
 

@@ -93,7 +93,7 @@ impl Bodies {
     /// What is wrong with it.
     pub(super) fn read(&self, id: TraceId, kept: &v1::BodyFile) -> Result<Body, Unread> {
         let path = self.path(id);
-        let told = |error: io::Error| Unread::io(&path, &Arc::new(error));
+        let told = |error: io::Error| Unread::from(SpoolError::io("read", &path, error));
         let file = File::open(&path).map_err(told)?;
         let there = file.metadata().map_err(told)?.len();
         if there != kept.offset.saturating_add(kept.octets) {

@@ -1,7 +1,5 @@
 //! Reading messages back. What cannot be read is kept aside before anyone hears of it.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,14 +37,15 @@ pub(super) enum Unread {
     Failed(SpoolError),
 }
 
-impl Unread {
+impl From<SpoolError> for Unread {
     /// What a failure to read a file means.
-    pub(super) fn io(path: &Path, cause: &Arc<io::Error>) -> Self {
-        let cause = cause.clone();
-        if is_loss(&cause) {
-            return Self::Damaged(format!("{}: {cause}", path.display()));
+    fn from(error: SpoolError) -> Self {
+        if let SpoolError::Io { cause, .. } = &error
+            && is_loss(cause)
+        {
+            return Self::Damaged(error.to_string());
         }
-        Self::Failed(SpoolError::Io { doing: "read", path: path.to_owned(), cause })
+        Self::Failed(error)
     }
 }
 
@@ -103,11 +102,7 @@ impl Reader {
 
     fn octets(&self, entry: &Entry) -> Result<Vec<u8>, Unread> {
         let Location { at, octets } = entry.location;
-        let path = self.segments.path(at.segment);
-        self.segments.read(at, octets).map_err(|error| match error {
-            SpoolError::Io { cause, .. } => Unread::io(&path, &cause),
-            other => Unread::Failed(other),
-        })
+        Ok(self.segments.read(at, octets)?)
     }
 
     /// Keeps what there is of a message's octets, if they are lost.

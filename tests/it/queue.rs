@@ -243,6 +243,17 @@ async fn rfc3461_success_is_told_as_relayed_where_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn rfc3461_of_what_a_rule_drops_no_success_is_told() {
+    let world = World::impatient().await;
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+    client.command("RCPT TO:<bin@ours.example> NOTIFY=SUCCESS,FAILURE", "250").await;
+    client.data(&letter("binned")).await.starts("250");
+    assert!(world.queued().await.is_empty());
+    assert_eq!(world.mx.received().len(), 0);
+}
+
+#[tokio::test]
 async fn show_has_the_dialogue_of_the_last_attempt() {
     let world = impatient_at_the_dot().await;
     world.mx.when(Stage::Banner, "", 1, Act::Close);
