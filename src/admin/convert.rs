@@ -143,7 +143,8 @@ pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
     }
 }
 
-fn delivery(delivery: &Delivery) -> trace::Delivery {
+/// What came of a queued copy, for the wire.
+pub(super) fn delivery(delivery: &Delivery) -> trace::Delivery {
     let result = match delivery.result {
         DeliveryResult::Delivered => trace::Result::Delivered,
         DeliveryResult::Failed => trace::Result::Failed,

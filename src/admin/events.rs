@@ -1,7 +1,6 @@
 //! `EventService`: what becomes of transactions, as it happens. A reader that is too slow holds up nobody.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures_util::Stream;
 use tokio::sync::broadcast::error::RecvError;
@@ -11,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{convert, page, status};
-use crate::journal::{Criteria, Journal, JournalError, Outcome, Recorded, SEARCH_LIMIT};
-use crate::mail::Domain;
+use crate::journal::{Criteria, Delivery, Happened, Journal, JournalError, Outcome, Recorded, SEARCH_LIMIT};
+use crate::mail::{Domain, TraceId};
 use crate::proto::admin::v1::event_service_server::EventService;
-use crate::proto::admin::v1::{Event, TailEventsRequest, event, trace};
+use crate::proto::admin::v1::{Event, QueueEvent, TailEventsRequest, event, trace};
 
 /// Events between the journal and the connection.
 const BUFFER_EVENTS: usize = 64;
@@ -91,14 +90,18 @@ impl Filter {
     }
 
     fn wants(&self, recorded: &Recorded) -> bool {
-        let in_domain = |domain: &Domain| {
-            recorded.entry.recipients.iter().any(|recipient| {
-                let of = recipient.rsplit_once('@').and_then(|(_, of)| Domain::parse(of).ok());
-                of.as_ref() == Some(domain)
-            })
-        };
         self.outcome.is_none_or(|outcome| outcome == recorded.entry.outcome)
-            && self.domain.as_ref().is_none_or(in_domain)
+            && (self.domain.is_none()
+                || recorded.entry.recipients.iter().any(|recipient| self.is_of_domain(recipient)))
+    }
+
+    fn wants_later(&self, delivery: &Delivery) -> bool {
+        self.outcome.is_none() && self.is_of_domain(&delivery.recipient)
+    }
+
+    fn is_of_domain(&self, recipient: &str) -> bool {
+        let of = || recipient.rsplit_once('@').and_then(|(_, of)| Domain::parse(of).ok());
+        self.domain.as_ref().is_none_or(|domain| of().as_ref() == Some(domain))
     }
 }
 
@@ -116,7 +119,7 @@ impl Tail {
         &self,
         resume: Option<u64>,
         follow: bool,
-        live: broadcast::Receiver<Arc<Recorded>>,
+        live: broadcast::Receiver<Happened>,
     ) -> Result<(), Ended> {
         let sent = match (resume, follow) {
             (Some(after), _) => self.kept_after(after).await?,
@@ -156,18 +159,19 @@ impl Tail {
         Ok(())
     }
 
-    async fn follow(&self, mut sent: u64, mut live: broadcast::Receiver<Arc<Recorded>>) -> Result<(), Ended> {
+    async fn follow(&self, mut sent: u64, mut live: broadcast::Receiver<Happened>) -> Result<(), Ended> {
         loop {
             let received = tokio::select! {
                 received = live.recv() => received,
                 () = self.sender.closed() => return Err(None),
             };
             match received {
-                Ok(recorded) if recorded.sequence <= sent => {}
-                Ok(recorded) => {
+                Ok(Happened::Ended(recorded)) if recorded.sequence <= sent => {}
+                Ok(Happened::Ended(recorded)) => {
                     sent = recorded.sequence;
                     self.send(&recorded).await?;
                 }
+                Ok(Happened::Later(id, delivery)) => self.send_later(id, &delivery, sent).await?,
                 Err(RecvError::Lagged(dropped)) => {
                     let event =
                         Event { kind: Some(event::Kind::Dropped(dropped)), resume_token: token(sent) };
@@ -176,6 +180,15 @@ impl Tail {
                 Err(RecvError::Closed) => return Ok(()),
             }
         }
+    }
+
+    async fn send_later(&self, id: TraceId, delivery: &Delivery, sent: u64) -> Result<(), Ended> {
+        if !self.filter.wants_later(delivery) {
+            return Ok(());
+        }
+        let event = QueueEvent { id: id.to_string(), delivery: Some(convert::delivery(delivery)) };
+        let event = Event { kind: Some(event::Kind::Queue(event)), resume_token: token(sent) };
+        self.sender.send(Ok(event)).await.map_err(|_| None)
     }
 
     async fn send(&self, recorded: &Recorded) -> Result<(), Ended> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::str::FromStr;
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tonic_types::StatusExt;
 use super::*;
 use crate::config::test_files::Files;
 use crate::ctl::{self, Terminal};
-use crate::journal::{Entry, Limits, Outcome};
+use crate::journal::{Delivery, DeliveryResult, Entry, Limits, Outcome};
 use crate::mail::{Domain, TraceId};
 use crate::pipeline::handoff::Handoff;
 use crate::proto::admin::v1::domain_service_client::DomainServiceClient;
@@ -471,6 +472,25 @@ async fn events_are_those_kept_or_those_to_come_one_object_a_line() {
         let Some(wire::event::Kind::Trace(trace)) = event.kind else { panic!("{event:?}") };
         assert_eq!(trace.message_id, wanted);
     }
+    let id = TraceId::from_str(lines[0]["trace"]["id"].as_str().unwrap()).unwrap();
+    let delivery = Delivery {
+        at: std::time::UNIX_EPOCH,
+        result: DeliveryResult::Cancelled,
+        recipient: "info@example.com".into(),
+        destination: "ana@dest.example".into(),
+        attempts: 1,
+        host: String::new(),
+        code: 0,
+        text: "no answer".into(),
+    };
+    world.services.journal.record_delivery(id, delivery);
+    let event = stream.message().await.unwrap().unwrap();
+    let Some(wire::event::Kind::Queue(later)) = event.kind else { panic!("{event:?}") };
+    let told = later.delivery.unwrap();
+    assert_eq!((later.id, told.result()), (id.to_string(), wire::trace::Result::Cancelled));
+    let (_, out, _) = world.ctl(&format!("trace {id}")).await;
+    let line = "later      1970-01-01T00:00:00Z  cancelled   <info@example.com>, attempt 1: no answer\n";
+    assert!(out.ends_with(line), "{out}");
     // The listener stops though the stream is open, and the reader is told.
     world.shutdown.cancel();
     assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable);

@@ -6,7 +6,7 @@ use tonic::Request;
 use super::failure::{Failure, printable};
 use super::output::{Output, rfc3339};
 use super::session::{Session, Wire};
-use super::trace::outcome;
+use super::trace::{outcome, told};
 use crate::proto::admin::v1::event_service_client::EventServiceClient;
 use crate::proto::admin::v1::{Event, TailEventsRequest, Trace, event, trace};
 
@@ -78,6 +78,10 @@ pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) 
 fn line(event: &Event) -> String {
     match &event.kind {
         Some(event::Kind::Trace(trace)) => trace_line(trace),
+        Some(event::Kind::Queue(event)) => {
+            let told = event.delivery.as_ref().map(told).unwrap_or_default();
+            format!("{told}  {}", event.id)
+        }
         Some(event::Kind::Dropped(count)) => format!("{count} events were missed: this reader is too slow"),
         None => "an event that this version does not know".to_owned(),
     }

@@ -102,18 +102,18 @@ fn show(trace: &Trace, output: &mut Output<'_>) -> Result<(), Failure> {
     lines.extend(steps.map(|(number, step)| format!("{:2}  {step}", number + 1)));
     lines.push(format!("outcome    {} in {}", outcome(trace), duration(trace)));
     lines.extend(trace.reply.lines().map(|line| format!("reply      {line}")));
-    lines.extend(trace.deliveries.iter().map(later));
+    lines.extend(trace.deliveries.iter().map(|later| format!("later      {}", told(later))));
     for line in lines {
         output.line(&printable(&line))?;
     }
     Ok(())
 }
 
-/// `later      2026-11-23T18:00:00Z delivered <info@ours.example>, attempt 3, mx.dest.example: 250 OK`
-fn later(delivery: &Delivery) -> String {
+/// `2026-11-23T18:00:00Z  delivered   <info@ours.example>, attempt 3, mx.dest.example: 250 OK`
+pub(super) fn told(delivery: &Delivery) -> String {
     let Delivery { recipient, attempts, host, code, .. } = delivery;
     let what = delivery.result().as_str_name().to_lowercase();
-    let mut line = format!("later      {} {what} <{recipient}>", rfc3339(delivery.time.as_ref()));
+    let mut line = format!("{}  {what:10}  <{recipient}>", rfc3339(delivery.time.as_ref()));
     if *attempts > 0 {
         line.push_str(&format!(", attempt {attempts}"));
     }

@@ -96,6 +96,15 @@ pub struct Recorded {
     pub entry: Entry,
 }
 
+/// What subscribers hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// A transaction ended.
+    Ended(Arc<Recorded>),
+    /// Something came of a queued copy of this transaction.
+    Later(TraceId, Arc<Delivery>),
+}
+
 /// The journal. Clones share it; the writer ends with the last clone, after writing what it was given.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -106,7 +115,7 @@ pub struct Journal {
 struct Shared {
     orders: Option<SyncSender<Order>>,
     records: Records,
-    events: broadcast::Sender<Arc<Recorded>>,
+    events: broadcast::Sender<Happened>,
     dropped: Arc<AtomicU64>,
     writer: Option<JoinHandle<()>>,
 }
@@ -165,10 +174,10 @@ impl Journal {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Entries from now on, in order, each after it can be found. A receiver that falls behind by more than
+    /// Entries and deliveries from now on, in order, each after it can be found. A receiver that falls behind by more than
     /// 1024 is told how many it missed.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Recorded>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Happened> {
         self.shared.events.subscribe()
     }
 

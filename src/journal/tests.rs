@@ -140,19 +140,20 @@ async fn subscribers_hear_of_entries_in_order_and_of_what_they_missed() {
     let journal = open(&dir, Limits::default());
     let mut quick = journal.subscribe();
     let mut slow = journal.subscribe();
-    for number in 0..3 {
-        journal.record(entry(number));
-    }
     for sequence in 1..=3 {
-        let event = quick.recv().await.unwrap();
+        journal.record(entry(0));
+        let Happened::Ended(event) = quick.recv().await.unwrap() else { panic!() };
         assert_eq!(event.sequence, sequence);
         assert_eq!(journal.find(event.entry.id).await.unwrap().as_ref(), Some(&*event));
+        journal.record_delivery(event.entry.id, delivery(sequence));
+        let later = Happened::Later(event.entry.id, Arc::new(delivery(sequence)));
+        assert_eq!(quick.recv().await.unwrap(), later);
     }
     for number in 3..2000 {
         journal.record(entry(number));
     }
     journal.settled().await;
-    assert!(matches!(slow.recv().await, Err(broadcast::error::RecvError::Lagged(976))));
+    assert!(matches!(slow.recv().await, Err(broadcast::error::RecvError::Lagged(979))));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, oneshot};
 
 use super::records::Records;
-use super::{Delivery, Entry, JournalError, Limits, Recorded};
+use super::{Delivery, Entry, Happened, JournalError, Limits, Recorded};
 use crate::clock;
 use crate::mail::TraceId;
 use crate::store::Batch;
@@ -72,7 +72,7 @@ impl Given {
 pub(super) struct Writer {
     records: Records,
     limits: Limits,
-    events: broadcast::Sender<Arc<Recorded>>,
+    events: broadcast::Sender<Happened>,
     dropped: Arc<AtomicU64>,
     dropped_reported: u64,
     next_sequence: u64,
@@ -92,7 +92,7 @@ impl Writer {
     pub(super) fn new(
         records: Records,
         limits: Limits,
-        events: broadcast::Sender<Arc<Recorded>>,
+        events: broadcast::Sender<Happened>,
         dropped: Arc<AtomicU64>,
     ) -> Result<Self, JournalError> {
         let ends = |records: &Records| Ok((records.first()?, records.last()?));
@@ -133,14 +133,15 @@ impl Writer {
         let Given { entries, deliveries } = given;
         let written = self.try_write(entries).and_then(|recorded| {
             // Behind the entries: those of the same batch are found then.
-            self.write_deliveries(deliveries)?;
-            Ok(recorded)
+            let later = self.write_deliveries(deliveries)?;
+            let ended = recorded.into_iter().map(|recorded| Happened::Ended(Arc::new(recorded)));
+            Ok(ended.chain(later).collect::<Vec<_>>())
         });
         match written {
-            Ok(recorded) => {
-                for recorded in recorded {
+            Ok(happened) => {
+                for happened in happened {
                     // No subscriber is no error.
-                    let _ = self.events.send(Arc::new(recorded));
+                    let _ = self.events.send(happened);
                 }
             }
             Err(error) => {
@@ -177,20 +178,26 @@ impl Writer {
         Ok(recorded)
     }
 
-    fn write_deliveries(&mut self, deliveries: Vec<(TraceId, Delivery)>) -> Result<(), JournalError> {
+    fn write_deliveries(
+        &mut self,
+        deliveries: Vec<(TraceId, Delivery)>,
+    ) -> Result<Vec<Happened>, JournalError> {
         let mut batch = Batch::default();
+        let mut happened = Vec::new();
         let mut octets = self.octets_ever;
         for (number, (id, delivery)) in (0..).zip(deliveries) {
             if self.records.sequence_of(id)?.is_some() {
-                let written = Records::put_delivery(&mut batch, id, &delivery.bounded(), number);
+                let delivery = delivery.bounded();
+                let written = Records::put_delivery(&mut batch, id, &delivery, number);
                 octets = octets.saturating_add(written);
+                happened.push(Happened::Later(id, Arc::new(delivery)));
             }
         }
         if !batch.is_empty() {
             self.records.apply(batch)?;
         }
         self.octets_ever = octets;
-        Ok(())
+        Ok(happened)
     }
 
     fn remove_oldest(&mut self) -> Result<(), JournalError> {
