@@ -205,6 +205,7 @@ impl Inner {
             | Resolution::Reject { .. }
             | Resolution::Drop { .. }
             | Resolution::NoPostmaster
+            | Resolution::NotKnown
             | Resolution::Cycle { .. }
             | Resolution::TooMany => vec![to.clone()],
         }
