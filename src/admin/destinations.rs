@@ -120,7 +120,7 @@ impl Destinations {
                 audit(actor, method, &format!("destinations/{}", destination.id), destination.revision);
                 Ok(convert::destination(&destination))
             }
-            Changed::Domain(_) | Changed::Rule(_) | Changed::Removed | Changed::Batch(_) => {
+            Changed::Domain(_) | Changed::Rule(_) | Changed::Removed | Changed::Whole | Changed::Batch(_) => {
                 Err(status::unexpected("a destination"))
             }
         }

@@ -12,8 +12,8 @@ use crate::proto::admin::v1::{
     ExportRoutingDocumentResponse, RoutingChange,
 };
 use crate::routing::{
-    Change, Changed, Document, MAX_CHANGES_PER_BATCH, Matcher, NewRule, Prune, Routing, Rule, RuleAction,
-    Table, plan,
+    Change, Changed, Coverage, Document, MAX_CHANGES_PER_BATCH, Matcher, NewRule, Prune, Routing,
+    RoutingError, Rule, RuleAction, Table, plan,
 };
 
 /// What errors that are about no single resource name.
@@ -61,6 +61,10 @@ impl RoutingService for Documents {
         _request: Request<ExportRoutingDocumentRequest>,
     ) -> Result<Response<ExportRoutingDocumentResponse>, Status> {
         let table = self.routing.snapshot();
+        if table.coverage() == Coverage::Lost {
+            // It would be kept in the place of the document that brings the table back.
+            return Err(status::routing(&RoutingError::Lost, RESOURCE));
+        }
         let yaml = blocking(move || Document::of(&table).to_yaml().map_err(|error| status::internal(&error)))
             .await?;
         Ok(Response::new(ExportRoutingDocumentResponse { yaml }))
@@ -123,6 +127,9 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
         }
         Change::DeleteDestination { address, .. } => {
             (Verb::Delete, format!("destinations/{address}"), String::new())
+        }
+        Change::DeclareWhole => {
+            (Verb::Update, RESOURCE.to_owned(), "what it holds is all there is again".to_owned())
         }
         Change::Batch(changes) => (Verb::Update, RESOURCE.to_owned(), format!("{} changes", changes.len())),
     };

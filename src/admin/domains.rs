@@ -115,9 +115,11 @@ impl Domains {
                 audit(actor, method, resource, entry.revision);
                 Ok(convert::domain(&entry))
             }
-            Changed::Rule(_) | Changed::Destination(_) | Changed::Removed | Changed::Batch(_) => {
-                Err(status::unexpected("a domain"))
-            }
+            Changed::Rule(_)
+            | Changed::Destination(_)
+            | Changed::Removed
+            | Changed::Whole
+            | Changed::Batch(_) => Err(status::unexpected("a domain")),
         }
     }
 }

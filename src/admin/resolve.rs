@@ -64,6 +64,7 @@ fn fill(answer: &mut wire::Resolution, resolution: Resolution, table: &Table) {
         Resolution::Cycle { .. } => (Outcome::Loop, Some(reply::LOOP), None, None),
         Resolution::TooMany => (Outcome::TooManyDestinations, Some(reply::INTERNAL), None, None),
         Resolution::NoPostmaster => (Outcome::NoPostmaster, Some(reply::INTERNAL), None, None),
+        Resolution::NotKnown => (Outcome::NotKnown, Some(reply::INTERNAL), None, None),
     };
     answer.set_outcome(outcome);
     answer.set_match(matcher.map_or(MatchKind::Unspecified, kind));

@@ -129,9 +129,11 @@ impl Rules {
                 audit(actor, method, &rule.resource_name(), rule.revision);
                 Ok(shown(&self.routing.snapshot(), &rule))
             }
-            Changed::Domain(_) | Changed::Destination(_) | Changed::Removed | Changed::Batch(_) => {
-                Err(status::unexpected("a rule"))
-            }
+            Changed::Domain(_)
+            | Changed::Destination(_)
+            | Changed::Removed
+            | Changed::Whole
+            | Changed::Batch(_) => Err(status::unexpected("a rule")),
         }
     }
 }

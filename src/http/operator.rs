@@ -11,8 +11,12 @@ use axum::routing::get;
 use tracing::warn;
 
 use crate::http::{Pages, Phase, Readiness, not_found};
+use crate::routing::{Coverage, Routing};
 use crate::telemetry::{Metrics, free_octets};
 
+/// What `/readyz` says of a node that has lost its routing table: it delivers its queue and defers all else, so
+/// another MX is the better one.
+const ROUTING_LOST: &str = "the routing table is lost: restore the store, or apply a routing document\n";
 /// The media type of Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -20,18 +24,24 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Node {
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    routing: Routing,
     data_dir: PathBuf,
 }
 
 /// The operator's pages; the free room of `data_dir` is measured at each scrape.
 #[must_use]
-pub fn operator_pages(metrics: Arc<Metrics>, readiness: Readiness, data_dir: PathBuf) -> Pages {
+pub fn operator_pages(
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    routing: Routing,
+    data_dir: PathBuf,
+) -> Pages {
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready_page))
         .fallback(not_found)
-        .with_state(Node { metrics, readiness, data_dir });
+        .with_state(Node { metrics, readiness, routing, data_dir });
     Pages(router)
 }
 
@@ -51,7 +61,9 @@ async fn metrics_page(State(node): State<Node>) -> impl IntoResponse {
 }
 
 async fn ready_page(State(node): State<Node>) -> impl IntoResponse {
+    let lost = node.routing.snapshot().coverage() == Coverage::Lost;
     match node.readiness.phase() {
+        Phase::Serving if lost => (StatusCode::SERVICE_UNAVAILABLE, ROUTING_LOST),
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Phase::Serving => (StatusCode::OK, "ok\n"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),

@@ -4,6 +4,9 @@ use tokio::sync::watch;
 use super::*;
 use crate::config::Config;
 use crate::config::test_files::Files;
+use crate::mail::{Address, Domain};
+use crate::routing::{Routing, RoutingOptions};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 struct Node {
@@ -18,7 +21,13 @@ async fn node() -> Node {
     let data = tempfile::tempdir().unwrap();
     let readiness = Readiness::default();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let pages = operator_pages(metrics, readiness.clone(), data.path().to_owned());
+    let options = RoutingOptions {
+        service_domain: Domain::parse("email.relay.example").unwrap(),
+        mx_hosts: Vec::new(),
+        postmaster: Address::parse("ops@relay.example").unwrap(),
+    };
+    let routing = Routing::open(&Store::open(data.path()).unwrap(), options).unwrap();
+    let pages = operator_pages(metrics, readiness.clone(), routing, data.path().to_owned());
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), pages).await.unwrap();
     let (address, stop) = (server.address(), CancellationToken::new());
     let served = tokio::spawn(server.serve(stop.clone()));

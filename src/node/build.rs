@@ -31,7 +31,7 @@ use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::inbound::{self, Connected};
 use crate::pipeline::queue::Queue;
-use crate::routing::{Routing, RoutingOptions};
+use crate::routing::{Coverage, Routing, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::{Committer, Store};
 use crate::telemetry::{Metrics, log_ready};
@@ -208,19 +208,39 @@ async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State,
         let flushes = metrics.clone();
         store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
         let committer = Committer::start(store.clone())?;
-        let options = routing_options(&config);
+        let routing = Routing::open(&store, routing_options(&config)).map_err(|error| part(&error))?;
+        tell_coverage(&routing, data_dir);
         Ok(State {
             ledger: Ledger::open(&store, committer.clone()).map_err(|error| part(&error))?,
             aliases: Arc::new(
                 Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
             ),
             journal: Journal::open(&store, journal::Limits::default()).map_err(|error| part(&error))?,
-            routing: Routing::open(&store, options).map_err(|error| part(&error))?,
+            routing,
             spool: open_spool(&config, &metrics)?,
             store,
         })
     };
     spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+/// Says so when the node starts without its whole routing table, which defers mail rather than refuse it.
+fn tell_coverage(routing: &Routing, data_dir: &Path) {
+    let data_dir = data_dir.display();
+    match routing.snapshot().coverage() {
+        Coverage::Whole => {}
+        Coverage::Empty => tracing::warn!(
+            %data_dir,
+            "no routing table yet: recipients hear 451 until a domain is added or a routing document applied"
+        ),
+        Coverage::Lost => tracing::error!(
+            %data_dir,
+            "the store is gone, and the routing table with it: the queue is delivered, and recipients hear 451, \
+             until the folder store/ is restored from a copy (stop the node first), or a routing document \
+             applied (postroadctl apply). Gone too: traces, idempotence records, originals of long return \
+             addresses, suspensions"
+        ),
+    }
 }
 
 /// Opens the queue's messages, and says what was found.

@@ -31,7 +31,8 @@ impl Faces {
         readiness: &Readiness,
     ) -> Result<Self, NodeError> {
         let first = config.borrow().clone();
-        let pages = operator_pages(metrics.clone(), readiness.clone(), first.node.data_dir.clone());
+        let (routing, data_dir) = (state.routing.clone(), first.node.data_dir.clone());
+        let pages = operator_pages(metrics.clone(), readiness.clone(), routing, data_dir);
         let http = HttpServer::bind(first.http.listen, pages).await.map_err(named(first.http.listen))?;
         let public = match &first.public {
             Some(public) => {

@@ -13,7 +13,7 @@ use super::check::{check_label, checked_action, checked_destination, checked_mat
 use super::error::RoutingError;
 use super::model::{Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule};
 use super::persist::Writes;
-use super::table::Table;
+use super::table::{Coverage, Table};
 use crate::mail::{Address, Domain};
 
 /// What applying a change gives.
@@ -56,7 +56,10 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         editor.one(&stamped.change)?
     };
     let mut applied = editor.applied;
-    if !applied.writes.is_empty() {
+    if !applied.writes.is_empty() && table.coverage() == Coverage::Empty {
+        applied.table.set_coverage(Coverage::Whole);
+    }
+    if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() {
         applied.table.set_revision(table.revision() + 1);
         applied.writes.put_state(&applied.table)?;
     }
@@ -92,6 +95,10 @@ impl Editor {
                 self.update_destination(address, *verified, *etag)
             }
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
+            Change::DeclareWhole => {
+                self.applied.table.set_coverage(Coverage::Whole);
+                Ok(Changed::Whole)
+            }
             Change::Batch(_) => Err(RoutingError::NestedBatch),
         }
     }

@@ -80,6 +80,8 @@ pub enum Change {
         /// As last seen.
         etag: Option<u64>,
     },
+    /// Says that what the table holds is all there is: ends [`super::Coverage::Lost`] and [`super::Coverage::Empty`].
+    DeclareWhole,
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
     /// rules may change places within it. A batch in a batch is refused.
     Batch(Vec<Self>),
@@ -199,6 +201,8 @@ pub enum Changed {
     Destination(Arc<Destination>),
     /// It is gone.
     Removed,
+    /// The table as such.
+    Whole,
     /// One for each change of the batch.
     Batch(Vec<Self>),
 }
@@ -233,7 +237,8 @@ impl Change {
             | Self::DeleteDomain { .. }
             | Self::DeleteRule { .. }
             | Self::UpdateDestination { .. }
-            | Self::DeleteDestination { .. } => 0,
+            | Self::DeleteDestination { .. }
+            | Self::DeclareWhole => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }
     }

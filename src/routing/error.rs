@@ -77,6 +77,8 @@ pub enum RoutingError {
     NestedBatch,
     #[error("the routing table on disk is damaged: {0}")]
     Damaged(String),
+    #[error("the routing table is lost, and what is here is not all of it: apply the last document exported")]
+    Lost,
     #[error("a record has no form on disk: {0}")]
     NoForm(String),
     #[error(transparent)]
@@ -151,6 +153,7 @@ impl RoutingError {
             Self::TooManyChanges(_) => ("TOO_MANY_CHANGES", InvalidArgument),
             Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
             Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),
+            Self::Lost => ("TABLE_LOST", FailedPrecondition),
             Self::NoForm(_) => ("NO_FORM", Unavailable),
             Self::Store(_) => ("STORE_FAILED", Unavailable),
             Self::Stopped => ("WRITER_STOPPED", Unavailable),

@@ -9,6 +9,7 @@
 //! - [`apply`] sees only the table and a [`Stamped`] change: a log of these, replayed anywhere, gives the
 //!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
 //! - After a failed write the store takes no more, and the table stays as it was shown last.
+//! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
 //! - [`Document`] is the whole table as a file, and [`plan()`] the changes that lead to it.
 
 mod admit;
@@ -45,7 +46,7 @@ pub use model::{
 };
 pub use plan::{Prune, plan};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
-pub use table::{RoutingOptions, Table};
+pub use table::{Coverage, RoutingOptions, Table};
 
 use self::writer::{Order, Writer};
 use crate::clock;
@@ -73,7 +74,8 @@ impl Routing {
     /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
         let tree = store.tree(persist::TREE)?;
-        let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options)?));
+        let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
+        let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options, empty)?));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
         let ids = change::Ids::default();
         let writer = Writer { store: store.clone(), tree, table: table.clone(), ids };

@@ -1,14 +1,15 @@
 //! The table on disk: tree `routing` of the store, one record a resource, JSON.
 //!
 //! ```text
-//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N}
+//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N}, and "lost":true while it is
 //! d/NAME          a DomainEntry
 //! r/ULID          a Rule
 //! a/ADDRESS       a Destination, the address in lower case
 //! ```
 //!
 //! A change is one batch that holds `state` too. The counts tell when records have gone: the store may lose
-//! some to damage without a word, and a table with holes would refuse mail for good.
+//! some to damage without a word, and a table with holes would refuse mail for good. For the same reason a table
+//! that is gone as a whole is not taken for an empty one: see [`Coverage`].
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use ulid::Ulid;
 
 use super::error::RoutingError;
 use super::model::{Destination, DomainEntry, Rule};
-use super::table::{RoutingOptions, Table};
+use super::table::{Coverage, RoutingOptions, Table};
 use crate::mail::{Address, Domain};
 use crate::store::{Batch, Tree};
 
@@ -33,6 +34,9 @@ struct State {
     domains: usize,
     rules: usize,
     destinations: usize,
+    /// See [`Coverage::Lost`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
 }
 
 impl State {
@@ -43,6 +47,7 @@ impl State {
             domains: table.domain_count(),
             rules: table.rules_count(),
             destinations: table.destination_count(),
+            lost: table.coverage() == Coverage::Lost,
         }
     }
 }
@@ -109,13 +114,14 @@ fn destination_key(address: &Address) -> Vec<u8> {
     format!("a/{}", address.folded()).into_bytes()
 }
 
-/// Reads the table. An empty tree is an empty table.
+/// Reads the table. An empty tree is an empty table, of the coverage that the caller knows.
 ///
 /// # Errors
 /// When the disk fails, a record cannot be read, or records are missing.
-pub(super) fn load(tree: &Tree, options: RoutingOptions) -> Result<Table, RoutingError> {
+pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Result<Table, RoutingError> {
     let mut table = Table::new(options);
     let Some(state) = tree.get(STATE)? else {
+        table.set_coverage(empty);
         return match tree.scan(b"").next() {
             None => Ok(table),
             Some(_) => Err(RoutingError::Damaged("there are records, and no state".to_owned())),
@@ -136,6 +142,7 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions) -> Result<Table, Routin
         table.put_rule(rule.into());
     })?;
     table.set_revision(state.revision);
+    table.set_coverage(if state.lost { Coverage::Lost } else { Coverage::Whole });
     let found = State::of(&table);
     if found == state {
         return Ok(table);

@@ -9,7 +9,7 @@ fn loaded(batches: Vec<Batch>) -> Result<Table, RoutingError> {
     for batch in batches {
         tree.apply_batch(batch).unwrap();
     }
-    load(&tree, options())
+    load(&tree, options(), Coverage::Empty)
 }
 
 fn record(key: &str, value: &str) -> Batch {

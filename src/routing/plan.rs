@@ -1,4 +1,6 @@
-//! The changes that lead from a table to a document: as few as can be, none when it is there already.
+//! The changes that lead from a table to a document: as few as can be, none when it is there already. A table that
+//! was lost is whole again by the last of them, so that no mail is refused for good on the way; a document without
+//! a domain does not do that.
 //!
 //! A rule has no name in a document: it is known by what it is for. Where several rules are for the same, the
 //! order among those of one priority is the order of their ids, so a new one comes last.
@@ -11,7 +13,7 @@ use ulid::Ulid;
 use super::change::{Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, TempfailSetting};
 use super::document::{Document, DocumentError, DomainDocument};
 use super::model::{DomainEntry, Matcher, Rule};
-use super::table::Table;
+use super::table::{Coverage, Table};
 use crate::mail::{Address, Domain};
 
 /// What becomes of resources that the document does not hold.
@@ -39,7 +41,11 @@ pub fn plan(document: &Document, table: &Table, prune: Prune) -> Result<Vec<Chan
     if prune == Prune::Yes {
         planner.prune(document, &wanted);
     }
-    Ok(planner.changes.in_order())
+    let mut changes = planner.changes.in_order();
+    if table.coverage() == Coverage::Lost && !document.domains.is_empty() {
+        changes.push(Change::DeclareWhole);
+    }
+    Ok(changes)
 }
 
 /// The rules that the document asks for, domain by domain.

@@ -24,7 +24,7 @@ use ulid::Ulid;
 
 use super::explain::Step;
 use super::model::{MAX_DESTINATIONS_PER_RULE, Rule, RuleAction};
-use super::table::Table;
+use super::table::{Coverage, Table};
 use crate::mail::{Address, Domain};
 
 /// Rules that may follow each other, the first and the last included.
@@ -81,6 +81,8 @@ pub enum Resolution {
     TooMany,
     /// `service.postmaster` is in a domain that we host, and no rule there takes it.
     NoPostmaster,
+    /// The table has no domain or rule for it, and is not the whole one: see [`Coverage`].
+    NotKnown,
 }
 
 /// How an address met its rule.
@@ -338,6 +340,9 @@ impl<'t, 's> Walk<'t, 's> {
 
     fn conclude(&mut self, outcome: Result<(), Stop>, rule: Option<Ulid>, matcher: MatchedBy) -> Resolution {
         match outcome {
+            Err(Stop::UnknownDomain | Stop::UnknownRecipient) if self.table.coverage() != Coverage::Whole => {
+                Resolution::NotKnown
+            }
             Err(Stop::UnknownDomain) => Resolution::UnknownDomain,
             Err(Stop::UnknownRecipient) => Resolution::UnknownRecipient,
             Err(Stop::Waiting(rule)) => Resolution::Waiting { rule, matcher },

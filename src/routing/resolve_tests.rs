@@ -19,7 +19,8 @@ fn outcome(world: &World, to: &str) -> String {
         Resolution::UnknownDomain
         | Resolution::UnknownRecipient
         | Resolution::TooMany
-        | Resolution::NoPostmaster => format!("{resolution:?}"),
+        | Resolution::NoPostmaster
+        | Resolution::NotKnown => format!("{resolution:?}"),
     }
 }
 

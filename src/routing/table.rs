@@ -25,10 +25,24 @@ pub struct RoutingOptions {
     pub postmaster: Address,
 }
 
+/// What it means that a table does not hold something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    /// Nothing: no change has been made yet. The first one makes it [`Coverage::Whole`].
+    Empty,
+    /// Nothing: the table that was on this disk is gone, and what is here was added since. A document makes it
+    /// [`Coverage::Whole`] ([`super::Change::DeclareWhole`]); one domain that comes back does not speak for
+    /// all others.
+    Lost,
+    /// That there is no such thing.
+    Whole,
+}
+
 /// An immutable snapshot of the routing table. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Table {
     revision: u64,
+    coverage: Coverage,
     domains: RedBlackTreeMapSync<Domain, DomainRules>,
     rules: HashTrieMapSync<Ulid, Arc<Rule>>,
     destinations: RedBlackTreeMapSync<Address, Use>,
@@ -55,6 +69,7 @@ impl Table {
     pub(super) fn new(options: RoutingOptions) -> Self {
         Self {
             revision: 0,
+            coverage: Coverage::Empty,
             domains: RedBlackTreeMapSync::new_sync(),
             rules: HashTrieMapSync::new_sync(),
             destinations: RedBlackTreeMapSync::new_sync(),
@@ -66,6 +81,12 @@ impl Table {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// What it means that the table does not hold something.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.coverage
     }
 
     /// What the node's configuration says.
@@ -194,6 +215,10 @@ impl Table {
         self.revision = revision;
     }
 
+    pub(super) fn set_coverage(&mut self, coverage: Coverage) {
+        self.coverage = coverage;
+    }
+
     pub(super) fn set_options(&mut self, options: RoutingOptions) {
         self.options = Arc::new(options);
     }
@@ -292,6 +317,7 @@ impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Table")
             .field("revision", &self.revision)
+            .field("coverage", &self.coverage)
             .field("domains", &self.domains.size())
             .field("rules", &self.rules.size())
             .field("destinations", &self.destinations.size())

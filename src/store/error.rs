@@ -18,8 +18,9 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The files cannot be understood. Nothing was changed: restore the directory from a copy, or move it
-    /// aside to begin with an empty one.
-    #[error("the store in {} is damaged: {detail}; restore it from a copy, or move it aside to begin empty", path.display())]
+    /// aside to begin with an empty one, as [`super::Store::replaces_lost`].
+    #[error("the store in {} is damaged: {detail}; restore it from a copy, or move it aside: the node then \
+             delivers its queue and takes no new mail until a routing document is applied", path.display())]
     Damaged {
         /// The database's directory.
         path: PathBuf,

@@ -3,7 +3,8 @@
 //! On disk, under the data directory:
 //!
 //! ```text
-//! store.lock        held (flock) by the process that has the store open; says what is in `store/`, once it is
+//! store.lock        held (flock) by the process that has the store open; says what is in `store/`, once it is,
+//!                   and while a lost one is begun anew, that it was lost
 //! store/conf db     sled's own: configuration, and the log that is the database
 //! store/snap.*      sled's snapshots of its page table
 //! ```
@@ -15,8 +16,13 @@
 //! - a `snap.*.generating` left by a crash makes the next opening fail: it is removed first, under the lock.
 //! - damage makes some of its code panic: [`Store::open`] turns that into [`StoreError::Damaged`].
 //! - a `db` that is missing, empty or spoilt from its start is a new database to it: [`Store::open`] knows from
-//!   `store.lock` that one was there, and looks for the mark that it put in. Not done: a damaged segment in the middle of `db` is the log's end to it, and what follows is
-//!   lost without a word; an owner that must not lose records keeps a count of them (`routing` does).
+//!   `store.lock` that one was there, and looks for the mark that it put in. Not done: a damaged segment in the
+//!   middle of `db` is the log's end to it, and what follows is lost without a word; an owner that must not lose
+//!   records keeps a count of them (`routing` does).
+//!
+//! A folder `store/` that is gone, or empty, is begun anew, and [`Store::replaces_lost`] says so for as long as
+//! the new one lives: its owners must not take "not there" for "never was". Anything else that cannot be read
+//! stops the opening, since a copy of it, or another version of us, may still read it.
 //!
 //! After a failed sync nothing is known of what the disk holds, and asking again may say "done" of pages
 //! that the kernel has thrown away: the store refuses all writes from then on, until it is opened again.
@@ -26,7 +32,8 @@ mod error;
 mod tree;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,8 +52,13 @@ const CACHE_OCTETS: u64 = 64 << 20;
 /// What `store.lock`, and the database under [`MARK_KEY`], say of a database that was created to its end. The
 /// number is the format's.
 const MARK: &str = "postroad store 1\n";
+/// What `store.lock` says from when a database was found gone until there is a new one. As long as [`MARK`], so
+/// that either is written over the other in place.
+const LOST: &str = "postroad store ?\n";
 /// In sled's default tree, which no owner has.
 const MARK_KEY: &str = "format";
+/// Beside [`MARK_KEY`], in a database that was begun in the place of a lost one.
+const LOST_KEY: &str = "replaces";
 /// How often sled flushes by itself, which also drives its garbage collection, in milliseconds.
 const BACKGROUND_FLUSH_MILLISECONDS: u64 = 500;
 
@@ -61,12 +73,14 @@ struct Shared {
     log: File,
     failed: AtomicBool,
     on_flush: OnceLock<Box<dyn Fn(Duration) + Send + Sync>>,
-    lock: File,
+    replaces_lost: bool,
+    /// Holds the lock.
+    _lock: File,
 }
 
 impl Store {
-    /// Opens the database under `data_dir`, creating both where they are missing. Blocks for as long as
-    /// recovery takes: 20 ms to half a second for what a node keeps.
+    /// Opens the database under `data_dir`, creating both where they are missing: see [`Store::replaces_lost`].
+    /// Blocks for as long as recovery takes: 20 ms to half a second for what a node keeps.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process has it open, [`StoreError::Damaged`] when its files
@@ -77,26 +91,31 @@ impl Store {
         let lock_path = data_dir.join("store.lock");
         let mut lock = lock(&lock_path)?;
         let log_path = dir.join("db");
-        let age = age(&mut lock, &lock_path, &log_path)?;
+        let age = age(&mut lock, &lock_path, &dir)?;
         remove_unfinished_snapshots(&dir)?;
         let db = recover(&dir)?;
-        stamp(&db, age, &dir)?;
+        let replaces_lost = stamp(&db, age, &dir)?;
         let log = File::open(&log_path).map_err(|cause| StoreError::io("open", &log_path, cause))?;
-        let shared = Shared { db, log, failed: AtomicBool::new(false), on_flush: OnceLock::new(), lock };
+        let failed = AtomicBool::new(false);
+        let mark = lock.try_clone().map_err(|cause| StoreError::io("open", &lock_path, cause))?;
+        let shared = Shared { db, log, failed, on_flush: OnceLock::new(), replaces_lost, _lock: lock };
         let store = Self { shared: Arc::new(shared) };
         store.flush_durably()?;
-        if age == Age::New {
+        if age != Age::Old {
             for path in [dir.join("conf"), dir, data_dir.to_owned()] {
                 File::open(&path)
                     .and_then(|file| file.sync_all())
                     .map_err(|cause| StoreError::io("sync", &path, cause))?;
             }
-            (&store.shared.lock)
-                .write_all(MARK.as_bytes())
-                .and_then(|()| store.shared.lock.sync_all())
-                .map_err(|cause| StoreError::io("write", &lock_path, cause))?;
+            note(&mark, MARK, &lock_path)?;
         }
         Ok(store)
+    }
+
+    /// Whether this database was begun because the one that was here is gone, now or at an earlier opening.
+    #[must_use]
+    pub fn replaces_lost(&self) -> bool {
+        self.shared.replaces_lost
     }
 
     /// The tree of this name, created when it is missing. Each module has a tree of its own.
@@ -169,26 +188,44 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 enum Age {
     New,
     Old,
+    /// One was, and nothing is left of it.
+    Lost,
 }
 
 /// Reads the mark in the lock file, and holds the database against it.
-fn age(lock: &mut File, lock_path: &Path, log_path: &Path) -> Result<Age, StoreError> {
-    let damaged = |detail: &str| StoreError::Damaged { path: log_path.to_owned(), detail: detail.to_owned() };
+fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError> {
+    let damaged = |detail: &str| Err(StoreError::Damaged { path: dir.to_owned(), detail: detail.to_owned() });
     let mut mark = String::new();
     lock.take(MARK.len() as u64 + 1)
         .read_to_string(&mut mark)
         .map_err(|cause| StoreError::io("read", lock_path, cause))?;
-    if mark.is_empty() {
-        return Ok(Age::New);
+    match mark.as_str() {
+        "" => return Ok(Age::New),
+        LOST => return Ok(Age::Lost),
+        MARK => {}
+        _ => return damaged("store.lock names a format that this version does not know"),
     }
-    if mark != MARK {
-        return Err(damaged("store.lock names a format that this version does not know"));
+    if is_empty(dir)? {
+        note(lock, LOST, lock_path)?;
+        return Ok(Age::Lost);
     }
-    match fs::metadata(log_path) {
+    match fs::metadata(dir.join("db")) {
         Ok(metadata) if metadata.len() > 0 => Ok(Age::Old),
-        Ok(_) => Err(damaged("its log is empty")),
-        Err(_) => Err(damaged("its log is missing")),
+        Ok(_) => damaged("its log is empty"),
+        Err(_) => damaged("its log is missing"),
     }
+}
+
+fn is_empty(dir: &Path) -> Result<bool, StoreError> {
+    let mut entries = fs::read_dir(dir).map_err(|cause| StoreError::io("read", dir, cause))?;
+    Ok(entries.next().is_none())
+}
+
+/// Writes a mark into the lock file, durably.
+fn note(lock: &File, mark: &str, path: &Path) -> Result<(), StoreError> {
+    lock.write_all_at(mark.as_bytes(), 0)
+        .and_then(|()| lock.sync_all())
+        .map_err(|cause| StoreError::io("write", path, cause))
 }
 
 /// Removes snapshots that a crash left half written; sled takes them for damage, and needs none of them.
@@ -223,16 +260,21 @@ fn recover(dir: &Path) -> Result<sled::Db, StoreError> {
     }
 }
 
-/// Puts our mark into a new database, and looks for it in an old one: without it, recovery found nothing.
-fn stamp(db: &sled::Db, age: Age, dir: &Path) -> Result<(), StoreError> {
+/// Puts our mark into a new database, and looks for it in an old one: without it, recovery found nothing. Says
+/// whether the database stands in the place of a lost one.
+fn stamp(db: &sled::Db, age: Age, dir: &Path) -> Result<bool, StoreError> {
+    if age == Age::Lost {
+        db.insert(LOST_KEY, MARK).map_err(StoreError::from_sled)?;
+    }
     let found = match age {
-        Age::New => db.insert(MARK_KEY, MARK).map(|_| true),
+        Age::New | Age::Lost => db.insert(MARK_KEY, MARK).map(|_| true),
         Age::Old => db.get(MARK_KEY).map(|mark| mark.is_some_and(|mark| mark == MARK)),
     };
-    if found.map_err(StoreError::from_sled)? {
-        return Ok(());
+    if !found.map_err(StoreError::from_sled)? {
+        let detail = "its log cannot be read".to_owned();
+        return Err(StoreError::Damaged { path: dir.to_owned(), detail });
     }
-    Err(StoreError::Damaged { path: dir.to_owned(), detail: "its log cannot be read".to_owned() })
+    db.contains_key(LOST_KEY).map_err(StoreError::from_sled)
 }
 
 #[cfg(test)]

@@ -108,10 +108,40 @@ fn damage_is_named_and_nothing_is_begun_anew_in_its_place() {
     assert!(halved.contains("is damaged"), "{halved}");
     let emptied = opened_after(|dir| fs::write(dir.join("store/db"), b"").unwrap());
     assert!(emptied.contains("is damaged: its log is empty"), "{emptied}");
-    let removed = opened_after(|dir| fs::remove_dir_all(dir.join("store")).unwrap());
+    let removed = opened_after(|dir| fs::remove_file(dir.join("store/db")).unwrap());
     assert!(removed.contains("is damaged: its log is missing"), "{removed}");
     let newer = opened_after(|dir| fs::write(dir.join("store.lock"), "postroad store 2\n").unwrap());
     assert!(newer.contains("names a format that this version does not know"), "{newer}");
+}
+
+#[test]
+fn a_store_that_is_gone_is_begun_anew_and_says_so_for_as_long_as_it_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.tree("a").unwrap().insert(b"k", b"v").unwrap();
+    assert!(!store.replaces_lost());
+    drop(store);
+    assert!(!Store::open(dir.path()).unwrap().replaces_lost());
+    fs::remove_dir_all(dir.path().join("store")).unwrap();
+    for _ in 0..2 {
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.replaces_lost());
+        assert_eq!(store.tree("a").unwrap().get(b"k").unwrap(), None);
+    }
+}
+
+/// A crash at any point of the first opening after the loss: what the lock file said then.
+#[test]
+fn a_crash_while_a_lost_store_is_begun_anew_does_not_make_it_a_first_one() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    fs::remove_dir_all(dir.path().join("store")).unwrap();
+    fs::write(dir.path().join("store.lock"), LOST).unwrap();
+    assert!(Store::open(dir.path()).unwrap().replaces_lost());
+    fs::write(dir.path().join("store.lock"), LOST).unwrap();
+    assert!(Store::open(dir.path()).unwrap().replaces_lost());
+    assert_eq!(fs::read_to_string(dir.path().join("store.lock")).unwrap(), MARK);
+    assert_eq!(LOST.len(), MARK.len());
 }
 
 #[tokio::test]

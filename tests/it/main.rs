@@ -18,6 +18,7 @@ mod floors;
 mod forwarding;
 mod judgement;
 mod loops;
+mod lost_store;
 mod observation;
 mod octets;
 mod outage;

@@ -207,6 +207,7 @@ impl Inner {
             | Resolution::Reject { .. }
             | Resolution::Drop { .. }
             | Resolution::NoPostmaster
+            | Resolution::NotKnown
             | Resolution::Cycle { .. }
             | Resolution::TooMany => vec![to.clone()],
         }

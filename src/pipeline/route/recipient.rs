@@ -5,6 +5,9 @@
 //!    and age, and for a bounce, it leads to the original sender. In other domains it is an address like any other.
 //! 3. The rules.
 //!
+//! While the routing table is not the whole one ([`Coverage`]), nobody hears that a recipient does not exist, and
+//! return addresses wait too: whose bounce it is, and the originals of long ones, went with the table.
+//!
 //! postmaster@ and abuse@ are let through policy by the sender's address, whether a rule takes them or not.
 
 use std::time::SystemTime;
@@ -16,7 +19,7 @@ use crate::clock;
 use crate::mail::{Address, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{Action, Recipient, Standing};
 use crate::pipeline::refusal::Refusal;
-use crate::routing::{MatchedBy, Resolution, Table, is_role};
+use crate::routing::{Coverage, MatchedBy, Resolution, Table, is_role};
 use crate::srs::SrsError;
 
 /// Return addresses that may be found in one another: SRS1 leads to the SRS0 address of another domain of ours.
@@ -48,6 +51,9 @@ async fn find(
         let alias = Address::from_parts("Postmaster", service).map_err(|_| Refusal::Internal)?;
         return decide(alias, table.resolve_postmaster(), Standing::Role, context);
     };
+    if table.coverage() != Coverage::Whole && has_srs_form(&alias, context) {
+        return Err(Refusal::Internal);
+    }
     match original_sender(&alias, table, clock::now(), context).await? {
         Some(_) if *reverse_path != ReversePath::Null => Err(Refusal::SrsNotABounce),
         // A sender with an address in a domain that we host: never by SMTP to ourselves.
@@ -61,6 +67,11 @@ async fn find(
             decide(alias, resolution, standing, context)
         }
     }
+}
+
+/// Whether an address may be a return address of ours, valid or not.
+fn has_srs_form(alias: &Address, context: &Context) -> bool {
+    !matches!(context.srs.decode(alias, clock::now()), Ok(None))
 }
 
 /// Where a return address of ours leads: `None` for every other address.
@@ -159,6 +170,7 @@ fn decide(
         }
         Resolution::UnknownDomain => Err(Refusal::UnknownDomain),
         Resolution::UnknownRecipient => Err(Refusal::UnknownRecipient),
+        Resolution::NotKnown => Err(Refusal::Internal),
         Resolution::Cycle { .. } => {
             warn!(domain = %alias.domain(), "rules lead in a circle; see postroadctl resolve");
             Err(Refusal::Loop)

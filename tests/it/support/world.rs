@@ -1,7 +1,7 @@
 //! A small internet on loopback with one node in it: DNS, an upstream, senders with and without a good name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -146,7 +146,13 @@ impl World {
 
     /// Ends the node and starts it again with the same configuration and the same files.
     pub(crate) async fn restarted(self) -> Self {
+        self.restarted_after(|_| {}).await
+    }
+
+    /// Ends the node, does something to its data directory, and starts it again.
+    pub(crate) async fn restarted_after(self, meanwhile: impl FnOnce(&Path)) -> Self {
         self.node.drain().await;
+        meanwhile(&self.config.node.data_dir);
         let node = Node::start(self.config.clone()).await.unwrap_or_else(|error| panic!("{error}"));
         let smtp = node.addresses().smtp[0];
         Self { node, smtp, ..self }
@@ -245,10 +251,16 @@ impl World {
 
     /// Everything that /metrics says.
     pub(crate) async fn metrics(&self) -> String {
+        self.page("/metrics").await
+    }
+
+    /// A page for the operator, with status line and header.
+    pub(crate) async fn page(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.node.addresses().http).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
-        timeout(LIMIT, stream.read_to_string(&mut text)).await.expect("metrics in time").unwrap();
+        timeout(LIMIT, stream.read_to_string(&mut text)).await.expect("the page in time").unwrap();
         text
     }
 }

@@ -1,0 +1,117 @@
+//! A node whose store is gone, and the routing table with it: what it has accepted it delivers, and nobody hears
+//! that an address does not exist, until the table is back.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::{ALICE, Act, Heard, LIMIT, Stage, World, letter, until};
+
+const INFO: &[&str] = &["info@ours.example"];
+const ROUTING: &str = "domains:
+  - name: ours.example
+    rules:
+      - {to: info, forward: [ana@dest.example]}
+destinations:
+  - {address: ana@dest.example, verified: true}
+";
+
+/// What a recipient hears, of alice or, for a bounce, of nobody.
+async fn rcpt(world: &World, from: &str, to: &str) -> Heard {
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{from}>"), "250").await;
+    client.exchange(&format!("RCPT TO:<{to}>")).await
+}
+
+fn without_store(world: World) -> impl Future<Output = World> {
+    world.restarted_after(|data| fs::remove_dir_all(data.join("store")).unwrap())
+}
+
+#[tokio::test]
+async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_brings_the_table_back() {
+    let world = World::impatient().await;
+    world.sender().await.submit(ALICE, INFO, &letter("first")).await.starts("250");
+    let srs = world.mx.only().reverse_path().to_owned();
+    let world = world.restarted().await;
+    world.mx.at(Stage::Banner, Act::Close);
+    for subject in ["one", "two", "three"] {
+        world.sender().await.submit(ALICE, INFO, &letter(subject)).await.starts("250 2.0.0 Queued");
+    }
+    world.mx.be_kind();
+    let world = without_store(world).await;
+
+    until("the queue delivers", || world.mx.taken().len() == 4, LIMIT).await;
+    for to in ["info@ours.example", "gone@ours.example", "no@ours.example", "who@elsewhere.example"] {
+        rcpt(&world, ALICE, to).await.starts("451 4.3.0");
+    }
+    rcpt(&world, "", &srs).await.starts("451 4.3.0");
+    rcpt(&world, ALICE, "Postmaster").await.starts("250");
+    let ready = world.page("/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("the routing table is lost"), "{ready}");
+    let (status, _, said) = world.ctl(&["export"]).await;
+    assert_eq!((status, said.contains("the routing table is lost")), (1, true), "{said}");
+    let (_, resolved, _) = world.ctl(&["resolve", "info@ours.example"]).await;
+    assert_eq!(resolved["outcome"], "NOT_KNOWN", "{resolved}");
+
+    let world = world.restarted().await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
+    let document = tempfile::NamedTempFile::new().unwrap();
+    fs::write(document.path(), ROUTING).unwrap();
+    let (status, applied, said) = world.ctl(&["apply", "-f", document.path().to_str().unwrap()]).await;
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(applied["changes"].as_array().unwrap().last().unwrap()["name"], "routing", "{applied}");
+
+    assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
+    world.sender().await.submit(ALICE, INFO, &letter("four")).await.starts("250");
+    assert_eq!(world.mx.taken().len(), 5);
+    rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+    rcpt(&world, ALICE, "who@elsewhere.example").await.starts("550 5.7.1");
+    rcpt(&world, "", &srs).await.starts("250");
+    let world = world.restarted().await;
+    rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+}
+
+/// An operator's panel goes on adding domains; none of them speaks for the others.
+#[tokio::test]
+async fn a_domain_that_is_added_alone_is_served_and_the_others_stay_deferred() {
+    let world = without_store(World::start().await).await;
+    world.domain("new.example").await;
+    world.destination("ana@dest.example").await;
+    world.forward("info@new.example", &["ana@dest.example"]).await;
+    let world = world.restarted().await;
+    rcpt(&world, ALICE, "info@new.example").await.starts("250");
+    rcpt(&world, ALICE, "no@new.example").await.starts("451 4.3.0");
+    rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
+    assert!(world.page("/readyz").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_put_back_is_the_store_as_before() {
+    let world = World::start().await;
+    let world =
+        world.restarted_after(|data| fs::rename(data.join("store"), data.join("kept")).unwrap()).await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
+    let put_back = |data: &std::path::Path| {
+        fs::remove_dir_all(data.join("store")).unwrap();
+        fs::rename(data.join("kept"), data.join("store")).unwrap();
+    };
+    let world = world.restarted_after(put_back).await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("250");
+    rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+    assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
+}
+
+/// A volume that was not mounted looks like a first start.
+#[tokio::test]
+async fn a_node_that_was_never_told_of_a_domain_refuses_no_recipient_for_good() {
+    let world = World::with(|config| config.delivery.in_session_timeout = Duration::from_secs(2)).await;
+    let world = world
+        .restarted_after(|data| {
+            fs::remove_dir_all(data).unwrap();
+            fs::create_dir(data).unwrap();
+        })
+        .await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
+    assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
+    world.domain("ours.example").await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("550 5.1.1");
+}
