@@ -172,7 +172,7 @@ where
     P: actix::Message<Result = ()> + Send + Unpin + 'static,
 {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Handoff::new(vec![Collect(sender).start().recipient()]), receiver)
+    (Handoff::new(Collect(sender).start().recipient()), receiver)
 }
 
 async fn next<P>(parcels: &mut mpsc::UnboundedReceiver<P>) -> P {

@@ -16,7 +16,7 @@ use crate::config::test_files::Files;
 use crate::ctl::{self, Terminal};
 use crate::journal::{Delivery, DeliveryResult, Entry, Limits, Outcome};
 use crate::mail::{Domain, TraceId};
-use crate::pipeline::handoff::Handoff;
+use crate::pipeline::testing::nowhere;
 use crate::proto::admin::v1::domain_service_client::DomainServiceClient;
 use crate::proto::admin::v1::rule_service_client::RuleServiceClient;
 use crate::proto::admin::v1::{
@@ -60,8 +60,8 @@ fn queue(dir: &TempDir, store: &Store, services: &Services) -> (Spool, Queue) {
         routing: services.routing.clone(),
         journal: services.journal.clone(),
         metrics: services.metrics.clone(),
-        deliver: Handoff::new(Vec::new()),
-        rewrite: Handoff::new(Vec::new()),
+        deliver: nowhere(),
+        rewrite: nowhere(),
         suspended: crate::pipeline::deferred::Suspended::default(),
     };
     (spool, Queue::new(around, (&config).into()).unwrap())

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::background::Background;
 use super::faces::Faces;
 use super::reload::{self, Live};
-use super::stages::{self, Arbiters, Contexts, Ends, FromInbound, Running};
+use super::stages::{self, Actors, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
 use crate::blocklist::Blocklist;
@@ -71,7 +71,7 @@ pub(super) struct Parts {
     store: Store,
     spool: Spool,
     pub(super) queue: Queue,
-    arbiters: Arbiters,
+    actors: Actors,
 }
 
 /// What ends a node, and what must have ended before it does.
@@ -132,7 +132,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         upstreams: network.upstreams.clone(),
         broken: life.broken.clone(),
     };
-    let Running { arbiters, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
+    let Running { actors, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
 
     let addresses = faces.addresses(network.addresses.clone());
     let upstreams = network.upstreams.clone();
@@ -149,7 +149,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
     let State { routing, journal, store, spool, .. } = state;
-    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, spool, queue, arbiters })
+    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, spool, queue, actors })
 }
 
 impl Network {
@@ -331,7 +331,7 @@ impl Parts {
         if let Err(error) = self.spool.sync().await {
             tracing::error!(%error, "the spool could not be flushed");
         }
-        self.arbiters.stop().await;
+        self.actors.stop().await;
         tracing::info!("drained");
     }
 }

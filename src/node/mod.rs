@@ -1,8 +1,7 @@
 //! A node: builds every part, starts the pipeline last stage first, and drains it first stage first.
 //!
 //! A node runs in a thread of its own, which holds the actix system; all of it shares one multi-thread
-//! runtime, so that sessions and deliveries run on all cores while the stage actors, one of each kind an
-//! arbiter, stay small. Several nodes may run in one process: nothing here is global.
+//! runtime, so that sessions and deliveries run on all cores while the stage actors stay small. Several nodes may run in one process: nothing here is global.
 //!
 //! Draining: listeners close, sessions hear 421 on their next command, transactions in flight finish,
 //! late replies are waited for within [`DRAIN_LIMIT`], idle upstream connections get their QUIT, the store

@@ -1,8 +1,6 @@
 //! How a parcel gets from one stage to the next: the one place, with the stage actors, that knows actix.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use actix::dev::SendError;
 use actix::prelude::*;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -12,8 +10,7 @@ pub struct Handoff<P>
 where
     P: Message<Result = ()> + Send,
 {
-    recipients: Arc<[Recipient<P>]>,
-    next: Arc<AtomicUsize>,
+    recipient: Recipient<P>,
     broken: CancellationToken,
 }
 
@@ -26,29 +23,33 @@ impl<P> Handoff<P>
 where
     P: Message<Result = ()> + Send + 'static,
 {
-    /// Hands on to these actors in turn: one an arbiter.
+    /// Hands on to this actor.
     #[must_use]
-    pub fn new(recipients: Vec<Recipient<P>>) -> Self {
-        Self { recipients: recipients.into(), next: Arc::default(), broken: CancellationToken::new() }
+    pub fn new(recipient: Recipient<P>) -> Self {
+        Self { recipient, broken: CancellationToken::new() }
     }
 
-    /// Cancels this token when a stage is found gone, so that the node ends.
+    /// Cancels this token when the stage is found gone, so that the node ends.
     #[must_use]
     pub fn reporting_to(self, broken: CancellationToken) -> Self {
         Self { broken, ..self }
     }
 
-    /// Hands a parcel on, waiting while the mailbox is full.
+    /// Hands a parcel on, waiting while the mailbox is full. Where it is not, nothing is waited for: to hear that the
+    /// actor took the parcel would wake this task once more, a hop and message.
     ///
     /// # Errors
     /// When the stage's actor is gone; the parcel, and with it its answer, is dropped.
     pub async fn pass(&self, parcel: P) -> Result<(), Gone> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let recipient = self.recipients.get(turn % self.recipients.len().max(1)).ok_or(Gone)?;
-        recipient.send(parcel).await.map_err(|_| {
+        let passed = match self.recipient.try_send(parcel) {
+            Ok(()) => Ok(()),
+            Err(SendError::Full(parcel)) => self.recipient.send(parcel).await.map_err(|_| Gone),
+            Err(SendError::Closed(_)) => Err(Gone),
+        };
+        if passed.is_err() {
             self.broken.cancel();
-            Gone
-        })
+        }
+        passed
     }
 }
 
@@ -57,6 +58,6 @@ where
     P: Message<Result = ()> + Send,
 {
     fn clone(&self) -> Self {
-        Self { recipients: self.recipients.clone(), next: self.next.clone(), broken: self.broken.clone() }
+        Self { recipient: self.recipient.clone(), broken: self.broken.clone() }
     }
 }

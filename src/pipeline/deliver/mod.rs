@@ -162,7 +162,7 @@ impl Upstreams {
     }
 }
 
-/// The stage's actor: one an arbiter.
+/// The stage's actor.
 pub struct Deliver {
     upstreams: Arc<Upstreams>,
     next: Handoff<Attempted>,

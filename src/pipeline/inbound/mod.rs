@@ -77,7 +77,7 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// A stage for one arbiter.
+    /// Works with what all sessions share.
     #[must_use]
     pub fn new(surroundings: Arc<Surroundings>) -> Self {
         Self { surroundings }

@@ -385,7 +385,7 @@ impl Inner {
     }
 }
 
-/// The stage's actor: one an arbiter. What it is handed runs in tasks of their own.
+/// The stage's actor. What it is handed runs in tasks of their own.
 pub struct Enqueue {
     queue: Queue,
 }

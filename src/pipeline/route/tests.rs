@@ -11,6 +11,7 @@ use crate::mail::{Address, Domain, RecipientRequest, ReversePath};
 use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::parcel::{Action, Recipient, Standing, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
+use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, DomainPatch, Matcher, NewDomain, NewRule, Routing, RoutingOptions, RuleAction};
 use crate::srs::{Secret, Srs};
 use crate::store::{Committer, Store};
@@ -279,7 +280,7 @@ async fn rules_that_have_come_to_lead_in_a_circle_refuse_the_mail_as_a_loop() {
 #[actix::test]
 async fn the_actor_answers_a_recipient() {
     let stage = Stage::new().await;
-    let routes = Route::new(Arc::new(ArcSwap::from_pointee(stage.context)), Handoff::new(Vec::new())).start();
+    let routes = Route::new(Arc::new(ArcSwap::from_pointee(stage.context)), nowhere()).start();
     let (answer, answered) = tokio::sync::oneshot::channel();
     let recipient = Some(address("drop@one.example"));
     routes.send(Addressed { recipient, reverse_path: ReversePath::Null, answer }).await.unwrap();

@@ -54,7 +54,7 @@ pub struct Settle {
 }
 
 impl Settle {
-    /// A stage for one arbiter.
+    /// Works with what all its messages share.
     #[must_use]
     pub fn new(surroundings: Arc<Surroundings>) -> Self {
         Self { surroundings }

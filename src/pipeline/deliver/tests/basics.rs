@@ -318,7 +318,7 @@ async fn a_message_is_rewritten_by_nobody_on_its_way_through_the_actor() {
     tokio::task::spawn_blocking(move || {
         actix::System::new().block_on(async move {
             let settle = Settle(sender).start().recipient();
-            let deliver = Deliver::new(upstreams, Handoff::new(vec![settle])).start();
+            let deliver = Deliver::new(upstreams, Handoff::new(settle)).start();
             deliver.send(Mail::to(&[ANA]).rewritten()).await.unwrap();
             let attempted: Attempted = receiver.recv().await.unwrap();
             assert!(matches!(attempted.deliveries[0].outcome, Outcome::Delivered(_)));
