@@ -125,6 +125,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
             // A panic in the writer has been seen as a closed channel.
             let _ = writer.join();
         }
@@ -231,6 +232,9 @@ impl Journal {
         let Some(orders) = self.shared.orders.clone() else { return };
         let sent = tokio::task::spawn_blocking(move || orders.send(Order::Settle(done))).await;
         if matches!(sent, Ok(Ok(()))) {
+            if let Some(writer) = &self.shared.writer {
+                writer.thread().unpark();
+            }
             // An error means that the writer is gone: then nothing is left to wait for.
             let _ = settled.await;
         }

@@ -49,7 +49,12 @@ fn collect(first: Option<Order>, orders: &Receiver<Order>) -> (Given, Option<one
         if given.len() == BATCH_ENTRIES {
             break;
         }
-        next = orders.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+        next = orders.try_recv().ok();
+        if next.is_none() {
+            // Asleep rather than in the channel: no entry wakes this thread, only a reader does.
+            std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+            next = orders.try_recv().ok();
+        }
     }
     (given, None)
 }
