@@ -3,6 +3,9 @@
 //! A put is answered once it is on the disk. A change of state, and a message's leaving, are answered once
 //! they are written: what a power cut takes of them is a message delivered twice. They are on the disk
 //! with the next put, and within [`TICK`] in any case.
+//!
+//! After a failed sync no message is taken until a sync succeeds, which is tried at each tick; the log sees
+//! to it that success means what it says. Changes are still written, since the queue goes on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,7 +76,7 @@ pub(super) type Queued = (Order, OwnedSemaphorePermit);
 pub(super) struct Status {
     /// The disk has less room than the floor.
     pub(super) full: AtomicBool,
-    /// A sync failed.
+    /// The last sync failed.
     pub(super) failed: AtomicBool,
 }
 
@@ -151,7 +154,7 @@ impl Committer {
             Ok(free) => self.status.full.store(free < self.min_free_octets, Ordering::Release),
             Err(error) => tracing::warn!(%error, "the free space of the spool's disk is not known"),
         }
-        if self.pending.sync && self.sync().is_err() {
+        if (self.pending.sync || self.status.failed.load(Ordering::Acquire)) && self.sync().is_err() {
             return;
         }
         if self.pending.flush {
@@ -166,33 +169,30 @@ impl Committer {
         }
     }
 
-    /// Makes the log durable, once.
+    /// Makes the log durable.
     fn sync(&mut self) -> Result<(), SpoolError> {
-        if self.status.failed.load(Ordering::Acquire) {
-            return Err(SpoolError::Failed);
-        }
         let started = Instant::now();
         let synced = self.log.sync();
         self.metrics.storage_flush_duration_seconds.observe(started.elapsed().as_secs_f64());
-        self.pending.sync = false;
-        synced.map_err(|error| self.fail(&error))
-    }
-
-    /// After a failed sync nothing is known of what the disk holds: the kernel may call pages clean that
-    /// it has thrown away. Nothing is acknowledged from then on.
-    fn fail(&self, error: &SpoolError) -> SpoolError {
-        tracing::error!(
-            error = error as &dyn std::error::Error,
-            "the spool takes no writes any more: a sync failed; restart the node once the disk is well"
-        );
-        self.status.failed.store(true, Ordering::Release);
-        SpoolError::Failed
+        self.pending.sync = synced.is_err();
+        let failed_before = self.status.failed.swap(synced.is_err(), Ordering::AcqRel);
+        match &synced {
+            Err(error) if !failed_before => tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the queue takes no new messages: what is written to the spool cannot be synced to the disk"
+            ),
+            Ok(()) if failed_before => tracing::warn!("the queue takes messages again: the spool is synced"),
+            Ok(()) | Err(_) => {}
+        }
+        synced
     }
 
     /// Writes a batch and answers it.
     fn write(&mut self, mut writes: Vec<Write>) {
         self.leave_changed(&mut writes);
-        let before = self.log.end();
+        // New messages last, so that they alone are cut off again if they cannot be synced. No other record
+        // of theirs can be among these: nobody has heard of them yet.
+        writes.sort_by_key(|write| write.purpose == Purpose::Put);
         let written = self.append(writes);
         if written.is_empty() {
             return;
@@ -201,26 +201,25 @@ impl Committer {
         let mut events = Vec::with_capacity(written.len());
         let mut waiting = Vec::new();
         for (write, location) in written {
-            events.push((write.purpose, located(write.event, location)));
             if write.purpose == Purpose::Put {
-                waiting.push(write.answer);
+                waiting.push((located(write.event, location), location.at, write.answer));
             } else {
+                events.push(located(write.event, location));
                 // Whoever asked may be gone.
                 let _ = write.answer.send(Ok(()));
             }
         }
-        let synced = if waiting.is_empty() { Ok(()) } else { self.sync() };
-        for answer in waiting {
-            let _ = answer.send(synced.clone());
+        if let Some(first) = waiting.first().map(|(_, at, _)| *at) {
+            let synced = self.sync();
+            if synced.is_err() {
+                self.log.cut_back(first);
+            }
+            for (event, _, answer) in waiting {
+                events.extend(synced.is_ok().then_some(event));
+                let _ = answer.send(synced.clone());
+            }
         }
-        let mut checkpoint = self.log.end();
-        if synced.is_err() {
-            // What was not acknowledged is not delivered; the next opening looks at this batch again.
-            events.retain(|(purpose, _)| *purpose != Purpose::Put);
-            checkpoint = before;
-        }
-        let events = events.into_iter().map(|(_, event)| event).collect();
-        self.note(Note::Apply { events, checkpoint });
+        self.note(Note::Apply { events, checkpoint: self.log.end() });
     }
 
     /// Leaves out moves of messages that have changed since they were read, and notes what changes.
@@ -250,7 +249,10 @@ impl Committer {
     /// and without which what was delivered is delivered again.
     fn append(&mut self, mut writes: Vec<Write>) -> Vec<(Write, Location)> {
         if self.status.failed.load(Ordering::Acquire) {
-            refuse(writes, &SpoolError::Failed);
+            let others = writes.extract_if(.., |write| write.purpose != Purpose::Change).collect();
+            refuse(others, &SpoolError::Failed);
+        }
+        if writes.is_empty() {
             return Vec::new();
         }
         let named = writes.iter().any(|write| write.event.is_put_in_file());
@@ -258,7 +260,6 @@ impl Committer {
         let appended = names.and_then(|()| self.log.append(writes.iter().map(|write| &write.draft)));
         let error = match appended {
             Ok(locations) => return writes.into_iter().zip(locations).collect(),
-            Err(SpoolError::Failed) => self.fail(&SpoolError::Failed),
             Err(error) => error,
         };
         tracing::error!(
@@ -267,7 +268,7 @@ impl Committer {
             "the spool cannot write"
         );
         let changes = writes.extract_if(.., |write| write.purpose == Purpose::Change).collect::<Vec<_>>();
-        let tried = !writes.is_empty() && !matches!(error, SpoolError::Failed);
+        let tried = !writes.is_empty();
         refuse(writes, &error);
         if !tried || changes.is_empty() {
             refuse(changes, &error);

@@ -16,8 +16,8 @@ pub enum SpoolError {
     /// The disk is full, or as full as the floor lets it become. Later there may be room.
     #[error("the disk has no room for another message in the queue")]
     NoRoom,
-    /// A sync failed earlier: nothing is known of what the disk holds until the spool is opened again.
-    #[error("the spool takes no writes since a sync failed; restart the node once the disk is well")]
+    /// The last sync failed, and the next has not succeeded yet.
+    #[error("the spool takes no messages until the disk can be synced again")]
     Failed,
     /// Another process has the spool open.
     #[error("another process has the spool open ({} is locked)", path.display())]

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use super::error::SpoolError;
 use super::frame::{Draft, HEADER_OCTETS, Header, Salt, VERSION};
 
-/// Past it the buffer of a batch is given back, in octets: a batch and the largest record.
-const KEPT_BUFFER_OCTETS: usize = 16 << 20;
+/// What of a segment may be without a sync, in octets: a batch and the largest record. Memory for more than
+/// that is given back.
+const MAX_TAIL_OCTETS: usize = 16 << 20;
+/// The unit that a disk may lose when a write of it fails, in octets; no file system that we know has larger
+/// blocks, nor a processor larger pages.
+const BLOCK_OCTETS: u64 = 64 << 10;
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -134,25 +138,46 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
 }
 
 /// The end of the log, where frames are added.
+///
+/// A sync that fails leaves pages that the kernel calls clean and may have thrown away; asking again says
+/// "done" of them. What no sync has covered is therefore in memory too, back to the start of the block that
+/// the last one ended in, and is written again before the next.
 #[derive(Debug)]
 pub(super) struct Log {
     segments: Segments,
     segment_octets: u64,
+    /// Where the next attempt to start a segment is made.
+    roll_at: u64,
     file: File,
     salt: Salt,
     end: Position,
-    buffer: Vec<u8>,
+    /// The segment from the start of a block to its end.
+    tail: Vec<u8>,
+    state: State,
+}
+
+/// How far the file is what the log says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is.
+    Sound,
+    /// A write failed: octets of it may stand behind the end.
+    Torn,
+    /// A sync failed: octets of the tail may not be there.
+    Doubtful,
 }
 
 impl Log {
     /// Starts a segment.
     pub(super) fn create(segments: Segments, number: u64, segment_octets: u64) -> Result<Self, SpoolError> {
-        let (file, salt) = create(&segments, number)?;
+        let (file, salt, tail) = create(&segments, number)?;
         let end = Position { segment: number, offset: HEADER_OCTETS as u64 };
-        Ok(Self { segments, segment_octets, file, salt, end, buffer: Vec::new() })
+        let state = State::Sound;
+        Ok(Self { segments, segment_octets, roll_at: segment_octets, file, salt, end, tail, state })
     }
 
-    /// Goes on at the end of the last segment.
+    /// Goes on at the end of the last segment. Its last block is written again: how the syncs of an earlier
+    /// process ended is not known.
     pub(super) fn resume(
         segments: Segments,
         end: Position,
@@ -162,7 +187,10 @@ impl Log {
         let path = segments.path(end.segment);
         let file =
             File::options().write(true).open(&path).map_err(|cause| SpoolError::io("open", &path, cause))?;
-        Ok(Self { segments, segment_octets, file, salt, end, buffer: Vec::new() })
+        let octets = end.offset % BLOCK_OCTETS;
+        let tail = segments.read(Position { offset: end.offset - octets, ..end }, octets)?;
+        let state = State::Doubtful;
+        Ok(Self { segments, segment_octets, roll_at: segment_octets, file, salt, end, tail, state })
     }
 
     /// The end of what was written.
@@ -179,58 +207,104 @@ impl Log {
     /// hands when this returns, on the disk after the next [`Log::sync`].
     ///
     /// # Errors
-    /// When there is no room, or the disk fails: then the log is as it was, and can be added to. With
-    /// [`SpoolError::Failed`] it cannot.
+    /// When there is no room, or the disk fails: then the log is as it was, and can be added to.
     pub(super) fn append<'a>(
         &mut self,
         drafts: impl Iterator<Item = &'a Draft>,
     ) -> Result<Vec<Location>, SpoolError> {
-        if self.end.offset >= self.segment_octets {
-            self.roll()?;
+        if self.end.offset >= self.roll_at {
+            self.roll();
         }
-        self.buffer.clear();
+        if self.tail.len() > MAX_TAIL_OCTETS {
+            self.sync()?;
+        }
+        self.mend()?;
+        let known = self.tail.len();
         let mut locations = Vec::new();
         for draft in drafts {
-            let at = Position { offset: self.end.offset + self.buffer.len() as u64, ..self.end };
-            draft.write(self.salt, &mut self.buffer);
+            let at = Position { offset: self.end.offset + (self.tail.len() - known) as u64, ..self.end };
+            draft.write(self.salt, &mut self.tail);
             locations.push(Location { at, octets: draft.octets() as u64 });
         }
-        let written = self.file.write_all_at(&self.buffer, self.end.offset);
-        let octets = self.buffer.len() as u64;
-        if self.buffer.capacity() > KEPT_BUFFER_OCTETS {
-            self.buffer = Vec::new();
+        let added = self.tail.get(known..).unwrap_or_default();
+        if let Err(cause) = self.file.write_all_at(added, self.end.offset) {
+            self.tail.truncate(known);
+            self.state = State::Torn;
+            // That it cannot be now is told by the next write.
+            let _ = self.mend();
+            return Err(self.failed("write", cause));
         }
-        if let Err(cause) = written {
-            self.file.set_len(self.end.offset).map_err(|_| SpoolError::Failed)?;
-            return Err(SpoolError::io("write", &self.segments.path(self.end.segment), cause));
-        }
-        self.end.offset += octets;
+        self.end.offset += added.len() as u64;
         Ok(locations)
     }
 
     /// Makes what was added durable.
-    pub(super) fn sync(&self) -> Result<(), SpoolError> {
-        let path = || self.segments.path(self.end.segment);
-        self.file.sync_data().map_err(|cause| SpoolError::io("sync", &path(), cause))
+    ///
+    /// # Errors
+    /// When it may not be on the disk; the next sync, if it succeeds, makes it so.
+    pub(super) fn sync(&mut self) -> Result<(), SpoolError> {
+        self.mend()?;
+        if let Err(cause) = self.file.sync_data() {
+            self.state = State::Doubtful;
+            return Err(self.failed("sync", cause));
+        }
+        let kept = usize::try_from(self.end.offset % BLOCK_OCTETS).unwrap_or_default();
+        self.tail.drain(..self.tail.len().saturating_sub(kept));
+        self.tail.shrink_to(MAX_TAIL_OCTETS);
+        Ok(())
     }
 
-    /// Seals the segment and starts the next. What a sealed segment holds is durable.
-    fn roll(&mut self) -> Result<(), SpoolError> {
-        self.sync().map_err(|error| {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a segment of the spool cannot be sealed"
-            );
-            SpoolError::Failed
-        })?;
-        let number = self.end.segment + 1;
-        (self.file, self.salt) = create(&self.segments, number)?;
-        self.end = Position { segment: number, offset: HEADER_OCTETS as u64 };
+    /// Takes back what was added from a place on, which is behind the last sync.
+    pub(super) fn cut_back(&mut self, to: Position) {
+        let octets = usize::try_from(self.end.offset - to.offset).unwrap_or_default();
+        self.tail.truncate(self.tail.len().saturating_sub(octets));
+        self.end = to;
+        self.state = State::Doubtful;
+        // That it cannot be now is told by the next write.
+        let _ = self.mend();
+    }
+
+    /// Makes the file what the log says that it is.
+    fn mend(&mut self) -> Result<(), SpoolError> {
+        let written = match self.state {
+            State::Sound => return Ok(()),
+            State::Torn => Ok(()),
+            State::Doubtful => self.file.write_all_at(&self.tail, self.end.offset - self.tail.len() as u64),
+        };
+        let mended = written.and_then(|()| self.file.set_len(self.end.offset));
+        mended.map_err(|cause| self.failed("mend", cause))?;
+        self.state = State::Sound;
         Ok(())
+    }
+
+    /// Seals the segment and starts the next. What a sealed segment holds is durable. While that cannot be
+    /// done, this one grows past its bound.
+    fn roll(&mut self) {
+        let number = self.end.segment + 1;
+        let created = self.sync().and_then(|()| create(&self.segments, number));
+        match created {
+            Ok((file, salt, header)) => {
+                self.end = Position { segment: number, offset: header.len() as u64 };
+                (self.file, self.salt, self.tail) = (file, salt, header);
+                self.roll_at = self.segment_octets;
+            }
+            Err(error) => {
+                self.roll_at = self.end.offset + self.segment_octets / 16;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the spool's log goes on in its segment: the next cannot be started"
+                );
+            }
+        }
+    }
+
+    fn failed(&self, doing: &'static str, cause: io::Error) -> SpoolError {
+        SpoolError::io(doing, &self.segments.path(self.end.segment), cause)
     }
 }
 
-fn create(segments: &Segments, number: u64) -> Result<(File, Salt), SpoolError> {
+/// A segment, its salt, and the octets in it.
+fn create(segments: &Segments, number: u64) -> Result<(File, Salt, Vec<u8>), SpoolError> {
     let path = segments.path(number);
     let salt: Salt = rand::random();
     let mut header = Vec::with_capacity(HEADER_OCTETS);
@@ -242,7 +316,7 @@ fn create(segments: &Segments, number: u64) -> Result<(File, Salt), SpoolError> 
         Ok(file)
     });
     match synced {
-        Ok(file) => Ok((file, salt)),
+        Ok(file) => Ok((file, salt, header)),
         Err(error) => {
             // The next attempt makes it again; if this fails too, opening the spool copes with it.
             let _ = fs::remove_file(&path);

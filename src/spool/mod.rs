@@ -62,8 +62,11 @@
 //!   or because that part of the record has a sum of its own: whoever loads it tells its sender, and removes
 //!   it. What is lost without an envelope only the operator hears of.
 //! - After a failed write the log is cut back to where it was, and only those who waited for it hear of it.
-//!   A full disk still takes changes. After a failed sync nothing is known of what the disk holds: the spool
-//!   takes nothing more until it is opened again.
+//!   A full disk still takes changes.
+//! - After a failed sync nothing is known of what the disk holds, and the next may say "done" of pages that
+//!   the kernel has thrown away. Who waited hears of it, and their records are cut off; all else that was not
+//!   synced is written again from memory, so that the next sync is about all of it. Until one succeeds no
+//!   message is taken.
 //! - Nothing is in memory per message.
 //!
 //! A change of the format gives frames a new version; those of every older one stay readable, with a
@@ -189,9 +192,7 @@ impl Spool {
     /// [`SpoolError::NoRoom`] when the disk is full or below the floor; else when the disk fails. The
     /// message is not in the queue then.
     pub async fn put(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
-        if !self.has_room() {
-            return Err(SpoolError::NoRoom);
-        }
+        self.inner.threads.admit()?;
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
@@ -365,7 +366,7 @@ impl Spool {
     /// Whether a message would be taken now. Looked at once a second.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.inner.threads.has_room()
+        self.inner.threads.admit().is_ok()
     }
 
     async fn write(

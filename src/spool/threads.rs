@@ -114,8 +114,12 @@ impl Threads {
         self.orders.as_ref().ok_or(SpoolError::Stopped)?.ask(order).await
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        !self.status.full.load(Ordering::Acquire) && !self.status.failed.load(Ordering::Acquire)
+    /// Whether a new message would be taken now.
+    pub(super) fn admit(&self) -> Result<(), SpoolError> {
+        if self.status.failed.load(Ordering::Acquire) {
+            return Err(SpoolError::Failed);
+        }
+        if self.status.full.load(Ordering::Acquire) { Err(SpoolError::NoRoom) } else { Ok(()) }
     }
 }
 
