@@ -22,6 +22,9 @@ use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
 /// §4.5.3.2 gives single commands five minutes.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20 * 60);
 
+/// How long after the disk did not take a change it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Tells the scheduler that an attempt is over, also when it ends in a panic.
 struct UnderWay {
     inner: Arc<Inner>,
@@ -143,14 +146,27 @@ impl Inner {
         Ok(())
     }
 
-    /// The message as it stands now: on the disk, or gone from it when nothing is left.
+    /// The message as it stands now: on the disk, or gone from it when nothing is left. While the disk cannot
+    /// take that, it is asked again and the message stays in hand: what was delivered would be delivered again.
     pub(super) async fn write_down(&self, queued: Queued) -> Result<(), SpoolError> {
+        while let Err(error) = self.write_once(&queued).await {
+            tracing::error!(trace = %queued.id, %error, "what became of a queued message cannot be written down");
+            if !may_pass(&error) {
+                return Err(error);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        if !queued.copies.is_empty() {
+            self.note(&queued);
+        }
+        Ok(())
+    }
+
+    async fn write_once(&self, queued: &Queued) -> Result<(), SpoolError> {
         if queued.copies.is_empty() {
             return self.spool.remove(queued.id).await;
         }
-        self.spool.update(queued.clone()).await?;
-        self.note(&queued);
-        Ok(())
+        self.spool.update(queued.clone()).await
     }
 
     /// One line for each copy that was tried.
@@ -177,6 +193,11 @@ impl Inner {
             latency.observe(age.as_secs_f64());
         }
     }
+}
+
+/// Whether the disk may take later what it does not take now.
+fn may_pass(error: &SpoolError) -> bool {
+    matches!(error, SpoolError::NoRoom | SpoolError::Failed | SpoolError::Io { .. })
 }
 
 /// What deliver is told of a copy.
