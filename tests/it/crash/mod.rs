@@ -2,6 +2,7 @@
 //! has a cause. `POSTROAD_CRASH_ROUNDS` says how often the node dies; few times unless told.
 
 mod clients;
+mod faults;
 mod letters;
 mod power;
 mod served;
@@ -20,13 +21,20 @@ use self::clients::Clients;
 use self::power::PowerCut;
 use self::served::Served;
 use self::sink::{Mood, Sink};
-use self::verdict::{Kill, Seen};
+use self::verdict::{Disk, Kill, Seen};
 use crate::support::World;
 
 /// Clients at a time.
 const CLIENTS: usize = 64;
 /// Rounds when the environment does not say.
 const ROUNDS: u32 = 4;
+/// What has left the queue is durable a second later, at most (`crate::spool`), and a busy machine is given two more.
+const POWER_LAG: Duration = Duration::from_secs(3);
+/// And each sync that fails takes another second.
+const FAILING_LAG: Duration = Duration::from_secs(5);
+/// What fails then, by the rules of `shim.c`: EIO is 5, ENOSPC 28.
+const FAILING: &str = "sync 5 30 /spool/segments/\nwrite 28 30 /spool/segments/\n\
+                       sync 5 100 /spool/bodies/\nwrite 28 20 /spool/bodies/\n";
 /// How long the queue may take to get empty at the end.
 const EMPTYING: Duration = Duration::from_secs(120);
 
@@ -34,6 +42,10 @@ const EMPTYING: Duration = Duration::from_secs(120);
 trait Disaster {
     /// What the process is started with.
     fn environment(&self) -> Vec<(&'static str, OsString)>;
+    /// Whether the disk takes all that it is given.
+    fn disk(&self) -> Disk;
+    /// Is called once the node is ready.
+    fn begin(&mut self);
     /// Is called once the node is gone.
     fn strike(&mut self);
 }
@@ -45,6 +57,12 @@ impl Disaster for Killed {
     fn environment(&self) -> Vec<(&'static str, OsString)> {
         Vec::new()
     }
+
+    fn disk(&self) -> Disk {
+        Disk::Well
+    }
+
+    fn begin(&mut self) {}
 
     fn strike(&mut self) {}
 }
@@ -58,12 +76,18 @@ async fn what_was_answered_250_survives_kill_9() {
 #[tokio::test]
 async fn what_was_answered_250_survives_a_loss_of_power() {
     let stage = Stage::set().await;
-    let data = PathBuf::from(&stage.config).with_file_name("data-of-binary");
-    match PowerCut::of(data) {
-        // What has left the queue is durable a second later, at most: `crate::spool`.
-        Some(cut) => stage.play("power cut", cut, Duration::from_secs(3)).await,
-        None => println!("skipped: no C compiler `cc` for the shim"),
+    if let Some(cut) = stage.power_cut() {
+        stage.play("power cut", cut, POWER_LAG).await;
     }
+}
+
+#[tokio::test]
+async fn what_was_answered_250_survives_a_loss_of_power_on_a_disk_that_fails_now_and_then() {
+    let stage = Stage::set().await;
+    let Some(mut cut) = stage.power_cut() else { return };
+    // EIO is 5, ENOSPC 28.
+    cut.rules = FAILING.to_owned();
+    stage.play("power cut, failing disk", cut, FAILING_LAG).await;
 }
 
 fn rounds() -> u32 {
@@ -93,6 +117,21 @@ impl Stage {
         Self { _world: world, config, sink }
     }
 
+    /// `None`, and said: there is no C compiler.
+    fn power_cut(&self) -> Option<PowerCut> {
+        let cut = PowerCut::of(PathBuf::from(&self.config).with_file_name("data-of-binary"));
+        if cut.is_none() {
+            println!("skipped: no C compiler `cc` for the shim");
+        }
+        cut
+    }
+
+    fn route(&self, served: &Served) {
+        served.ctl(&["domain", "add", "ours.example"]);
+        served.ctl(&["destination", "add", "ana@dest.example", "--verified"]);
+        served.ctl(&["rule", "add", "ours.example", "--to", "info", "--forward", "ana@dest.example"]);
+    }
+
     async fn play(self, title: &str, disaster: impl Disaster, done_may_lag: Duration) {
         let limit = Duration::from_secs(60) + EMPTYING + rounds() * Duration::from_secs(10);
         timeout(limit, self.run(title, disaster, done_may_lag)).await.expect("all rounds in time");
@@ -100,13 +139,12 @@ impl Stage {
 
     async fn run(self, title: &str, mut disaster: impl Disaster, done_may_lag: Duration) {
         let mut served = Served::start(&self.config, &disaster.environment()).await;
-        served.ctl(&["domain", "add", "ours.example"]);
-        served.ctl(&["destination", "add", "ana@dest.example", "--verified"]);
-        served.ctl(&["rule", "add", "ours.example", "--to", "info", "--forward", "ana@dest.example"]);
+        self.route(&served);
         let clients = Clients::start(CLIENTS);
         let mut kills: Vec<Kill> = Vec::new();
         let mut complaints = BTreeMap::new();
         for _ in 0..rounds() {
+            disaster.begin();
             clients.go_to(served.smtp());
             self.weather(Duration::from_millis(rand::random_range(100..800))).await;
             served.complaints(&mut complaints);
@@ -121,7 +159,7 @@ impl Stage {
         let told = clients.finish().await;
         emptied(&served).await;
         served.complaints(&mut complaints);
-        let seen = Seen { told, copies: self.sink.copies(), kills, done_may_lag };
+        let seen = Seen { told, copies: self.sink.copies(), kills, done_may_lag, disk: disaster.disk() };
         let verdict = seen.judge();
         println!(
             "{title}: {} rounds, {started} messages; {verdict}; errors logged: {complaints:?}",

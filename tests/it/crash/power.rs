@@ -10,12 +10,16 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::Disaster;
+use super::verdict::Disk;
 
 /// The power fails at each kill.
 pub(super) struct PowerCut {
     data: PathBuf,
     shadow: PathBuf,
     shim: PathBuf,
+    faults: PathBuf,
+    /// How the disk fails in each round, once the node is ready.
+    pub(super) rules: String,
     _directory: TempDir,
 }
 
@@ -23,7 +27,8 @@ impl PowerCut {
     /// Compiles the shim; `None`: there is no C compiler.
     pub(super) fn of(data: PathBuf) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let (shim, shadow) = (directory.path().join("shim.so"), directory.path().join("shadow"));
+        let path = |name| directory.path().join(name);
+        let (shim, shadow, faults) = (path("shim.so"), path("shadow"), path("faults"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/crash/shim.c");
         let compiled = Command::new("cc")
             .args(["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-pthread", "-o"])
@@ -37,7 +42,13 @@ impl PowerCut {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         fs::create_dir_all(&data).unwrap();
         fs::create_dir(&shadow).unwrap();
-        Some(Self { data, shadow, shim, _directory: directory })
+        Some(Self { data, shadow, shim, faults, rules: String::new(), _directory: directory })
+    }
+
+    /// Has the disk fail by these rules of `shim.c` from now on; none: it is well.
+    pub(super) fn fail(&self, rules: &str) {
+        fs::write(self.faults.with_extension("new"), rules).unwrap();
+        fs::rename(self.faults.with_extension("new"), &self.faults).unwrap();
     }
 
     /// Makes a folder as the shadow knows it; one whose names were never durable is empty.
@@ -69,10 +80,20 @@ impl Disaster for PowerCut {
             ("LD_PRELOAD", self.shim.clone().into()),
             ("POWER_DATA", self.data.clone().into()),
             ("POWER_SHADOW", self.shadow.clone().into()),
+            ("POWER_FAULTS", self.faults.clone().into()),
         ]
     }
 
+    fn disk(&self) -> Disk {
+        if self.rules.is_empty() { Disk::Well } else { Disk::Failing }
+    }
+
+    fn begin(&mut self) {
+        self.fail(&self.rules);
+    }
+
     fn strike(&mut self) {
+        self.fail("");
         fs::remove_dir_all(&self.data).unwrap();
         self.restore("root", &self.data);
         fs::remove_dir_all(&self.shadow).unwrap();

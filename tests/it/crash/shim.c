@@ -10,7 +10,12 @@
  *   SHADOW/files/KEY   octets of a file         KEY: inode and time of birth
  *   SHADOW/dirs/KEY    lines: "f KEY NAME" a file, "d KEY NAME" a folder; dirs/root is the data folder
  *
- * A file below WHOLE octets is copied at each sync. Of a larger one that is copied which was written since
+ *   POWER_FAULTS   a file of rules, looked at each time: lines "sync|write CODE CHANCE PART", where a call fails
+ *                  with that errno so many times in a thousand if its file's path has the part. A failed write
+ *                  leaves half of its octets. A failed sync forgets them, as the kernel does: a page that could
+ *                  not be written is clean from then on, so that only a write of it brings it to the disk.
+ *
+ * A file below WHOLE octets is copied at each sync, unless one failed. Of a larger one that is copied which was written since
  * the last: the lowest offset is noted at each write, and what is past the copy's end is new in any case. */
 
 #define _GNU_SOURCE
@@ -32,6 +37,7 @@
 #define WHOLE (1 << 20)
 #define SLOTS 4096 /* files whose lowest offset is known; one that another drove out is copied whole */
 #define BLOCK (256 << 10)
+#define PAGE 4096
 #define CLEAN INT64_MAX
 
 static char data[PATH_MAX], shadow[PATH_MAX], root[80];
@@ -39,6 +45,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct slot {
     ino_t inode;
     int64_t low;
+    int forgotten; /* a sync of it failed: only what is written is copied */
 } slots[SLOTS];
 
 /* The test tells a broken shadow from a spool that lost something by this status. */
@@ -88,11 +95,38 @@ static void copy_from(int from, int to, int64_t at) {
 }
 
 /* The lowest offset that was written to since the last sync. The lock is held. */
-static int64_t *low(ino_t inode) {
+static struct slot *slot_of(ino_t inode) {
     struct slot *slot = &slots[inode % SLOTS];
     if (slot->inode != inode)
         *slot = (struct slot){.inode = inode, .low = 0};
-    return &slot->low;
+    return slot;
+}
+
+/* The errno that a rule has for this call, or 0. */
+static int fault(const char *call, int fd) {
+    char line[PATH_MAX], self[64], path[PATH_MAX], of[8], part[PATH_MAX];
+    int code, chance, found = 0, before = errno;
+    static __thread unsigned int seed;
+    if (root[0] == 0 || getenv("POWER_FAULTS") == NULL)
+        return 0;
+    FILE *rules = fopen(getenv("POWER_FAULTS"), "re");
+    if (rules == NULL) {
+        errno = before;
+        return 0;
+    }
+    format(self, sizeof self, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(self, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    if (seed == 0)
+        seed = (unsigned int)syscall(SYS_gettid) * 2654435761u + (unsigned int)getpid();
+    while (found == 0 && fgets(line, sizeof line, rules) != NULL) {
+        if (sscanf(line, "%7s %d %d %s", of, &code, &chance, part) == 4 && strcmp(of, call) == 0 &&
+            strstr(path, part) != NULL && rand_r(&seed) % 1000 < chance)
+            found = code;
+    }
+    fclose(rules);
+    errno = before;
+    return found;
 }
 
 static void save_file(int fd, const char *name, const struct statx *found) {
@@ -104,13 +138,15 @@ static void save_file(int fd, const char *name, const struct statx *found) {
     int from = open(self, O_RDONLY | O_CLOEXEC); /* ours may be for writing only */
     if (to < 0 || from < 0 || fstat(to, &copy) != 0)
         broken(path);
-    int64_t *noted = low(found->stx_ino), at = *noted;
-    *noted = CLEAN; /* before the copy: what is written meanwhile is noted again */
-    if (at > copy.st_size)
+    struct slot *slot = slot_of(found->stx_ino);
+    int64_t at = slot->low;
+    slot->low = CLEAN; /* before the copy: what is written meanwhile is noted again */
+    if (!slot->forgotten && at > copy.st_size)
         at = copy.st_size;
-    if (found->stx_size < WHOLE)
+    if (!slot->forgotten && found->stx_size < WHOLE)
         at = 0;
-    copy_from(from, to, at);
+    if (at != CLEAN)
+        copy_from(from, to, at - at % PAGE);
     close(from);
     close(to);
 }
@@ -191,9 +227,9 @@ static void note(int fd, int64_t at) {
     int before = errno;
     if (root[0] != 0 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode)) {
         pthread_mutex_lock(&lock);
-        int64_t *noted = low(found.st_ino);
-        if (at < *noted)
-            *noted = at < 0 ? 0 : at;
+        struct slot *slot = slot_of(found.st_ino);
+        if (at < slot->low)
+            slot->low = at < 0 ? 0 : at;
         pthread_mutex_unlock(&lock);
     }
     errno = before;
@@ -210,9 +246,10 @@ static void note_here(int fd, ssize_t written) {
 }
 
 ssize_t write(int fd, const void *octets, size_t count) {
-    ssize_t written = real_write(fd, octets, count);
+    int code = fault("write", fd);
+    ssize_t written = real_write(fd, octets, code == 0 ? count : count / 2);
     note_here(fd, written);
-    return written;
+    return code == 0 ? written : (errno = code, -1);
 }
 
 ssize_t writev(int fd, const struct iovec *pieces, int count) {
@@ -222,10 +259,11 @@ ssize_t writev(int fd, const struct iovec *pieces, int count) {
 }
 
 ssize_t pwrite64(int fd, const void *octets, size_t count, off64_t at) {
-    ssize_t written = syscall(SYS_pwrite64, fd, octets, count, at);
+    int code = fault("write", fd);
+    ssize_t written = syscall(SYS_pwrite64, fd, octets, code == 0 ? count : count / 2, at);
     if (written > 0)
         note(fd, at);
-    return written;
+    return code == 0 ? written : (errno = code, -1);
 }
 
 ssize_t pwrite(int fd, const void *octets, size_t count, off_t at) { return pwrite64(fd, octets, count, at); }
@@ -255,6 +293,14 @@ int fsync(int fd) {
     struct stat found;
     if (fstat(fd, &found) != 0)
         return -1;
+    int code = fault("sync", fd);
+    if (code != 0) {
+        pthread_mutex_lock(&lock);
+        *slot_of(found.st_ino) = (struct slot){.inode = found.st_ino, .low = CLEAN, .forgotten = 1};
+        pthread_mutex_unlock(&lock);
+        errno = code;
+        return -1;
+    }
     save(fd);
     return 0;
 }

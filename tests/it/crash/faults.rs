@@ -1,0 +1,87 @@
+//! A disk that fails: whoever is refused hears why, whoever is not is not lost, and the queue takes messages
+//! again once the disk is well, without a restart.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::letters::letter;
+use super::served::Served;
+use super::sink::Mood;
+use super::{Disaster, EMPTYING, Stage};
+use crate::support::{ALICE, Client, Heard, LIMIT, SENDER, SENDER_NAME};
+
+const ALIAS: &str = "info@ours.example";
+
+/// A message that the queue must take, since the upstream is away.
+async fn submit(served: &Served, number: u64) -> Heard {
+    let mut client = Client::greeted(SENDER, served.smtp(), SENDER_NAME).await;
+    client.submit(ALICE, &[ALIAS], letter(number).trim_end_matches("\r\n")).await
+}
+
+/// Submits messages of ascending numbers until one is taken; its number.
+async fn taken_from(served: &Served, mut number: u64) -> u64 {
+    let end = Instant::now() + LIMIT;
+    while submit(served, number).await.code() != 250 {
+        assert!(Instant::now() < end, "not taken again");
+        sleep(Duration::from_millis(100)).await;
+        number += 1;
+    }
+    number
+}
+
+/// Messages 1 and 2 are taken; while the disk fails by `rules`, 3 and 4 hear 452; then messages are taken
+/// again. The power fails too. What arrives in the end is what was taken, once each.
+async fn refused_while(rules: &str, complaint: &str) {
+    let stage = Stage::set().await;
+    let Some(mut cut) = stage.power_cut() else { return };
+    let served = Served::start(&stage.config, &cut.environment()).await;
+    stage.route(&served);
+    stage.sink.be(Mood::Away);
+    let mut taken = Vec::new();
+    for number in 1..=2 {
+        submit(&served, number).await.starts("250 ");
+        taken.push(number);
+    }
+    cut.fail(rules);
+    for number in 3..=4 {
+        submit(&served, number).await.starts("452 4.3.1");
+    }
+    cut.fail("");
+    let first = taken_from(&served, 5).await;
+    submit(&served, first + 1).await.starts("250 ");
+    taken.extend([first, first + 1]);
+    let mut complaints = BTreeMap::new();
+    served.complaints(&mut complaints);
+    assert!(complaints.keys().any(|said| said.contains(complaint)), "{complaints:?}");
+    served.kill();
+    stage.sink.node_died();
+    cut.strike();
+    let served = Served::start(&stage.config, &cut.environment()).await;
+    stage.sink.be(Mood::Kind);
+    let end = Instant::now() + EMPTYING;
+    while served.ctl(&["queue", "list"])["messages"] != serde_json::json!([]) {
+        assert!(Instant::now() < end, "still queued: {}", served.ctl(&["queue", "list"]));
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
+    arrived.sort_unstable();
+    assert_eq!(arrived, taken);
+    assert!(stage.sink.copies().iter().all(|copy| copy.whole));
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_refuses_and_the_next_one_is_about_all_that_was_written() {
+    refused_while("sync 5 1000 /spool/segments/", "cannot be synced to the disk").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_with_452_and_leaves_nothing_of_what_it_refused() {
+    refused_while("write 28 1000 /spool/segments/", "the spool cannot write").await;
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_write_refuses_and_leaves_nothing_of_what_it_refused() {
+    refused_while("write 5 1000 /spool/segments/", "the spool cannot write").await;
+}
