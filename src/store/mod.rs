@@ -48,7 +48,7 @@ pub const MAX_VALUE_OCTETS: usize = 100_000;
 /// Largest key, in octets: an address and an id with room to spare. Sled itself has no bound.
 pub const MAX_KEY_OCTETS: usize = 1024;
 /// Octets of pages that sled keeps in memory; what we store is metadata, and the hot part is in our own tables.
-const CACHE_OCTETS: u64 = 64 << 20;
+const CACHE_OCTETS: u64 = 32 << 20;
 /// What `store.lock`, and the database under [`MARK_KEY`], say of a database that was created to its end. The
 /// number is the format's.
 const MARK: &str = "postroad store 1\n";
