@@ -192,7 +192,15 @@ impl Spool {
     /// [`SpoolError::NoRoom`] when the disk is full or below the floor; else when the disk fails. The
     /// message is not in the queue then.
     pub async fn put(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
-        self.inner.threads.admit()?;
+        self.admit()?;
+        self.put_notice(queued, message).await
+    }
+
+    /// As [`Spool::put`], below the floor too: for a word to the sender of a message that leaves then.
+    ///
+    /// # Errors
+    /// As [`Spool::put`], with [`SpoolError::NoRoom`] for a disk that is full to the last octet.
+    pub async fn put_notice(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
@@ -364,9 +372,11 @@ impl Spool {
     }
 
     /// Whether a message would be taken now. Looked at once a second.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.inner.threads.admit().is_ok()
+    ///
+    /// # Errors
+    /// What [`Spool::put`] would say.
+    pub fn admit(&self) -> Result<(), SpoolError> {
+        self.inner.threads.admit()
     }
 
     async fn write(

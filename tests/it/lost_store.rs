@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::support::{ALICE, Act, Heard, LIMIT, Stage, World, letter, until};
 
 const INFO: &[&str] = &["info@ours.example"];
@@ -20,6 +22,15 @@ async fn rcpt(world: &World, from: &str, to: &str) -> Heard {
     let mut client = world.sender().await;
     client.command(&format!("MAIL FROM:<{from}>"), "250").await;
     client.exchange(&format!("RCPT TO:<{to}>")).await
+}
+
+/// Brings the table back; what that changed.
+async fn apply(world: &World) -> serde_json::Value {
+    let document = tempfile::NamedTempFile::new().unwrap();
+    fs::write(document.path(), ROUTING).unwrap();
+    let (status, applied, said) = world.ctl(&["apply", "-f", document.path().to_str().unwrap()]).await;
+    assert_eq!(status, 0, "{said}");
+    applied
 }
 
 fn without_store(world: World) -> impl Future<Output = World> {
@@ -54,10 +65,7 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
 
     let world = world.restarted().await;
     rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
-    let document = tempfile::NamedTempFile::new().unwrap();
-    fs::write(document.path(), ROUTING).unwrap();
-    let (status, applied, said) = world.ctl(&["apply", "-f", document.path().to_str().unwrap()]).await;
-    assert_eq!(status, 0, "{said}");
+    let applied = apply(&world).await;
     assert_eq!(applied["changes"].as_array().unwrap().last().unwrap()["name"], "routing", "{applied}");
 
     assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
@@ -68,6 +76,34 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
     rcpt(&world, "", &srs).await.starts("250");
     let world = world.restarted().await;
     rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+}
+
+/// Whether the sender is in a domain of ours, and so where the word goes, only the table says.
+#[tokio::test]
+async fn a_failure_is_told_when_the_table_is_back_and_what_was_delivered_is_not_delivered_again() {
+    let world = World::impatient().await;
+    world.mx.at(Stage::Banner, Act::Close);
+    let both = ["info@ours.example", "sales@ours.example"];
+    world.sender().await.submit(ALICE, &both, &letter("both")).await.starts("250 2.0.0 Queued");
+    let world = without_store(world).await;
+    world.mx.when(Stage::Rcpt, "bob@", usize::MAX, Act::Say("550 5.1.1 nobody".into()));
+    world.mx.say(Stage::Banner, "220 mx.dest.example ESMTP");
+
+    let end = Instant::now() + LIMIT;
+    let mut refused = world.queued().await.remove(0).copies;
+    while refused.len() > 1 || refused[0].attempts < 4 {
+        assert!(Instant::now() < end, "bob is asked again until his refusal can be told: {refused:?}");
+        tokio::task::yield_now().await;
+        refused = world.queued().await.remove(0).copies;
+    }
+    let to = || world.mx.taken().iter().map(|message| message.recipients().join(", ")).collect::<Vec<_>>();
+    assert_eq!(
+        (refused[0].destination.to_string(), to()),
+        ("bob@dest.example".into(), vec!["ana@dest.example".into()])
+    );
+    apply(&world).await;
+    until("the sender is told", || world.mx.taken().len() == 2, LIMIT).await;
+    assert_eq!(to(), ["ana@dest.example", ALICE]);
 }
 
 /// An operator's panel goes on adding domains; none of them speaks for the others.

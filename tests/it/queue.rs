@@ -321,3 +321,18 @@ async fn of_a_spoilt_message_nobody_is_told_whose_address_may_be_forged() {
     emptied(&world).await;
     assert_eq!(world.mx.taken().len(), 0);
 }
+
+/// Below the floor no room is made by keeping what failed: the word of it is smaller than the message.
+#[tokio::test]
+async fn a_failure_is_told_below_the_floor_too() {
+    let world = patient().await;
+    world.mx.when(Stage::Banner, "", 1, Act::Close);
+    world.sender().await.submit(ALICE, INFO, &letter("failed")).await.starts("250 2.0.0 Queued");
+    world.mx.when(Stage::Rcpt, "ana@", 1, Act::Say("550 5.1.1 nobody".into()));
+    let world = world.restarted_with(|config| config.limits.min_free_octets = 1 << 40).await;
+    world.node.queue().retry(world.queued().await[0].id).await.unwrap();
+    emptied(&world).await;
+    let told = world.mx.only();
+    assert_eq!(told.recipients(), [ALICE]);
+    assert!(told.text().contains("Final-Recipient: rfc822; info@ours.example"), "{}", told.text());
+}

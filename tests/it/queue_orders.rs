@@ -125,7 +125,7 @@ async fn a_trace_tells_of_a_cancellation_and_of_a_refusal_with_its_report() {
     world.mx.be_kind();
     world.mx.when(Stage::Rcpt, "ana@", 1, Act::Say("550 5.1.1 nobody".into()));
     assert_eq!(world.ctl(&["queue", "retry", "--all"]).await.0, 0);
-    let told = later(&world, &heard.trace(), &["FAILED", "TOLD"]).await;
-    assert_eq!(told[1]["recipient"], ALICE, "{told}");
-    assert!(told[1]["text"].as_str().unwrap().starts_with("failed (report 01"), "{told}");
+    let told = later(&world, &heard.trace(), &["TOLD", "FAILED"]).await;
+    assert_eq!(told[0]["recipient"], ALICE, "{told}");
+    assert!(told[0]["text"].as_str().unwrap().starts_with("failed (report 01"), "{told}");
 }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::Inner;
 use super::hands::Hold;
 use super::history::Standing;
-use super::judge::{Judgement, ended};
-use super::notify::Action;
+use super::judge::{Judgement, Rules, ended};
+use super::notify::{Action, NotYet};
 use super::schedule::Ended;
 use crate::clock;
 use crate::mail::{Domain, Message};
@@ -59,7 +59,7 @@ impl Inner {
     }
 
     /// What it says of the destination; `None`: it was not asked.
-    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Option<Ended>, SpoolError> {
+    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Option<Ended>, NotYet> {
         let Some((mut queued, message)) = self.load(hold.id()).await? else {
             return Ok(Some(Ended::Answered));
         };
@@ -100,73 +100,64 @@ impl Inner {
         answered.await.ok()
     }
 
-    /// Judges every copy, tells the sender what it must hear, and writes down what is left.
+    /// Judges every copy, tells the sender what it must hear, and writes down what is left. What was delivered is
+    /// written down whatever comes of telling; a failure stands once it is told.
     pub(super) async fn settle(
         &self,
         mut queued: Queued,
         message: &Message,
         (due, tried): (Vec<QueuedCopy>, Tried),
     ) -> Result<(), SpoolError> {
-        let Tried { deliveries, dialogue } = tried;
         let rules = self.rules(queued.received_at);
-        let (mut delivered, mut failed, mut late) = (Vec::new(), Vec::new(), Vec::new());
-        for copy in due {
-            let of_copy = |delivery: &&Delivery| {
-                delivery.target.destination == copy.destination && delivery.reverse_path == copy.reverse_path
-            };
-            let Some(delivery) = deliveries.iter().find(of_copy) else {
-                queued.copies.push(copy);
-                continue;
-            };
-            let before = Standing::of(&copy);
-            let judgement = rules.judge(copy, &delivery.outcome);
-            self.tell(&queued, &judgement);
-            self.record_attempt(queued.id, before, &judgement);
-            match judgement {
-                Judgement::Delivered(copy) => delivered.push(copy),
-                Judgement::Failed(copy) => failed.push(copy),
-                Judgement::Kept(mut copy) => {
-                    copy.last.iter_mut().for_each(|last| last.dialogue.clone_from(&dialogue));
-                    queued.copies.push(copy);
-                }
-            }
+        let (mut judged, unasked) = judge(rules, due, &tried);
+        queued.copies.extend(unasked);
+        let failed = picked(&judged, Judgement::failed);
+        if let Err(error) = self.notify(&queued, message, &failed, Action::Failed).await {
+            tracing::error!(trace = %queued.id, %error, "a failure cannot be told: tried again until it can");
+            judged = judged
+                .into_iter()
+                .map(|(before, judgement)| (before, judgement.unless_failed(rules)))
+                .collect();
         }
-        for delivery in deliveries {
-            if let Outcome::AwaitingReply { late: reply, .. } = delivery.outcome {
-                late.push((delivery.target.destination, reply));
-            }
+        queued.copies.extend(picked(&judged, Judgement::kept));
+        self.write_down(&queued).await?;
+        for (before, judgement) in &judged {
+            self.tell(&queued, judgement);
+            self.record_attempt(queued.id, *before, judgement);
         }
-        self.notify(&queued, message, failed, Action::Failed).await?;
-        self.notify(&queued, message, delivered, Action::Relayed).await?;
-        let id = queued.id;
-        self.write_down(queued).await?;
-        for (destination, reply) in late {
-            self.follow(id, destination, reply);
+        let delivered = picked(&judged, Judgement::delivered);
+        if let Err(error) = self.notify(&queued, message, &delivered, Action::Relayed).await {
+            tracing::error!(trace = %queued.id, %error, "a delivery is not told to the sender that asked for it");
+        }
+        for delivery in tried.deliveries {
+            if let Outcome::AwaitingReply { late, .. } = delivery.outcome {
+                self.follow(queued.id, delivery.target.destination, late);
+            }
         }
         Ok(())
     }
 
-    /// The message as it stands now: on the disk, or gone from it when nothing is left. While the disk cannot
-    /// take that, it is asked again and the message stays in hand: what was delivered would be delivered again.
-    pub(super) async fn write_down(&self, queued: Queued) -> Result<(), SpoolError> {
-        while let Err(error) = self.write_once(&queued).await {
+    /// As [`Self::write`]; while the disk cannot take it, it is asked again and the message stays in hand: what was
+    /// delivered would be delivered again.
+    async fn write_down(&self, queued: &Queued) -> Result<(), SpoolError> {
+        while let Err(error) = self.write(queued).await {
             tracing::error!(trace = %queued.id, %error, "what became of a queued message cannot be written down");
             if !may_pass(&error) {
                 return Err(error);
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }
-        if !queued.copies.is_empty() {
-            self.note(&queued);
-        }
         Ok(())
     }
 
-    async fn write_once(&self, queued: &Queued) -> Result<(), SpoolError> {
+    /// The message as it stands now: on the disk, or gone from it when nothing is left.
+    pub(super) async fn write(&self, queued: &Queued) -> Result<(), SpoolError> {
         if queued.copies.is_empty() {
             return self.spool.remove(queued.id).await;
         }
-        self.spool.update(queued.clone()).await
+        self.spool.update(queued.clone()).await?;
+        self.note(queued);
+        Ok(())
     }
 
     /// One line for each copy that was tried.
@@ -193,6 +184,34 @@ impl Inner {
             latency.observe(age.as_secs_f64());
         }
     }
+}
+
+/// A copy before an attempt, and what the attempt makes of it.
+type Judged = (Standing, Judgement);
+
+/// What became of the copies, with the dialogue where they are kept; and those that the attempt says nothing of.
+fn judge(rules: Rules, due: Vec<QueuedCopy>, tried: &Tried) -> (Vec<Judged>, Vec<QueuedCopy>) {
+    let (mut judged, mut unasked) = (Vec::new(), Vec::new());
+    for copy in due {
+        let of_copy = |delivery: &&Delivery| {
+            delivery.target.destination == copy.destination && delivery.reverse_path == copy.reverse_path
+        };
+        let Some(delivery) = tried.deliveries.iter().find(of_copy) else {
+            unasked.push(copy);
+            continue;
+        };
+        let before = Standing::of(&copy);
+        let mut judgement = rules.judge(copy, &delivery.outcome);
+        if let Judgement::Kept(QueuedCopy { last: Some(last), .. }) = &mut judgement {
+            last.dialogue.clone_from(&tried.dialogue);
+        }
+        judged.push((before, judgement));
+    }
+    (judged, unasked)
+}
+
+fn picked(judged: &[Judged], pick: impl Fn(&Judgement) -> Option<&QueuedCopy>) -> Vec<QueuedCopy> {
+    judged.iter().filter_map(|(_, judgement)| pick(judgement)).cloned().collect()
 }
 
 /// Whether the disk may take later what it does not take now.

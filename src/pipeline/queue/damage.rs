@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use super::Inner;
-use super::notify::Action;
+use super::notify::NotYet;
 use crate::clock;
-use crate::journal::DeliveryResult;
 use crate::mail::{Body, Enhanced, Message, TraceId};
 use crate::spool::{LastAttempt, Queued, QueuedCopy, SpoolError};
 
@@ -17,23 +16,21 @@ const WORDS: &str = "the message was damaged on a disk of ours while it waited t
 
 impl Inner {
     /// A message with its octets. One that cannot be read any more leaves, its sender told.
-    pub(super) async fn load(&self, id: TraceId) -> Result<Option<(Queued, Message)>, SpoolError> {
+    pub(super) async fn load(&self, id: TraceId) -> Result<Option<(Queued, Message)>, NotYet> {
         match self.spool.load(id).await {
             Err(SpoolError::Damaged { queued, head, reason, kept }) => {
                 tracing::error!(trace = %id, reason, kept = %kept.display(), "a queued message is lost");
                 self.give_up_lost(*queued, head).await?;
                 Ok(None)
             }
-            loaded => loaded,
+            loaded => Ok(loaded?),
         }
     }
 
-    async fn give_up_lost(&self, mut queued: Queued, head: Bytes) -> Result<(), SpoolError> {
+    async fn give_up_lost(&self, mut queued: Queued, head: Bytes) -> Result<(), NotYet> {
         let lost: Vec<_> = std::mem::take(&mut queued.copies).into_iter().map(lost).collect();
-        self.record_all(queued.id, &lost, DeliveryResult::Failed);
         let remains = Message::new(head, Body::Memory(Bytes::new()));
-        self.notify(&queued, &remains, lost, Action::Failed).await?;
-        self.write_down(queued).await
+        self.end(&queued, &remains, &lost).await
     }
 }
 

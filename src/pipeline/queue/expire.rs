@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use super::notify::Action;
+use super::notify::{Action, NotYet};
 use super::{Inner, Queue};
 use crate::clock;
 use crate::journal::DeliveryResult;
-use crate::mail::TraceId;
-use crate::spool::{Queued, QueuedCopy, SpoolError};
+use crate::mail::{Message, TraceId};
+use crate::spool::{Queued, QueuedCopy};
 
 /// How often ages are looked at, at most.
 const LONGEST_TICK: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ impl Queue {
 
 impl Inner {
     /// Gives up the messages that are too old: the oldest come first.
-    async fn give_up(&self) -> Result<(), SpoolError> {
+    async fn give_up(&self) -> Result<(), NotYet> {
         let mut after = None;
         loop {
             let page = self.spool.list(after, PAGE).await?;
@@ -59,7 +59,7 @@ impl Inner {
         }
     }
 
-    async fn give_up_one(&self, id: TraceId) -> Result<(), SpoolError> {
+    async fn give_up_one(&self, id: TraceId) -> Result<(), NotYet> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(()) };
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let rules = self.rules(queued.received_at);
@@ -71,13 +71,25 @@ impl Inner {
         }
         tracing::warn!(trace = %id, copies = over.len(), "queued message given up: too old");
         let over: Vec<_> = over.into_iter().map(|copy| rules.expired(copy)).collect();
-        self.record_all(id, &over, DeliveryResult::Failed);
-        self.notify(&queued, &message, over, Action::Failed).await?;
-        self.write_down(queued).await
+        self.end(&queued, &message, &over).await
+    }
+
+    /// Ends copies without an attempt. They leave once their sender is told, and the journal hears of it once
+    /// they have left.
+    pub(super) async fn end(
+        &self,
+        left: &Queued,
+        message: &Message,
+        ended: &[QueuedCopy],
+    ) -> Result<(), NotYet> {
+        self.notify(left, message, ended, Action::Failed).await?;
+        self.write(left).await?;
+        self.record_all(left.id, ended, DeliveryResult::Failed);
+        Ok(())
     }
 
     /// Tells senders whose messages have come of an age since the last look.
-    async fn tell_delays(&self, told_up_to: &mut Option<TraceId>) -> Result<(), SpoolError> {
+    async fn tell_delays(&self, told_up_to: &mut Option<TraceId>) -> Result<(), NotYet> {
         let delay = self.settings.load().delay_notice_after;
         if delay.is_zero() {
             *told_up_to = id_of(Some(clock::now()));
@@ -99,15 +111,15 @@ impl Inner {
         }
     }
 
-    async fn tell_delay(&self, id: TraceId) -> Result<(), SpoolError> {
+    async fn tell_delay(&self, id: TraceId) -> Result<(), NotYet> {
         let _hold = self.hands.take(id).await;
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let told = mark_delays(&mut queued);
         if told.is_empty() {
             return Ok(());
         }
-        self.notify(&queued, &message, told, Action::Delayed).await?;
-        self.spool.update(queued).await
+        self.notify(&queued, &message, &told, Action::Delayed).await?;
+        Ok(self.write(&queued).await?)
     }
 }
 

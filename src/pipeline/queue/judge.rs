@@ -43,6 +43,44 @@ pub(super) enum Judgement {
     Kept(QueuedCopy),
 }
 
+impl Judgement {
+    /// The copy that was delivered.
+    pub(super) fn delivered(&self) -> Option<&QueuedCopy> {
+        match self {
+            Self::Delivered(copy) => Some(copy),
+            Self::Failed(_) | Self::Kept(_) => None,
+        }
+    }
+
+    /// The copy that failed.
+    pub(super) fn failed(&self) -> Option<&QueuedCopy> {
+        match self {
+            Self::Failed(copy) => Some(copy),
+            Self::Delivered(_) | Self::Kept(_) => None,
+        }
+    }
+
+    /// The copy that stays.
+    pub(super) fn kept(&self) -> Option<&QueuedCopy> {
+        match self {
+            Self::Kept(copy) => Some(copy),
+            Self::Delivered(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// The same, where failures do not stand: the upstream is asked once more.
+    pub(super) fn unless_failed(self, rules: Rules) -> Self {
+        match self {
+            Self::Failed(mut copy) => {
+                copy.state = CopyState::Waiting;
+                copy.due = rules.now + rules.backoff.pause(copy.attempts, rules.chance);
+                Self::Kept(copy)
+            }
+            Self::Delivered(_) | Self::Kept(_) => self,
+        }
+    }
+}
+
 impl Rules {
     /// Whether the message is too old to be tried again.
     pub(super) fn is_over(&self) -> bool {

@@ -4,10 +4,11 @@ use tokio::sync::oneshot;
 
 use super::Inner;
 use super::attempt::target;
+use super::notify::NotYet;
 use crate::mail::{Address, TraceId};
 use crate::pipeline::deferred::{Late, Tried};
 use crate::pipeline::parcel::{Delivery, Outcome, UpstreamReply};
-use crate::spool::{CopyState, SpoolError};
+use crate::spool::CopyState;
 
 impl Inner {
     /// Waits for the reply in a task of its own.
@@ -31,12 +32,7 @@ impl Inner {
         }
     }
 
-    async fn settle_copy(
-        &self,
-        id: TraceId,
-        destination: &Address,
-        outcome: Outcome,
-    ) -> Result<(), SpoolError> {
+    async fn settle_copy(&self, id: TraceId, destination: &Address, outcome: Outcome) -> Result<(), NotYet> {
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
         let awaits = |copy: &crate::spool::QueuedCopy| {
             copy.state == CopyState::AwaitingReply && copy.destination == *destination
@@ -46,6 +42,6 @@ impl Inner {
         let (target, reverse_path) = (target(&copy), copy.reverse_path.clone());
         let deliveries = vec![Delivery { target, reverse_path, outcome }];
         let tried = Tried { deliveries, dialogue: Vec::new() };
-        self.settle(queued, &message, (vec![copy], tried)).await
+        Ok(self.settle(queued, &message, (vec![copy], tried)).await?)
     }
 }

@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::{Inner, Queue, QueueError, Settings};
@@ -17,7 +18,7 @@ use crate::mail::{
 };
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::relay;
-use crate::routing::Resolution;
+use crate::routing::{Coverage, Resolution};
 use crate::spool::{Bounces, CopyState, Direction, Queued, QueuedCopy, SpoolError};
 
 /// Whose name a notification is sent in, at the service's domain.
@@ -26,6 +27,17 @@ const AUTHOR: &str = "mailer-daemon";
 const NO_ANSWER: Enhanced = Enhanced(5, 4, 1);
 /// Recipients one notification tells of, at most; the others are told in further ones.
 const MAX_RECIPIENTS: usize = 100;
+
+/// Why a sender is not told yet, or a message not looked after: both are tried again.
+#[derive(Debug, Error)]
+pub(super) enum NotYet {
+    /// Mail to ourselves would go round and be dropped.
+    #[error("whether the sender is one of ours is not known: the routing table is lost")]
+    RoutingLost,
+    /// The disk.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
 
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +97,10 @@ impl Queue {
     /// When the disk has no room or fails.
     pub async fn send(&self, to: &Address, octets: Bytes) -> Result<(), QueueError> {
         let id = TraceId::new(clock::now(), rand::random());
-        Ok(self.inner.send_own(id, to, octets).await?)
+        let (own, message) = self.inner.own_message(id, to, octets).await;
+        self.inner.spool.put(own.clone(), &message).await?;
+        self.inner.note(&own);
+        Ok(())
     }
 }
 
@@ -96,17 +111,20 @@ impl Inner {
         &self,
         queued: &Queued,
         message: &Message,
-        copies: Vec<QueuedCopy>,
+        copies: &[QueuedCopy],
         action: Action,
-    ) -> Result<(), SpoolError> {
-        let wanted = |copy: &QueuedCopy| action.is_wanted(copy.request.notify);
-        let copies: Vec<QueuedCopy> = copies.into_iter().filter(wanted).collect();
-        let Some(sender) = queued.reverse_path.mailbox() else {
+    ) -> Result<(), NotYet> {
+        let wanted = copies.iter().filter(|copy| action.is_wanted(copy.request.notify));
+        let copies: Vec<&QueuedCopy> = wanted.collect();
+        let Some(sender) = queued.reverse_path.mailbox().filter(|_| !copies.is_empty()) else {
             return Ok(());
         };
-        if queued.bounces == Bounces::Forbidden && !copies.is_empty() {
+        if queued.bounces == Bounces::Forbidden {
             tracing::warn!(trace = %queued.id, action = action.word(), "not told: the sender may be forged");
             return Ok(());
+        }
+        if self.routing.snapshot().coverage() != Coverage::Whole {
+            return Err(NotYet::RoutingLost);
         }
         for copies in copies.chunks(MAX_RECIPIENTS) {
             self.send_report(queued, sender, &message.emitted_head(), (copies, action)).await?;
@@ -121,12 +139,12 @@ impl Inner {
         queued: &Queued,
         sender: &Address,
         head: &[Bytes],
-        (copies, action): (&[QueuedCopy], Action),
+        (copies, action): (&[&QueuedCopy], Action),
     ) -> Result<(), SpoolError> {
         let settings = self.settings.load_full();
         let now = clock::now();
         let id = TraceId::new(now, rand::random());
-        let told: Vec<Told<'_>> = copies.iter().map(Told::new).collect();
+        let told: Vec<Told<'_>> = copies.iter().copied().map(Told::new).collect();
         let recipients: Vec<ReportedRecipient<'_>> = told
             .iter()
             .map(|told| told.reported(action, queued.received_at + settings.give_up_after))
@@ -145,19 +163,18 @@ impl Inner {
             postmaster_url: &settings.postmaster_url,
             trace: queued.id,
         });
-        self.send_own(id, sender, octets.into()).await?;
+        let (own, message) = self.own_message(id, sender, octets.into()).await;
+        self.spool.put_notice(own.clone(), &message).await?;
+        self.note(&own);
         tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
         self.record_told(queued.id, sender, format!("{} (report {id})", action.word()));
         Ok(())
     }
 
-    /// Signs a message of our own and puts it in the queue, due at once.
-    async fn send_own(&self, id: TraceId, to: &Address, octets: Bytes) -> Result<(), SpoolError> {
+    /// A message of our own for the queue, signed, due at once.
+    async fn own_message(&self, id: TraceId, to: &Address, octets: Bytes) -> (Queued, Message) {
         let message = self.sign(Message::from_octets(octets)).await;
-        let own = self.own_message(id, to, clock::now());
-        self.spool.put(own.clone(), &message).await?;
-        self.note(&own);
-        Ok(())
+        (self.own_envelope(id, to, clock::now()), message)
     }
 
     /// The message with our signature; without, where there is none to be had: it is better told unsigned
@@ -172,7 +189,7 @@ impl Inner {
     }
 
     /// The envelope of a message of our own: null reverse-path, so that nothing is ever told of it.
-    fn own_message(&self, id: TraceId, to: &Address, now: SystemTime) -> Queued {
+    fn own_envelope(&self, id: TraceId, to: &Address, now: SystemTime) -> Queued {
         let copy = |destination: Address| QueuedCopy {
             alias: to.clone(),
             destination,

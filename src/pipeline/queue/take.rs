@@ -1,7 +1,7 @@
 //! Taking a message into the queue: on the disk before the sender hears 250.
 
 use super::Inner;
-use super::notify::Action;
+use super::notify::{Action, NotYet};
 use crate::clock;
 use crate::pipeline::deferred::{Deferred, NotQueued};
 use crate::spool::SpoolError;
@@ -15,12 +15,16 @@ impl Inner {
             copy.due = clock::now() + pause.backoff.pause(copy.attempts, pause.chance);
         }
         let taken = async {
-            self.notify(&queued, &message, failed, Action::Failed).await?;
-            self.notify(&queued, &message, relayed, Action::Relayed).await?;
-            if queued.copies.is_empty() {
-                return Ok(());
+            if !queued.copies.is_empty() {
+                // Nobody is told of a message that its client will then bring again.
+                self.spool.admit()?;
             }
-            self.spool.put(queued.clone(), &message).await
+            self.notify(&queued, &message, &failed, Action::Failed).await?;
+            self.notify(&queued, &message, &relayed, Action::Relayed).await?;
+            if !queued.copies.is_empty() {
+                self.spool.put(queued.clone(), &message).await?;
+            }
+            Ok(())
         };
         let taken = taken.await.map_err(|error| {
             tracing::error!(trace = %queued.id, %error, "the message cannot be queued");
@@ -35,6 +39,6 @@ impl Inner {
     }
 }
 
-fn why(error: &SpoolError) -> NotQueued {
-    if matches!(error, SpoolError::NoRoom) { NotQueued::NoRoom } else { NotQueued::Failed }
+fn why(error: &NotYet) -> NotQueued {
+    if matches!(error, NotYet::Spool(SpoolError::NoRoom)) { NotQueued::NoRoom } else { NotQueued::Failed }
 }

@@ -149,6 +149,12 @@ impl World {
         self.restarted_after(|_| {}).await
     }
 
+    /// Ends the node and starts it again with a changed configuration.
+    pub(crate) async fn restarted_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
+        configure(&mut self.config);
+        self.restarted().await
+    }
+
     /// Ends the node, does something to its data directory, and starts it again.
     pub(crate) async fn restarted_after(self, meanwhile: impl FnOnce(&Path)) -> Self {
         self.node.drain().await;
