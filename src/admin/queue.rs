@@ -302,7 +302,7 @@ fn failed(error: QueueError) -> Status {
             status::not_found(Kind::Suspension, &format!("queue/suspensions/{domain}"))
         }
         QueueError::Busy(_) => status::new(Code::Aborted, Reason::MessageBusy, &error.to_string(), &[]),
-        QueueError::Spool(_) | QueueError::Store(_) => status::internal(&error),
+        QueueError::Spool(_) | QueueError::Store(_) => status::storage(&error),
     }
 }
 

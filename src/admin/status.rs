@@ -184,6 +184,13 @@ pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
     new(Code::Internal, Reason::Internal, "internal error; the cause is in the node's log", &[])
 }
 
+/// UNAVAILABLE: the node's storage fails; the cause is in the log and not on the wire.
+pub(super) fn storage(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::error!(error, "admin call failed");
+    let text = "the node's storage fails, the cause is in its log; try again";
+    new(Code::Unavailable, Reason::Unavailable, text, &[])
+}
+
 /// INTERNAL: the routing table answered with another kind of thing than was changed.
 pub(super) fn unexpected(wanted: &'static str) -> Status {
     tracing::error!(wanted, "the routing table answered with something else");

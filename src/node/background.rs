@@ -1,12 +1,15 @@
 //! What goes on beside the mail: the queue's scheduler, gauges, records that end.
 
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::build::{Life, State};
+use super::build::{Life, State, temporary};
 use crate::clock;
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -14,6 +17,7 @@ use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::queue::Queue;
 use crate::routing::Routing;
 use crate::spool::Spool;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::Reporter;
 
@@ -21,6 +25,10 @@ use crate::tls::Reporter;
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 /// How often finished days are looked for that a TLS report is due on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often the databases are looked at.
+const STORAGE_INTERVAL: Duration = Duration::from_secs(1);
+/// What a disk must take to be well again: two of the pieces by which a database grows.
+const PROBE_OCTETS: usize = 1 << 20;
 /// How often gauges that nobody writes to are read off.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -36,13 +44,16 @@ pub(super) struct Background<'a> {
 impl Background<'_> {
     /// Starts all of it.
     pub(super) fn start(&self, life: &Life) {
-        let Life { tasks, background, draining, broken, .. } = life;
+        let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
+        let folder = temporary(&config.borrow().node.data_dir);
+        let storage = Storage { store: state.store.clone(), spool: state.spool.clone(), folder };
+        tasks.spawn(watch_storage(storage, background.clone(), stale.clone()));
         tasks.spawn(report_tls(upstreams.clone(), config.clone(), queue.clone(), draining.clone()));
     }
 }
@@ -110,6 +121,44 @@ async fn run_queue(queue: Queue, stop: CancellationToken, broken: CancellationTo
     if let Err(error) = queue.run(stop).await {
         tracing::error!(%error, "the queue cannot be read");
         broken.cancel();
+    }
+}
+
+/// Ends a node whose databases the disk has failed, once it takes writes again: only opened anew do they. Until
+/// then the node goes on, for the mail that needs no disk.
+async fn watch_storage(state: Storage, stop: CancellationToken, stale: CancellationToken) {
+    let mut ticks = tokio::time::interval(STORAGE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if state.has_failed() && state.is_well().await {
+            return stale.cancel();
+        }
+    }
+}
+
+/// The databases, and the folder whose disk they are on.
+struct Storage {
+    store: Store,
+    spool: Spool,
+    folder: PathBuf,
+}
+
+impl Storage {
+    fn has_failed(&self) -> bool {
+        self.store.has_failed() || self.spool.index_has_failed()
+    }
+
+    /// Whether the disk has room, and takes what it is given.
+    async fn is_well(&self) -> bool {
+        if self.spool.admit().is_err() {
+            return false;
+        }
+        let folder = self.folder.clone();
+        let probe = move || {
+            let mut file = tempfile::tempfile_in(folder)?;
+            file.write_all(&vec![0; PROBE_OCTETS])?;
+            file.sync_all()
+        };
+        matches!(spawn_blocking(probe).await, Ok(Ok(())))
     }
 }
 

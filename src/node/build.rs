@@ -79,6 +79,8 @@ pub(super) struct Parts {
 pub(super) struct Life {
     /// Cancelled when a stage is found gone.
     pub(super) broken: CancellationToken,
+    /// Cancelled when the databases must be opened anew, and can be.
+    pub(super) stale: CancellationToken,
     /// Cancelled first: nothing new is taken.
     pub(super) draining: CancellationToken,
     sessions: TaskTracker,
@@ -280,7 +282,7 @@ pub(super) fn routing_options(config: &Config) -> RoutingOptions {
 }
 
 /// Where large messages are kept while in flight. The files have no names.
-fn temporary(data_dir: &Path) -> PathBuf {
+pub(super) fn temporary(data_dir: &Path) -> PathBuf {
     data_dir.join("temporary")
 }
 

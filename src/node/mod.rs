@@ -52,6 +52,8 @@ pub enum Ended {
     Drained,
     /// A stage of the pipeline was gone.
     Broken,
+    /// The disk failed its databases, and is well again: a new start opens them anew.
+    Stale,
 }
 
 /// What a node starts from.
@@ -128,7 +130,7 @@ impl Node {
         &self.queue
     }
 
-    /// Waits until the node has ended by itself, which only a broken one does.
+    /// Waits until the node has ended by itself, which only a broken or stale one does.
     pub async fn ended(&mut self) -> Ended {
         (&mut self.ended).await.unwrap_or(Ended::Broken)
     }
@@ -153,7 +155,7 @@ impl Drop for Node {
 /// Runs a node in this thread until SIGTERM or SIGINT, which drain it.
 ///
 /// # Errors
-/// When it does not start, or when a stage of its pipeline is gone.
+/// When it does not start, when a stage of its pipeline is gone, or when its databases must be opened anew.
 pub fn run(config: Config, path: PathBuf, variables: Vec<(String, String)>) -> Result<(), NodeError> {
     let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::Part(error.to_string()))?);
     let log_level = start_logs(&config.log.level, &metrics).map_err(|error| build::part(&error))?;
@@ -170,6 +172,10 @@ pub fn run(config: Config, path: PathBuf, variables: Vec<(String, String)>) -> R
         match ended {
             Ended::Drained => Ok(()),
             Ended::Broken => Err(NodeError::Part("a stage of the pipeline is gone, see the log".to_owned())),
+            Ended::Stale => Err(NodeError::Part(
+                "the disk failed the store or the queue's index, and is well again: start the node again"
+                    .to_owned(),
+            )),
         }
     })
 }
@@ -217,6 +223,7 @@ async fn live(
     let ended = tokio::select! {
         () = stop.cancelled() => Ended::Drained,
         () = parts.life.broken.cancelled() => Ended::Broken,
+        () = parts.life.stale.cancelled() => Ended::Stale,
     };
     parts.drain().await;
     ended

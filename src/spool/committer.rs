@@ -78,6 +78,8 @@ pub(super) struct Status {
     pub(super) full: AtomicBool,
     /// The last sync failed.
     pub(super) failed: AtomicBool,
+    /// The index is behind the log, and stays so until the spool is opened again.
+    pub(super) index_failed: AtomicBool,
 }
 
 /// The thread's state.

@@ -33,7 +33,6 @@ pub enum SpoolError {
         /// On what.
         path: PathBuf,
         /// Why.
-        #[source]
         cause: Arc<io::Error>,
     },
     /// A newer version wrote this segment.

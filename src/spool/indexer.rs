@@ -2,10 +2,11 @@
 //! channel fills, and so does the committer's. It also removes what the log and the index have let go of.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use super::bodies::Bodies;
-use super::committer::Answer;
+use super::committer::{Answer, Status};
 use super::error::SpoolError;
 use super::index::{Event, Index};
 use super::log::{Position, Segments};
@@ -36,6 +37,7 @@ pub(super) struct Indexer {
     index: Arc<Index>,
     segments: Segments,
     bodies: Bodies,
+    status: Arc<Status>,
     /// Messages that have left and whose file can go once that is durable.
     left: Vec<TraceId>,
     /// Why the index is behind the log; it stays so until the spool is opened again.
@@ -43,8 +45,8 @@ pub(super) struct Indexer {
 }
 
 impl Indexer {
-    pub(super) fn new(index: Arc<Index>, segments: Segments, bodies: Bodies) -> Self {
-        Self { index, segments, bodies, left: Vec::new(), failed: None }
+    pub(super) fn new(index: Arc<Index>, segments: Segments, bodies: Bodies, status: Arc<Status>) -> Self {
+        Self { index, segments, bodies, status, left: Vec::new(), failed: None }
     }
 
     /// Works until the committer is gone.
@@ -74,8 +76,9 @@ impl Indexer {
     fn fail(&mut self, error: SpoolError) {
         tracing::error!(
             error = &error as &dyn std::error::Error,
-            "the spool's index failed: what is queued stays on the disk, and waits for a restart of the node"
+            "the spool's index failed: what is queued stays on the disk, and waits until the node is started again"
         );
+        self.status.index_failed.store(true, Ordering::Release);
         self.failed = Some(error);
     }
 

@@ -379,6 +379,13 @@ impl Spool {
         self.inner.threads.admit()
     }
 
+    /// Whether the disk has failed the index. Messages are still taken and changes noted, but nothing is found
+    /// again until the spool is opened anew.
+    #[must_use]
+    pub fn index_has_failed(&self) -> bool {
+        self.inner.threads.index_has_failed()
+    }
+
     async fn write(
         &self,
         id: TraceId,

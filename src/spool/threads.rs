@@ -87,7 +87,7 @@ impl Threads {
         status.full.store(free < options.min_free_octets, Ordering::Release);
         let (channel, orders) = mpsc::channel();
         let (notes, noted) = mpsc::sync_channel(MAX_NOTES);
-        let indexer = Indexer::new(index, segments, bodies.clone());
+        let indexer = Indexer::new(index, segments, bodies.clone(), status.clone());
         let committer = Committer {
             log,
             bodies,
@@ -120,6 +120,11 @@ impl Threads {
             return Err(SpoolError::Failed);
         }
         if self.status.full.load(Ordering::Acquire) { Err(SpoolError::NoRoom) } else { Ok(()) }
+    }
+
+    /// Whether the index is behind the log for good.
+    pub(super) fn index_has_failed(&self) -> bool {
+        self.status.index_failed.load(Ordering::Acquire)
     }
 }
 

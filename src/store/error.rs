@@ -35,14 +35,15 @@ pub enum StoreError {
         /// On what.
         path: PathBuf,
         /// Why.
-        #[source]
         cause: Arc<io::Error>,
     },
     /// The database refused in the middle of its work.
     #[error("the store failed: {0}")]
     Engine(String),
-    /// A flush failed earlier: nothing is known of what the disk holds until the store is opened again.
-    #[error("the store takes no writes since a flush failed; restart the node once the disk is well")]
+    /// The disk failed earlier: nothing is known of what it holds until the store is opened again.
+    #[error(
+        "the store takes no writes since its disk failed; the node ends once the disk has room, to be started again"
+    )]
     Failed,
     /// A key is too long.
     #[error("a key of {0} octets is past the limit of {MAX_KEY_OCTETS}")]

@@ -25,7 +25,8 @@
 //! stops the opening, since a copy of it, or another version of us, may still read it.
 //!
 //! After a failed sync nothing is known of what the disk holds, and asking again may say "done" of pages
-//! that the kernel has thrown away: the store refuses all writes from then on, until it is opened again.
+//! that the kernel has thrown away; and after a failed write sled itself fails for good. So the store refuses all
+//! writes from then on, until it is opened again: [`Store::has_failed`].
 
 mod committer;
 mod error;
@@ -135,12 +136,10 @@ impl Store {
     pub fn flush_durably(&self) -> Result<(), StoreError> {
         self.writable()?;
         let started = Instant::now();
-        let flushed = self.shared.db.flush().map_err(StoreError::from_sled).and_then(|_| {
-            self.shared.log.sync_all().map_err(|cause| StoreError::io("sync", Path::new("db"), cause))
+        let flushed = self.written(self.shared.db.flush()).and_then(|_| {
+            let synced = self.shared.log.sync_all();
+            self.sticky(synced.map_err(|cause| StoreError::io("sync", Path::new("db"), cause)))
         });
-        if flushed.is_err() {
-            self.shared.failed.store(true, Ordering::Release);
-        }
         if let Some(on_flush) = self.shared.on_flush.get() {
             on_flush(started.elapsed());
         }
@@ -154,9 +153,29 @@ impl Store {
         let _ = self.shared.on_flush.set(Box::new(observe));
     }
 
-    /// Whether writes are still taken: not after a failed flush.
+    /// Whether the disk has failed it. It takes no more writes then, and what it answers may be behind what was
+    /// written, until it is opened again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether writes are still taken.
     fn writable(&self) -> Result<(), StoreError> {
-        if self.shared.failed.load(Ordering::Acquire) { Err(StoreError::Failed) } else { Ok(()) }
+        if self.has_failed() { Err(StoreError::Failed) } else { Ok(()) }
+    }
+
+    /// What came of a write.
+    fn written<T>(&self, result: sled::Result<T>) -> Result<T, StoreError> {
+        self.sticky(result.map_err(StoreError::from_sled))
+    }
+
+    /// A failure of the disk stays.
+    fn sticky<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Io { .. }) = result {
+            self.shared.failed.store(true, Ordering::Release);
+        }
+        result
     }
 }
 

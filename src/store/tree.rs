@@ -31,26 +31,26 @@ impl Tree {
     /// Puts a value under a key, in place of what was there.
     ///
     /// # Errors
-    /// When key or value is too long, the disk fails, or a flush failed earlier.
+    /// When key or value is too long, the disk fails, or failed earlier.
     pub fn insert(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.store.writable()?;
         check(key, Some(value))?;
-        self.tree.insert(key, value).map_err(StoreError::from_sled).map(drop)
+        self.store.written(self.tree.insert(key, value)).map(drop)
     }
 
     /// Removes a key; that it is not there is no error.
     ///
     /// # Errors
-    /// When the disk fails, or a flush failed earlier.
+    /// When the disk fails, or failed earlier.
     pub fn remove(&self, key: &[u8]) -> Result<(), StoreError> {
         self.store.writable()?;
-        self.tree.remove(key).map_err(StoreError::from_sled).map(drop)
+        self.store.written(self.tree.remove(key)).map(drop)
     }
 
     /// Writes all of a batch or, after a crash, none of it.
     ///
     /// # Errors
-    /// When a key or value is too long (then nothing is written), the disk fails, or a flush failed earlier.
+    /// When a key or value is too long (then nothing is written), the disk fails, or failed earlier.
     pub fn apply_batch(&self, batch: Batch) -> Result<(), StoreError> {
         self.store.writable()?;
         let mut writes = sled::Batch::default();
@@ -61,7 +61,7 @@ impl Tree {
                 None => writes.remove(key),
             }
         }
-        self.tree.apply_batch(writes).map_err(StoreError::from_sled)
+        self.store.written(self.tree.apply_batch(writes))
     }
 
     /// Every pair whose key starts with `prefix`, in key order; an empty prefix is every pair. Reversible.

@@ -211,17 +211,18 @@ def pump(source, target, record):
 
 
 class ScriptedMx:
-    """Takes everything; how long it waits before its answer to the final dot can be set."""
+    """Takes everything; how long it waits before its answer to the final dot can be set, and that it says nothing."""
 
     def __init__(self):
-        self.delay = 0.0
+        self.delay, self.silent = 0.0, False
         self.begun, self.taken = [], []  # (recipient, octets): when all is there; when it is answered with 250
 
         class Handler(socketserver.StreamRequestHandler):
             owner = self
 
             def handle(self):
-                converse(self.owner, self.rfile, self.wfile)
+                if not self.owner.silent:
+                    converse(self.owner, self.rfile, self.wfile)
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address, daemon_threads = True, True

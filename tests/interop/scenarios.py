@@ -1,4 +1,5 @@
 """What the node does with real peers, one function a sentence. Reply codes and rules: RFC 5321, RFC 7372, RFC 7505."""
+import contextlib
 import json
 import re
 import signal
@@ -382,6 +383,53 @@ def promtool_finds_nothing_wrong_with_the_metrics(world):
 def a_node_that_serves_is_live_and_ready(world):
     for path in ("/livez", "/readyz"):
         world.node.get(path)  # an error but for 200
+
+
+# -- a disk that is full --------------------------------------------------------------------------------------
+
+def a_full_disk_defers_what_needs_the_queue_loses_nothing_and_serves_again_with_room(world):
+    if not ISOLATED:
+        raise Skip("no mount namespace")
+    disk = world.folder / "disk"
+    disk.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=64m", "postroad-disk", disk)
+    node = Node(world, node={"data_dir": str(disk / "data")}, limits={"min_free_octets": 8 << 20},
+                delivery={"in_session_timeout": "2s"})
+    ballast = open(disk / "ballast", "ab", buffering=0)
+
+    def fill():
+        with contextlib.suppress(OSError):  # ENOSPC, at last
+            while ballast.write(bytes(4096)):
+                pass
+
+    world.scripted.silent = True
+    queued = [message(world, "drain@customer.test") for _ in range(5)]
+    for sent in queued:
+        reply = send(node, sent.octets, "drain@customer.test")
+        assert reply.code == 250 and "Queued" in reply.text, reply
+    fill()
+    until(lambda: send(node, message(world, "drain@customer.test").octets, "drain@customer.test").code == 452, 10,
+          "the queue takes nothing more")
+
+    def index_failed():
+        fill()
+        taken(send(node, message(world, "info@customer.test").octets, "info@customer.test"))
+        refused(send(node, message(world, "drain@customer.test").octets, "drain@customer.test"), 452, "4.3.1")
+        return "journal entries not kept" in node.log()
+
+    until(index_failed, 60, "the databases meet the full disk")
+    node.get("/livez")
+    assert node.process.poll() is None
+    world.scripted.silent = False
+    (disk / "ballast").unlink()
+    ballast.close()
+    assert node.process.wait(30) == 1, "a supervisor is to start it again"
+    node.start()
+    node.control("queue", "retry", "--all")
+    for sent in queued:
+        until(lambda: any(sent.id.encode() in octets for _, octets in world.scripted.taken), 30, "what was queued arrives")
+    assert node.stop() == 0
+    assert len([octets for _, octets in world.scripted.taken if any(sent.id.encode() in octets for sent in queued)]) == 5
 
 
 def nothing_arrived_twice_and_no_bare_cr_or_lf_was_sent(world):

@@ -209,24 +209,31 @@ class Node:
         }
         for section, keys in overrides.items():
             settings[section] = {**settings.get(section, {}), **keys}
-        file = folder / "postroad.toml"
-        file.write_text("\n".join(f"{section} = {toml(value)}" for section, value in settings.items()) + "\n")
-        self.process = world.start(self.name, BIN / "postroad", "serve", "--config", file)
-        ready = until(self.ready, 30, f"{self.name} is ready")
-        address, port = ready["smtp"][0].rsplit(":", 1)
-        self.smtp, self.smtp6 = (address, int(port)), ("::1", int(ready["smtp"][1].rsplit(":", 1)[1]))
-        self.http, self.admin = ready["http"], ready["admin"]
+        self.file = folder / "postroad.toml"
+        self.file.write_text("\n".join(f"{section} = {toml(value)}" for section, value in settings.items()) + "\n")
+        self.start()
         self.control("domain", "add", "customer.test")
         for alias, destination in ALIASES.items():
             self.control("destination", "add", destination, "--verified")
             self.control("rule", "add", "customer.test", "--to", alias, "--forward", destination)
 
-    def ready(self):
+    def start(self):
+        """Starts it, for the first time or again."""
+        before = self.log().count('"ready"')
+        self.process = self.world.start(self.name, BIN / "postroad", "serve", "--config", self.file)
+        ready = until(lambda: self.ready(before), 30, f"{self.name} is ready")
+        address, port = ready["smtp"][0].rsplit(":", 1)
+        self.smtp, self.smtp6 = (address, int(port)), ("::1", int(ready["smtp"][1].rsplit(":", 1)[1]))
+        self.http, self.admin = ready["http"], ready["admin"]
+
+    def log(self):
+        log = self.world.logs / self.name
+        return log.read_text() if log.exists() else ""
+
+    def ready(self, before):
         assert self.process.poll() is None, f"{self.name} exited {self.process.returncode}"
-        for line in (self.world.logs / self.name).read_text().splitlines():
-            if '"ready"' in line:
-                return json.loads(line)
-        return None
+        lines = [line for line in self.log().splitlines() if '"ready"' in line]
+        return json.loads(lines[-1]) if len(lines) > before else None
 
     def control(self, *arguments):
         """`postroadctl --output json`, its lines parsed: one object, or a list of a stream's."""

@@ -1,5 +1,5 @@
 //! A disk that fails: whoever is refused hears why, whoever is not is not lost, and the queue takes messages
-//! again once the disk is well, without a restart.
+//! again once the disk is well. Its databases take writes only when they are opened anew: the node ends for that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::letters::letter;
 use super::served::Served;
 use super::sink::Mood;
-use super::{Disaster, EMPTYING, Stage};
+use super::{Disaster, Stage, emptied};
 use crate::support::{ALICE, Client, Heard, LIMIT, SENDER, SENDER_NAME};
 
 const ALIAS: &str = "info@ours.example";
@@ -60,11 +60,7 @@ async fn refused_while(rules: &str, complaint: &str) {
     cut.strike();
     let served = Served::start(&stage.config, &cut.environment()).await;
     stage.sink.be(Mood::Kind);
-    let end = Instant::now() + EMPTYING;
-    while served.ctl(&["queue", "list"])["messages"] != serde_json::json!([]) {
-        assert!(Instant::now() < end, "still queued: {}", served.ctl(&["queue", "list"]));
-        sleep(Duration::from_millis(50)).await;
-    }
+    emptied(&served).await;
     let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
     arrived.sort_unstable();
     assert_eq!(arrived, taken);
@@ -84,4 +80,27 @@ async fn a_full_disk_refuses_with_452_and_leaves_nothing_of_what_it_refused() {
 #[tokio::test]
 async fn a_disk_that_cannot_write_refuses_and_leaves_nothing_of_what_it_refused() {
     refused_while("write 5 1000 /spool/segments/", "the spool cannot write").await;
+}
+
+#[tokio::test]
+async fn a_node_whose_databases_failed_ends_once_the_disk_is_well_and_the_next_one_has_every_message() {
+    let stage = Stage::set().await;
+    let Some(cut) = stage.power_cut() else { return };
+    let served = Served::start(&stage.config, &cut.environment()).await;
+    stage.route(&served);
+    stage.sink.be(Mood::Away);
+    submit(&served, 1).await.starts("250 ");
+    cut.fail("write 28 1000 /store/db\nwrite 28 1000 /temporary/\n");
+    submit(&served, 2).await.starts("250 ");
+    served.complains("the spool's index failed").await;
+    submit(&served, 3).await.starts("250 ");
+    cut.fail("");
+    assert_eq!(served.ends().await, Some(1));
+    stage.sink.node_died();
+    let served = Served::start(&stage.config, &[]).await;
+    stage.sink.be(Mood::Kind);
+    emptied(&served).await;
+    let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
+    arrived.sort_unstable();
+    assert_eq!(arrived, [1, 2, 3]);
 }

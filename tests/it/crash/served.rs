@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::verdict::Kill;
+use crate::support::LIMIT;
 
 /// How long a node may take until it is ready.
 const START: Duration = Duration::from_secs(60);
@@ -91,6 +92,27 @@ impl Served {
                 let said = format!("{} {}", event["message"], event["reason"]);
                 *into.entry(said).or_default() += 1;
             }
+        }
+    }
+
+    /// Waits until it complains of this.
+    pub(super) async fn complains(&self, complaint: &str) {
+        let end = Instant::now() + LIMIT;
+        while !fs::read_to_string(&self.log).unwrap().contains(complaint) {
+            assert!(Instant::now() < end, "no complaint: {complaint}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it ends by itself; its exit status.
+    pub(super) async fn ends(mut self) -> Option<i32> {
+        let end = Instant::now() + START;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < end, "still running");
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
