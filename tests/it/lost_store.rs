@@ -2,6 +2,7 @@
 //! that an address does not exist, until the table is back.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -76,6 +77,38 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
     rcpt(&world, "", &srs).await.starts("250");
     let world = world.restarted().await;
     rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+}
+
+/// The log of the queue is the truth, and no database: they may go while the node is down, or beneath it.
+#[tokio::test]
+async fn whatever_folder_of_a_database_is_deleted_each_queued_message_is_delivered_once() {
+    for (folder, running) in
+        [("spool/index", true), ("spool/index", false), ("store", true), ("store", false)]
+    {
+        let world = World::impatient().await;
+        world.mx.at(Stage::Banner, Act::Close);
+        for subject in ["one", "two"] {
+            world.sender().await.submit(ALICE, INFO, &letter(subject)).await.starts("250 2.0.0 Queued");
+        }
+        let delete = |data: &Path| fs::remove_dir_all(data.join(folder)).unwrap();
+        let world = if running {
+            delete(world.data());
+            world.sender().await.submit(ALICE, INFO, &letter("three")).await.starts("250 2.0.0 Queued");
+            world.restarted().await
+        } else {
+            world.sender().await.submit(ALICE, INFO, &letter("three")).await.starts("250 2.0.0 Queued");
+            world.restarted_after(delete).await
+        };
+        world.mx.be_kind();
+        let end = Instant::now() + LIMIT;
+        while !world.queued().await.is_empty() {
+            assert!(Instant::now() < end, "{folder}, running: {running}: {:?}", world.queued().await);
+            tokio::task::yield_now().await;
+        }
+        let told = |subject: &str| world.mx.taken().iter().filter(|one| one.text().contains(subject)).count();
+        let counts = ["one", "two", "three"].map(|subject| told(&format!("Subject: {subject}\r\n")));
+        assert_eq!(counts, [1; 3], "{folder}, running: {running}");
+    }
 }
 
 /// Whether the sender is in a domain of ours, and so where the word goes, only the table says.

@@ -250,9 +250,14 @@ impl World {
         &self.node_file
     }
 
+    /// Where the node keeps everything.
+    pub(crate) fn data(&self) -> &Path {
+        &self.config.node.data_dir
+    }
+
     /// Where the node keeps its queue.
     pub(crate) fn spool(&self) -> PathBuf {
-        self.config.node.data_dir.join("spool")
+        self.data().join("spool")
     }
 
     /// Everything that /metrics says.
