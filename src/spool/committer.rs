@@ -161,7 +161,7 @@ impl Committer {
         }
         if self.pending.flush {
             self.pending.flush = false;
-            self.note(Note::Flush);
+            self.note(Note::Flush(self.log.end()));
         }
     }
 

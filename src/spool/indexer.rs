@@ -25,8 +25,8 @@ pub(super) enum Note {
         /// The end of the log behind them.
         checkpoint: Position,
     },
-    /// All that was told is durable in the log.
-    Flush,
+    /// All that was told is durable in the log, which goes up to here.
+    Flush(Position),
     /// Answer when all that came before is applied.
     Settle(Answer),
 }
@@ -54,7 +54,7 @@ impl Indexer {
         for note in notes {
             match note {
                 Note::Apply { events, checkpoint } => self.apply(events, checkpoint),
-                Note::Flush => self.flush(),
+                Note::Flush(durable) => self.flush(durable),
                 Note::Settle(answer) => {
                     // Whoever asked may be gone.
                     let _ = answer.send(self.failed.clone().map_or(Ok(()), Err));
@@ -82,11 +82,11 @@ impl Indexer {
         self.failed = Some(error);
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, log_durable: Position) {
         if self.failed.is_some() {
             return;
         }
-        if let Err(error) = self.index.flush() {
+        if let Err(error) = self.index.flush(log_durable) {
             return self.fail(error);
         }
         for id in self.left.drain(..) {

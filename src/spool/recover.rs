@@ -12,7 +12,7 @@ use super::bodies::Bodies;
 use super::error::SpoolError;
 use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Salt, Scan};
 use super::index::{Entry, Event, Index, is_damage};
-use super::log::{Location, Log, Position, Segments};
+use super::log::{Location, Log, Position, Segments, sync_dir};
 use super::quarantine::{Quarantine, Quarantined};
 use super::record;
 use crate::clock;
@@ -75,7 +75,9 @@ impl Recovery {
         self.give_up_replies(&index, &mut log)?;
         self.match_bodies(&index)?;
         log.sync()?;
-        index.flush()?;
+        index.flush(log.end())?;
+        // The index may be another one now, or have been put aside.
+        sync_dir(&self.dir)?;
         self.found.messages = index.counts().messages();
         self.report();
         Ok((index, log, self.found))
@@ -257,7 +259,7 @@ fn open_fitting(
     if !numbers.contains(&checkpoint.segment) {
         return Ok(Err(format!("segment {} that it ends in is missing", checkpoint.segment)));
     }
-    if segments.octets(checkpoint.segment)? < checkpoint.offset {
+    if !is_sound(segments, totals.durable, checkpoint)? {
         return Ok(Err("it is ahead of the log".to_owned()));
     }
     let live = totals.segments.iter().filter(|(_, usage)| usage.live > 0).map(|(number, _)| number);
@@ -265,6 +267,18 @@ fn open_fitting(
         return Ok(Err(format!("segment {missing} with messages in it is missing")));
     }
     Ok(if index.is_whole()? { Ok(index) } else { Err("it has lost entries".to_owned()) })
+}
+
+/// Whether the log has every record between two places. Only the newest segment may have lost some of them, since a
+/// segment is durable before the next is begun.
+fn is_sound(segments: &Segments, from: Position, to: Position) -> Result<bool, SpoolError> {
+    if segments.octets(to.segment)? < to.offset {
+        return Ok(false);
+    }
+    let offset = if from.segment == to.segment { from.offset } else { 0 };
+    let part = segments.read(Position { offset, ..to }, to.offset.saturating_sub(offset))?;
+    let mut pieces = Scan::new(&part, segments.salt(to.segment)?);
+    Ok(pieces.all(|piece| matches!(piece, Piece::Frame(..))))
 }
 
 /// The messages of damaged records whose envelopes are whole. They are in the queue until their octets are

@@ -23,7 +23,7 @@ use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 /// Octets of a part of an entry: below the store's bound of a value.
 const PART_OCTETS: usize = 64_000;
 
@@ -74,6 +74,9 @@ pub(super) struct Totals {
     pub(super) segments: BTreeMap<u64, Usage>,
     /// The log is applied up to here; `None`: nothing of it is.
     pub(super) checkpoint: Option<Position>,
+    /// The log was durable up to here when the index was told so last: from here to the checkpoint, a loss of
+    /// power may have left anything of it.
+    pub(super) durable: Position,
 }
 
 /// The index of a spool.
@@ -133,16 +136,22 @@ impl Index {
         Ok(without_file)
     }
 
+    /// Notes how far the log is durable, and makes durable what was applied.
+    pub(super) fn flush(&self, log_durable: Position) -> Result<(), SpoolError> {
+        let mut totals = self.totals();
+        totals.durable = log_durable;
+        let mut batch = Batch::default();
+        write_totals(&mut batch, &totals, &totals.segments);
+        self.tree.apply_batch(batch)?;
+        *self.totals.lock() = totals;
+        Ok(self.store.flush_durably()?)
+    }
+
     /// Forgets a segment that is gone.
     pub(super) fn forget_segment(&self, segment: u64) -> Result<(), SpoolError> {
         self.tree.remove(&keys::segment(segment))?;
         self.totals.lock().segments.remove(&segment);
         Ok(())
-    }
-
-    /// Makes what was applied durable.
-    pub(super) fn flush(&self) -> Result<(), SpoolError> {
-        Ok(self.store.flush_durably()?)
     }
 
     /// Whether the entries are those that the totals speak of: what damage to the database may have taken
@@ -250,10 +259,12 @@ impl Change<'_> {
 
 fn read_totals(tree: &Tree) -> Result<Totals, SpoolError> {
     let Some(value) = tree.get(&keys::TOTALS)? else { return Ok(Totals::default()) };
-    let [format, segment, offset, waiting, awaiting_reply, unknown, octets, due] = numbers(&value)?;
+    let [format] = numbers(&value)?;
     if format != FORMAT {
         return Err(SpoolError::Entry(format!("it is of format {format}")));
     }
+    let [_, segment, offset, waiting, awaiting_reply, unknown, octets, due, durable_in, durable_to] =
+        numbers(&value)?;
     let mut segments = BTreeMap::new();
     for pair in tree.scan(&[keys::SEGMENT]) {
         let (key, value) = pair?;
@@ -262,14 +273,17 @@ fn read_totals(tree: &Tree) -> Result<Totals, SpoolError> {
         segments.insert(number, Usage { live, all });
     }
     let counts = Counts { waiting, awaiting_reply, unknown, octets };
-    Ok(Totals { counts, due, segments, checkpoint: Some(Position { segment, offset }) })
+    let durable = Position { segment: durable_in, offset: durable_to };
+    Ok(Totals { counts, due, segments, checkpoint: Some(Position { segment, offset }), durable })
 }
 
 fn write_totals(batch: &mut Batch, totals: &Totals, before: &BTreeMap<u64, Usage>) {
     let Position { segment, offset } = totals.checkpoint.unwrap_or_default();
     let Counts { waiting, awaiting_reply, unknown, octets } = totals.counts;
-    let value = [FORMAT, segment, offset, waiting, awaiting_reply, unknown, octets, totals.due];
-    batch.insert(keys::TOTALS, value.map(u64::to_be_bytes).concat());
+    let Position { segment: durable_in, offset: durable_to } = totals.durable;
+    let counts = [waiting, awaiting_reply, unknown, octets, totals.due];
+    let value = [&[FORMAT, segment, offset][..], &counts, &[durable_in, durable_to]].concat();
+    batch.insert(keys::TOTALS, value.into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>());
     for (number, usage) in &totals.segments {
         if before.get(number) != Some(usage) {
             batch.insert(keys::segment(*number), [usage.live, usage.all].map(u64::to_be_bytes).concat());

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::spool::log::Position;
 
 /// Three messages, the middle one changed, in a spool that is closed.
 async fn three(place: &Place) -> BTreeMap<TraceId, (Queued, Vec<u8>)> {
@@ -234,6 +235,23 @@ async fn an_index_that_is_ahead_of_the_log_is_made_again() {
     let (spool, recovered) = place.open();
     assert_eq!(recovered.rebuilt.as_deref(), Some("it is ahead of the log"));
     whole.remove(&id(3));
+    assert_eq!(content(&spool).await, whole);
+}
+
+/// What is written after the last sync may come to the disk in any order, or in part.
+#[tokio::test]
+async fn an_index_that_knows_of_a_hole_in_the_log_is_made_again() {
+    let place = Place::new();
+    let whole = three(&place).await;
+    let mut segment = fs::read(place.segment(1)).unwrap();
+    segment.extend([0; 64]);
+    fs::write(place.segment(1), &segment).unwrap();
+    let index = Index::open(&place.path("index")).unwrap();
+    let end = Position { segment: 1, offset: segment.len() as u64 };
+    index.apply(vec![Event::Done(id(1))], end).unwrap();
+    drop(index);
+    let (spool, recovered) = place.open();
+    assert_eq!(recovered.rebuilt.as_deref(), Some("it is ahead of the log"));
     assert_eq!(content(&spool).await, whole);
 }
 
