@@ -75,6 +75,7 @@ impl Recovery {
         self.give_up_replies(&index, &mut log)?;
         self.match_bodies(&index)?;
         log.sync()?;
+        index.apply(Vec::new(), log.end())?;
         index.flush(log.end())?;
         // The index may be another one now, or have been put aside.
         sync_dir(&self.dir)?;
