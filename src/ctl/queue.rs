@@ -36,7 +36,7 @@ pub(super) enum Verb {
     Retry(Selection),
     /// Throws messages away; nobody is told.
     Cancel(Selection),
-    /// Stops deliveries from the queue to a destination.
+    /// Stops deliveries to a destination: what comes for it meanwhile goes to the queue.
     Suspend {
         /// The destination's domain.
         destination: String,

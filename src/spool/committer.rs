@@ -295,6 +295,10 @@ fn refuse(writes: Vec<Write>, error: &SpoolError) {
 
 fn located(event: Event, location: Location) -> Event {
     match event {
+        Event::New(mut entry) => {
+            entry.location = location;
+            Event::New(entry)
+        }
         Event::Put(mut entry) => {
             entry.location = location;
             Event::Put(entry)

@@ -214,7 +214,7 @@ impl Spool {
                     in_file,
                     message: known,
                 };
-                self.write(id, draft, Event::Put(Box::new(entry)), Purpose::Put).await
+                self.write(id, draft, Event::New(Box::new(entry)), Purpose::Put).await
             }
             Err(error) => Err(error),
         };

@@ -118,6 +118,8 @@ impl Outline {
 /// One operation of the log, as the index applies it.
 #[derive(Debug, Clone)]
 pub(in crate::spool) enum Event {
+    /// The message is new.
+    New(Box<Entry>),
     /// The message is here; one of the same id is replaced.
     Put(Box<Entry>),
     /// Its copies have this state now; of a message that is not there it says nothing.
@@ -129,12 +131,12 @@ pub(in crate::spool) enum Event {
 impl Event {
     /// Whether the name of a file is to be durable before it.
     pub(in crate::spool) fn is_put_in_file(&self) -> bool {
-        matches!(self, Self::Put(entry) if entry.in_file)
+        matches!(self, Self::New(entry) | Self::Put(entry) if entry.in_file)
     }
 
     pub(super) fn id(&self) -> Result<TraceId, SpoolError> {
         match self {
-            Self::Put(entry) => record::id(&entry.message.id).map_err(SpoolError::Entry),
+            Self::New(entry) | Self::Put(entry) => record::id(&entry.message.id).map_err(SpoolError::Entry),
             Self::State(message) => record::id(&message.id).map_err(SpoolError::Entry),
             Self::Done(id) => Ok(*id),
         }

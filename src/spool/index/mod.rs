@@ -114,9 +114,9 @@ impl Index {
         let mut without_file = Vec::new();
         for event in events {
             let id = event.id()?;
-            let old = change.entry(id)?;
+            let old = if matches!(event, Event::New(_)) { None } else { change.entry(id)? };
             let new = match (event, &old) {
-                (Event::Put(entry), _) => Some(*entry),
+                (Event::New(entry) | Event::Put(entry), _) => Some(*entry),
                 (Event::State(message), Some(old)) => Some(Entry { message, ..old.clone() }),
                 (Event::State(_), None) | (Event::Done(_), _) => None,
             };
