@@ -53,7 +53,7 @@ impl Background<'_> {
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
         let folder = temporary(&config.borrow().node.data_dir);
         let storage = Storage { store: state.store.clone(), spool: state.spool.clone(), folder };
-        tasks.spawn(watch_storage(storage, background.clone(), stale.clone()));
+        tasks.spawn(storage.watch(background.clone(), stale.clone()));
         tasks.spawn(report_tls(upstreams.clone(), config.clone(), queue.clone(), draining.clone()));
     }
 }
@@ -124,17 +124,6 @@ async fn run_queue(queue: Queue, stop: CancellationToken, broken: CancellationTo
     }
 }
 
-/// Ends a node whose databases the disk has failed, once it takes writes again: only opened anew do they. Until
-/// then the node goes on, for the mail that needs no disk.
-async fn watch_storage(state: Storage, stop: CancellationToken, stale: CancellationToken) {
-    let mut ticks = tokio::time::interval(STORAGE_INTERVAL);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if state.has_failed() && state.is_well().await {
-            return stale.cancel();
-        }
-    }
-}
-
 /// The databases, and the folder whose disk they are on.
 struct Storage {
     store: Store,
@@ -143,6 +132,17 @@ struct Storage {
 }
 
 impl Storage {
+    /// Ends a node whose databases the disk has failed, once it takes writes again: only opened anew do they. Until
+    /// then the node goes on, for the mail that needs no disk.
+    async fn watch(self, stop: CancellationToken, stale: CancellationToken) {
+        let mut ticks = tokio::time::interval(STORAGE_INTERVAL);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if self.has_failed() && self.is_well().await {
+                return stale.cancel();
+            }
+        }
+    }
+
     fn has_failed(&self) -> bool {
         self.store.has_failed() || self.spool.index_has_failed()
     }

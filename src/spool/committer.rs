@@ -8,9 +8,9 @@
 //! to it that success means what it says. Changes are still written, since the queue goes on.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -78,8 +78,8 @@ pub(super) struct Status {
     pub(super) full: AtomicBool,
     /// The last sync failed.
     pub(super) failed: AtomicBool,
-    /// The index is behind the log, and stays so until the spool is opened again.
-    pub(super) index_failed: AtomicBool,
+    /// Why the index is behind the log; it stays so until the spool is opened again.
+    pub(super) index_failure: OnceLock<SpoolError>,
 }
 
 /// The thread's state.
@@ -293,18 +293,11 @@ fn refuse(writes: Vec<Write>, error: &SpoolError) {
     }
 }
 
-fn located(event: Event, location: Location) -> Event {
-    match event {
-        Event::New(mut entry) => {
-            entry.location = location;
-            Event::New(entry)
-        }
-        Event::Put(mut entry) => {
-            entry.location = location;
-            Event::Put(entry)
-        }
-        Event::State(_) | Event::Done(_) => event,
+fn located(mut event: Event, location: Location) -> Event {
+    if let Event::New(entry) | Event::Put(entry) = &mut event {
+        entry.location = location;
     }
+    event
 }
 
 /// A batch: what is in the channel now, up to the bounds, or up to an order that is no write.

@@ -2,7 +2,6 @@
 //! channel fills, and so does the committer's. It also removes what the log and the index have let go of.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use super::bodies::Bodies;
@@ -40,13 +39,11 @@ pub(super) struct Indexer {
     status: Arc<Status>,
     /// Messages that have left and whose file can go once that is durable.
     left: Vec<TraceId>,
-    /// Why the index is behind the log; it stays so until the spool is opened again.
-    failed: Option<SpoolError>,
 }
 
 impl Indexer {
     pub(super) fn new(index: Arc<Index>, segments: Segments, bodies: Bodies, status: Arc<Status>) -> Self {
-        Self { index, segments, bodies, status, left: Vec::new(), failed: None }
+        Self { index, segments, bodies, status, left: Vec::new() }
     }
 
     /// Works until the committer is gone.
@@ -57,14 +54,14 @@ impl Indexer {
                 Note::Flush(durable) => self.flush(durable),
                 Note::Settle(answer) => {
                     // Whoever asked may be gone.
-                    let _ = answer.send(self.failed.clone().map_or(Ok(()), Err));
+                    let _ = answer.send(self.status.index_failure.get().cloned().map_or(Ok(()), Err));
                 }
             }
         }
     }
 
     fn apply(&mut self, events: Vec<Event>, checkpoint: Position) {
-        if self.failed.is_some() {
+        if self.status.index_failure.get().is_some() {
             return;
         }
         match self.index.apply(events, checkpoint) {
@@ -73,17 +70,17 @@ impl Indexer {
         }
     }
 
-    fn fail(&mut self, error: SpoolError) {
+    fn fail(&self, error: SpoolError) {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "the spool's index failed: what is queued stays on the disk, and waits until the node is started again"
         );
-        self.status.index_failed.store(true, Ordering::Release);
-        self.failed = Some(error);
+        // Nothing is tried after the first failure, so there is no second.
+        let _ = self.status.index_failure.set(error);
     }
 
     fn flush(&mut self, log_durable: Position) {
-        if self.failed.is_some() {
+        if self.status.index_failure.get().is_some() {
             return;
         }
         if let Err(error) = self.index.flush(log_durable) {

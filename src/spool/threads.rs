@@ -124,7 +124,7 @@ impl Threads {
 
     /// Whether the index is behind the log for good.
     pub(super) fn index_has_failed(&self) -> bool {
-        self.status.index_failed.load(Ordering::Acquire)
+        self.status.index_failure.get().is_some()
     }
 }
 

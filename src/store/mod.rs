@@ -136,10 +136,12 @@ impl Store {
     pub fn flush_durably(&self) -> Result<(), StoreError> {
         self.writable()?;
         let started = Instant::now();
-        let flushed = self.written(self.shared.db.flush()).and_then(|_| {
-            let synced = self.shared.log.sync_all();
-            self.sticky(synced.map_err(|cause| StoreError::io("sync", Path::new("db"), cause)))
+        let flushed = self.shared.db.flush().map_err(StoreError::from_sled).and_then(|_| {
+            self.shared.log.sync_all().map_err(|cause| StoreError::io("sync", Path::new("db"), cause))
         });
+        if flushed.is_err() {
+            self.shared.failed.store(true, Ordering::Release);
+        }
         if let Some(on_flush) = self.shared.on_flush.get() {
             on_flush(started.elapsed());
         }
@@ -165,17 +167,12 @@ impl Store {
         if self.has_failed() { Err(StoreError::Failed) } else { Ok(()) }
     }
 
-    /// What came of a write.
+    /// What came of a write; a failure of the disk stays.
     fn written<T>(&self, result: sled::Result<T>) -> Result<T, StoreError> {
-        self.sticky(result.map_err(StoreError::from_sled))
-    }
-
-    /// A failure of the disk stays.
-    fn sticky<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(StoreError::Io { .. }) = result {
+        if let Err(sled::Error::Io(_)) = result {
             self.shared.failed.store(true, Ordering::Release);
         }
-        result
+        result.map_err(StoreError::from_sled)
     }
 }
 

@@ -28,15 +28,6 @@ async fn impatient_at_the_dot() -> World {
     .await
 }
 
-/// Waits until nothing is queued any more.
-async fn emptied(world: &World) {
-    let end = tokio::time::Instant::now() + LIMIT;
-    while !world.queued().await.is_empty() {
-        assert!(tokio::time::Instant::now() < end, "still queued: {:?}", world.queued().await);
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn what_no_upstream_answers_for_is_queued_and_delivered_once_it_does() {
     let world = World::impatient().await;
@@ -50,7 +41,7 @@ async fn what_no_upstream_answers_for_is_queued_and_delivered_once_it_does() {
     assert!(received.reverse_path().starts_with("SRS0="), "{}", received.mail);
     assert!(received.text().contains(&heard.trace()), "{}", received.text());
     assert!(received.octets.ends_with(letter("one").as_bytes()), "{}", received.text());
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -78,7 +69,7 @@ async fn a_queued_message_survives_a_restart() {
     let world = world.restarted().await;
     world.mx.be_kind();
     until("the queue delivers", || world.mx.taken().len() == 1, LIMIT).await;
-    emptied(&world).await;
+    world.emptied().await;
     assert_eq!(world.mx.received().len(), 1);
 }
 
@@ -88,7 +79,7 @@ async fn a_late_reply_settles_its_copy_and_nothing_is_tried_meanwhile() {
     world.mx.when(Stage::Dot, "", 1, Act::SayAfter(Duration::from_secs(4), "250 2.0.0 at last".into()));
     world.sender().await.submit(ALICE, INFO, &letter("slow")).await.starts("250 2.0.0 Queued");
     assert_eq!(world.queued().await[0].copies[0].state, CopyState::AwaitingReply);
-    emptied(&world).await;
+    world.emptied().await;
     assert_eq!(world.mx.received().len(), 1);
 }
 
@@ -98,7 +89,7 @@ async fn a_late_temporary_refusal_is_tried_again() {
     world.mx.when(Stage::Dot, "", 1, Act::SayAfter(Duration::from_secs(3), "451 4.3.0 busy".into()));
     world.sender().await.submit(ALICE, INFO, &letter("slow")).await.starts("250 2.0.0 Queued");
     until("the second attempt", || world.mx.taken().len() == 1, LIMIT).await;
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -107,7 +98,7 @@ async fn a_reply_that_is_lost_is_unknown_and_tried_again() {
     world.mx.when(Stage::Dot, "", 1, Act::Close);
     world.sender().await.submit(ALICE, INFO, &letter("lost")).await.starts("250 2.0.0 Queued");
     until("the second attempt", || world.mx.taken().len() == 1, LIMIT).await;
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -119,7 +110,7 @@ async fn what_is_left_of_a_partly_delivered_message_is_queued() {
     let taken = world.mx.taken();
     assert_eq!(taken[0].recipients(), ["ana@dest.example"]);
     assert_eq!(taken[1].recipients(), ["bob@dest.example"]);
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -132,7 +123,7 @@ async fn a_domain_may_have_temporary_refusals_queued() {
     world.mx.when(Stage::Dot, "", 1, Act::Say("451 4.3.0 not now".into()));
     world.sender().await.submit(ALICE, INFO, &letter("later")).await.starts("250 2.0.0 Queued");
     until("the second attempt", || world.mx.taken().len() == 1, LIMIT).await;
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -203,7 +194,7 @@ async fn a_refusal_after_our_250_is_told_to_the_sender_and_names_only_the_alias(
         assert!(report.contains(part), "no {part:?} in {report}");
     }
     assert!(!report.contains("ana@dest.example"), "{report}");
-    emptied(&world).await;
+    world.emptied().await;
 }
 
 #[tokio::test]
@@ -211,7 +202,7 @@ async fn rfc5321_4_5_5_a_null_reverse_path_is_told_nothing() {
     let world = World::impatient().await;
     world.mx.when(Stage::Dot, "", 1, Act::SayAfter(Duration::from_secs(3), "554 5.7.1 no".into()));
     world.sender().await.submit("", INFO, &letter("auto-reply")).await.starts("250 2.0.0 Queued");
-    emptied(&world).await;
+    world.emptied().await;
     assert_eq!(world.mx.taken().len(), 0);
 }
 
@@ -306,7 +297,7 @@ async fn a_message_that_the_disk_has_spoilt_is_never_sent_and_its_sender_is_told
         assert!(report.text().contains(part), "no {part:?} in {}", report.text());
     }
     assert!(!report.text().contains("Remote-MTA") && !report.text().contains("this is spoilt"));
-    emptied(&world).await;
+    world.emptied().await;
     assert_eq!(std::fs::read_dir(world.spool().join("quarantine")).unwrap().count(), 1);
 }
 
@@ -318,7 +309,7 @@ async fn of_a_spoilt_message_nobody_is_told_whose_address_may_be_forged() {
     heard.starts("250 2.0.0 Queued");
     damage(&world);
     world.node.queue().retry(world.queued().await[0].id).await.unwrap();
-    emptied(&world).await;
+    world.emptied().await;
     assert_eq!(world.mx.taken().len(), 0);
 }
 
@@ -331,7 +322,7 @@ async fn a_failure_is_told_below_the_floor_too() {
     world.mx.when(Stage::Rcpt, "ana@", 1, Act::Say("550 5.1.1 nobody".into()));
     let world = world.restarted_with(|config| config.limits.min_free_octets = 1 << 40).await;
     world.node.queue().retry(world.queued().await[0].id).await.unwrap();
-    emptied(&world).await;
+    world.emptied().await;
     let told = world.mx.only();
     assert_eq!(told.recipients(), [ALICE]);
     assert!(told.text().contains("Final-Recipient: rfc822; info@ours.example"), "{}", told.text());

@@ -31,6 +31,13 @@ async fn taken_from(served: &Served, mut number: u64) -> u64 {
     number
 }
 
+/// The numbers of all copies at the sink, in ascending order.
+fn arrived(stage: &Stage) -> Vec<u64> {
+    let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
+    arrived.sort_unstable();
+    arrived
+}
+
 /// Messages 1 and 2 are taken; while the disk fails by `rules`, 3 and 4 hear 452; then messages are taken
 /// again. The power fails too. What arrives in the end is what was taken, once each.
 async fn refused_while(rules: &str, complaint: &str) {
@@ -61,9 +68,7 @@ async fn refused_while(rules: &str, complaint: &str) {
     let served = Served::start(&stage.config, &cut.environment()).await;
     stage.sink.be(Mood::Kind);
     emptied(&served).await;
-    let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
-    arrived.sort_unstable();
-    assert_eq!(arrived, taken);
+    assert_eq!(arrived(&stage), taken);
     assert!(stage.sink.copies().iter().all(|copy| copy.whole));
 }
 
@@ -100,7 +105,5 @@ async fn a_node_whose_databases_failed_ends_once_the_disk_is_well_and_the_next_o
     let served = Served::start(&stage.config, &[]).await;
     stage.sink.be(Mood::Kind);
     emptied(&served).await;
-    let mut arrived: Vec<u64> = stage.sink.copies().iter().map(|copy| copy.number).collect();
-    arrived.sort_unstable();
-    assert_eq!(arrived, [1, 2, 3]);
+    assert_eq!(arrived(&stage), [1, 2, 3]);
 }

@@ -19,7 +19,7 @@ use socket2::{SockAddr, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Client, Heard, LIMIT, Mx};
 
@@ -218,6 +218,15 @@ impl World {
     pub(crate) async fn queued(&self) -> Vec<Queued> {
         let page = self.node.queue().list(&Filter::default(), None, 1000).await.unwrap();
         page.found.into_iter().map(|described| described.queued).collect()
+    }
+
+    /// Waits until nothing is queued any more.
+    pub(crate) async fn emptied(&self) {
+        let end = Instant::now() + LIMIT;
+        while !self.queued().await.is_empty() {
+            assert!(Instant::now() < end, "still queued: {:?}", self.queued().await);
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn client(&self, from: IpAddr, name: &str) -> Client {
