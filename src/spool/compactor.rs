@@ -159,6 +159,9 @@ impl Compactor {
         let mut after = None;
         loop {
             let page = self.reader.index.entries(after, PAGE)?;
+            if page.is_empty() {
+                return Ok(());
+            }
             let mut unreadable = Vec::new();
             for entry in &page {
                 let id = record::id(&entry.message.id).map_err(SpoolError::Entry)?;
@@ -169,9 +172,6 @@ impl Compactor {
             }
             for ids in unreadable.chunks(BATCH_MESSAGES) {
                 self.move_batch(segment, ids)?;
-            }
-            if page.len() < PAGE {
-                return Ok(());
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::mail::TraceId;
 
 /// Batches of the log in the channel at most.
 pub(super) const MAX_NOTES: usize = 64;
+/// Operations at which those that wait are joined no further.
+const JOINED_EVENTS: usize = 1000;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -48,9 +50,14 @@ impl Indexer {
 
     /// Works until the committer is gone.
     pub(super) fn run(mut self, notes: &Receiver<Note>) {
-        for note in notes {
+        let mut next = None;
+        while let Some(note) = next.take().or_else(|| notes.recv().ok()) {
             match note {
-                Note::Apply { events, checkpoint } => self.apply(events, checkpoint),
+                Note::Apply { mut events, checkpoint } => {
+                    let (checkpoint, other) = join(&mut events, checkpoint, notes);
+                    self.apply(events, checkpoint);
+                    next = other;
+                }
                 Note::Flush(durable) => self.flush(durable),
                 Note::Settle(answer) => {
                     // Whoever asked may be gone.
@@ -110,3 +117,27 @@ impl Indexer {
         Ok(())
     }
 }
+
+/// Adds the batches that wait in the channel, up to the bound, to the end of the segment, or to a note of another
+/// kind, which is returned: joined they change fewer pages of the index, and its totals once.
+fn join(
+    events: &mut Vec<Event>,
+    mut checkpoint: Position,
+    notes: &Receiver<Note>,
+) -> (Position, Option<Note>) {
+    while events.len() < JOINED_EVENTS {
+        match notes.try_recv() {
+            Ok(Note::Apply { events: more, checkpoint: to }) if to.segment == checkpoint.segment => {
+                events.extend(more);
+                checkpoint = to;
+            }
+            Ok(other) => return (checkpoint, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (checkpoint, None)
+}
+
+#[cfg(test)]
+#[path = "indexer_tests.rs"]
+mod tests;

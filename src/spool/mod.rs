@@ -320,7 +320,8 @@ impl Spool {
         self.query(Index::domains).await
     }
 
-    /// Messages behind an id, in the order of ids, which is that of their coming.
+    /// Messages behind an id, in the order of ids, which is that of their coming: as many as wanted, or fewer
+    /// when their states are long. Behind an empty list there are no more.
     ///
     /// # Errors
     /// When the index fails.

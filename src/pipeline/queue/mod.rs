@@ -247,16 +247,15 @@ impl Queue {
         let mut page = Page { found: Vec::new(), next: after };
         for _ in 0..MOST_LOOKS {
             let entries = self.inner.spool.describe_all(page.next, LOOK).await?;
-            let is_last = entries.len() < LOOK;
+            if entries.is_empty() {
+                return Ok(Page { next: None, ..page });
+            }
             for entry in entries {
                 if page.found.len() == limit {
                     return Ok(page);
                 }
                 page.next = Some(entry.queued.id);
                 page.found.extend(Some(entry).filter(|entry| filter.wants(&entry.queued)));
-            }
-            if is_last {
-                return Ok(Page { next: None, ..page });
             }
         }
         Ok(page)

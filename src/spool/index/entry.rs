@@ -134,7 +134,7 @@ impl Event {
         matches!(self, Self::New(entry) | Self::Put(entry) if entry.in_file)
     }
 
-    pub(super) fn id(&self) -> Result<TraceId, SpoolError> {
+    pub(in crate::spool) fn id(&self) -> Result<TraceId, SpoolError> {
         match self {
             Self::New(entry) | Self::Put(entry) => record::id(&entry.message.id).map_err(SpoolError::Entry),
             Self::State(message) => record::id(&message.id).map_err(SpoolError::Entry),

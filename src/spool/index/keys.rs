@@ -1,7 +1,7 @@
 //! The keys of the index. One tree, so that a batch of the log is one batch here.
 //!
 //! ```text
-//! m ID NUMBER(u16)           a part of a message's entry; the parts in a row are the entry
+//! m ID NUMBER(u16)           a part of a page; the parts in a row are the page (`pages`)
 //! d DOMAIN 00 DUE(u64) ID    a copy for this domain is due then, in milliseconds since 1970
 //! a ID                       a copy of it awaits a reply
 //! b ID                       its body is in a file
@@ -13,7 +13,7 @@ use crate::mail::TraceId;
 
 /// Octets of an id.
 pub(super) const ID_OCTETS: usize = 16;
-/// Parts of entries.
+/// Parts of pages.
 pub(super) const MESSAGE: u8 = b'm';
 /// When copies are due.
 pub(super) const DUE: u8 = b'd';
@@ -26,19 +26,15 @@ pub(super) const SEGMENT: u8 = b's';
 /// The totals.
 pub(super) const TOTALS: [u8; 1] = *b"t";
 
-/// Stands before all parts of a message's entry.
-pub(super) fn message(id: TraceId) -> Vec<u8> {
-    under(MESSAGE, id)
+/// A part of a page.
+pub(super) fn part(page: TraceId, number: u16) -> Vec<u8> {
+    [&under(MESSAGE, page)[..], &number.to_be_bytes()].concat()
 }
 
-/// A part of a message's entry.
-pub(super) fn part(id: TraceId, number: u16) -> Vec<u8> {
-    [&message(id)[..], &number.to_be_bytes()].concat()
-}
-
-/// Behind all parts of a message's entry.
-pub(super) fn behind(id: TraceId) -> Vec<u8> {
-    [&message(id)[..], &[0xff; 3]].concat()
+/// What the key of a part says: page, number.
+pub(super) fn read_part(key: &[u8]) -> Option<(TraceId, u16)> {
+    let (id, number) = key.strip_prefix(&[MESSAGE])?.split_last_chunk()?;
+    Some((TraceId::from_bytes(id.try_into().ok()?), u16::from_be_bytes(*number)))
 }
 
 /// An id under a kind.
@@ -77,14 +73,4 @@ pub(super) fn trailing_id(key: &[u8]) -> Option<TraceId> {
 /// A segment.
 pub(super) fn segment(number: u64) -> Vec<u8> {
     [&[SEGMENT][..], &number.to_be_bytes()].concat()
-}
-
-/// Whether a key is that of an entry's first part.
-pub(super) fn is_first_part(key: &[u8]) -> bool {
-    key.ends_with(&[0, 0]) && key.len() == 1 + ID_OCTETS + 2
-}
-
-/// The id in the key of a part.
-pub(super) fn part_id(key: &[u8]) -> Option<TraceId> {
-    key.get(1..)?.first_chunk::<ID_OCTETS>().copied().map(TraceId::from_bytes)
 }

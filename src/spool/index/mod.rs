@@ -6,9 +6,10 @@
 
 mod entry;
 mod keys;
+mod pages;
 mod queries;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -23,9 +24,7 @@ use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
-const FORMAT: u64 = 3;
-/// Octets of a part of an entry: below the store's bound of a value.
-const PART_OCTETS: usize = 64_000;
+const FORMAT: u64 = 4;
 
 /// How many messages are in the queue, and their octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,8 +108,8 @@ impl Index {
     /// Applies operations of the log in their order; the log is applied up to `checkpoint` then. Returns the
     /// messages that left and had a file.
     pub(super) fn apply(&self, events: Vec<Event>, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
-        let mut change =
-            Change { index: self, batch: Batch::default(), totals: self.totals(), seen: HashMap::new() };
+        let entries = pages::Change::new(&self.tree);
+        let mut change = Change { entries, batch: Batch::default(), totals: self.totals() };
         let mut without_file = Vec::new();
         for event in events {
             let id = event.id()?;
@@ -123,13 +122,13 @@ impl Index {
             if new.is_none() && old.as_ref().is_some_and(|old| old.in_file) {
                 without_file.push(id);
             }
-            change.replace(id, old.as_ref(), new.as_ref());
-            change.seen.insert(id, new);
+            change.replace(id, old.as_ref(), new.as_ref())?;
         }
         change.totals.checkpoint = Some(checkpoint);
         change.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
         let before = self.totals.lock().segments.clone();
-        let Change { mut batch, totals, .. } = change;
+        let Change { entries, mut batch, totals } = change;
+        entries.write(&mut batch);
         write_totals(&mut batch, &totals, &before);
         self.tree.apply_batch(batch)?;
         *self.totals.lock() = totals;
@@ -160,15 +159,13 @@ impl Index {
         let totals = self.totals();
         let (mut messages, mut octets, mut due) = (0, 0, 0);
         let mut live: BTreeMap<u64, u64> = BTreeMap::new();
-        for pair in self.tree.scan(&[keys::MESSAGE]) {
-            let (key, value) = pair?;
-            if !keys::is_first_part(&key) {
-                continue;
+        for page in pages::pages(&self.tree, None)? {
+            for (_, entry) in page?.1.behind(None) {
+                let Ok(prefix) = Prefix::decode(&entry) else { return Ok(false) };
+                messages += 1;
+                octets += prefix.message_octets;
+                *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
             }
-            let Ok(prefix) = Prefix::decode(&value) else { return Ok(false) };
-            messages += 1;
-            octets += prefix.message_octets;
-            *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
         }
         let known = totals.segments.iter().map(|(number, usage)| (*number, usage.live));
         let known: BTreeMap<u64, u64> = known.filter(|(_, live)| *live > 0).collect();
@@ -185,34 +182,31 @@ impl Index {
 
 /// A batch in the making, and what things are like behind it.
 struct Change<'a> {
-    index: &'a Index,
+    entries: pages::Change<'a>,
     batch: Batch,
     totals: Totals,
-    seen: HashMap<TraceId, Option<Entry>>,
 }
 
 impl Change<'_> {
-    fn entry(&self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
-        match self.seen.get(&id) {
-            Some(entry) => Ok(entry.clone()),
-            None => self.index.entry(id),
-        }
+    fn entry(&mut self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
+        self.entries.get(id)?.map(|entry| Entry::decode(&entry)).transpose()
     }
 
-    fn replace(&mut self, id: TraceId, old: Option<&Entry>, new: Option<&Entry>) {
+    fn replace(&mut self, id: TraceId, old: Option<&Entry>, new: Option<&Entry>) -> Result<(), SpoolError> {
         if let Some(old) = old {
             self.take(id, old);
         }
-        if let Some(new) = new {
-            self.put(id, new);
+        match new {
+            Some(new) => {
+                self.put(id, new);
+                self.entries.insert(id, new.encode())
+            }
+            None if old.is_some() => self.entries.remove(id),
+            None => Ok(()),
         }
     }
 
     fn take(&mut self, id: TraceId, entry: &Entry) {
-        let parts = entry.encode().len().div_ceil(PART_OCTETS);
-        for number in 0..u16::try_from(parts).unwrap_or(u16::MAX) {
-            self.batch.remove(keys::part(id, number));
-        }
         let outline = entry.outline();
         for (domain, due) in &outline.due {
             if let Some(due) = due {
@@ -235,9 +229,6 @@ impl Change<'_> {
     }
 
     fn put(&mut self, id: TraceId, entry: &Entry) {
-        for (number, part) in (0..=u16::MAX).zip(entry.encode().chunks(PART_OCTETS)) {
-            self.batch.insert(keys::part(id, number), part);
-        }
         let outline = entry.outline();
         for (domain, due) in &outline.due {
             if let Some(due) = due {

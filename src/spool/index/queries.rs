@@ -3,55 +3,38 @@
 use std::ops::Bound;
 use std::time::SystemTime;
 
-use super::{Entry, Index, PART_OCTETS, keys};
+use super::{Entry, Index, keys, pages};
 use crate::mail::{Domain, TraceId};
 use crate::spool::error::SpoolError;
 use crate::spool::record;
 
+/// Octets of entries at which a list ends: a state may have a megabyte.
+const LIST_OCTETS: usize = 4 << 20;
+
 impl Index {
     /// What is kept of a message.
     pub(in crate::spool) fn entry(&self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
-        let Some(mut value) = self.tree.get(&keys::part(id, 0))? else { return Ok(None) };
-        for number in 1..=u16::MAX {
-            // A part that is not full is the last.
-            if value.len() < usize::from(number) * PART_OCTETS {
-                break;
-            }
-            let Some(mut part) = self.tree.get(&keys::part(id, number))? else { break };
-            value.append(&mut part);
-        }
-        Entry::decode(&value).map(Some)
+        pages::find(&self.tree, id)?.map(|entry| Entry::decode(&entry)).transpose()
     }
 
-    /// Messages behind an id, in the order of ids.
+    /// Messages behind an id, in the order of ids: as many as wanted, or fewer and [`LIST_OCTETS`] of them. There are
+    /// no more behind an empty list.
     pub(in crate::spool) fn entries(
         &self,
         after: Option<TraceId>,
         limit: usize,
     ) -> Result<Vec<Entry>, SpoolError> {
-        let from = after.map_or_else(|| vec![keys::MESSAGE], keys::behind);
-        let pairs = self.tree.range(Bound::Included(&from), Bound::Excluded(&[keys::MESSAGE + 1]));
-        let mut entries = Vec::new();
-        let mut open: Option<(TraceId, Vec<u8>)> = None;
-        for pair in pairs {
-            let (key, mut value) = pair?;
-            let Some(id) = keys::part_id(&key) else { continue };
-            match &mut open {
-                Some((open_id, parts)) if *open_id == id => parts.append(&mut value),
-                Some(_) | None => {
-                    if let Some((_, parts)) = open.replace((id, value)) {
-                        entries.push(Entry::decode(&parts)?);
-                    }
+        let (mut entries, mut octets, mut after) = (Vec::new(), 0, after);
+        for page in pages::pages(&self.tree, after)? {
+            for (id, entry) in page?.1.behind(after) {
+                if entries.len() == limit || octets >= LIST_OCTETS {
+                    return Ok(entries);
                 }
-            }
-            if entries.len() == limit {
-                return Ok(entries);
+                octets += entry.len();
+                entries.push(Entry::decode(&entry)?);
+                after = Some(id);
             }
         }
-        if let Some((_, parts)) = open {
-            entries.push(Entry::decode(&parts)?);
-        }
-        entries.truncate(limit);
         Ok(entries)
     }
 

@@ -143,6 +143,34 @@ async fn a_message_is_listed_after_the_one_before_it() {
 }
 
 #[tokio::test]
+async fn a_list_ends_early_where_states_are_long_and_goes_on() {
+    let place = Place::new();
+    let (spool, _) = place.open();
+    for number in 1..=20 {
+        let mut queued = message(number);
+        queued.copies[0].last = Some(LastAttempt {
+            at: at(7),
+            host: "mx.b.example".to_owned(),
+            code: 451,
+            enhanced: None,
+            lines: Vec::new(),
+            dialogue: vec!["x".repeat(1000); 900],
+        });
+        spool.put(queued, &octets(number, 10)).await.unwrap();
+    }
+    let (mut after, mut found, mut longest) = (None, Vec::new(), 0);
+    loop {
+        let listed = spool.list(after, 100).await.unwrap();
+        let Some(last) = listed.last() else { break };
+        after = Some(last.id);
+        longest = longest.max(listed.len());
+        found.extend(listed.iter().map(|queued| queued.id));
+    }
+    assert_eq!(found, (1..=20).map(id).collect::<Vec<_>>());
+    assert!(longest <= 5, "{longest} states of 900,000 octets in one list");
+}
+
+#[tokio::test]
 async fn a_message_with_a_thousand_copies_and_dialogues_fits_in_the_index() {
     let place = Place::new();
     let (spool, _) = place.open();
