@@ -3,8 +3,9 @@
 //! A destination domain is a lane. A lane runs when something of it is due, it is not suspended, it is not
 //! closed after trouble, and fewer than `allowed` of its messages are under way. A destination that gave no
 //! answer is closed for a while and then probed by one message; each answer allows one more at a time, a
-//! "slow down" halves them. Lanes that could run take turns, the one that waited longest first, so that a
-//! thousand messages for one destination do not hold up one message for another.
+//! "slow down" halves them and closes the lane for a pause that no answer to other mail ends. Lanes that could
+//! run take turns, the one that waited longest first, so that a thousand messages for one destination do not
+//! hold up one message for another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -30,7 +31,7 @@ struct Lane {
     due: Option<SystemTime>,
     under_way: usize,
     allowed: usize,
-    /// Failures in a row, for the pause.
+    /// How often in a row it did not answer, for the pause; 0 when it was closed because it asked for that.
     failures: u32,
     /// Closed until then.
     closed: Option<SystemTime>,
@@ -99,11 +100,16 @@ impl Schedule {
             lane.under_way = lane.under_way.saturating_sub(1);
             match ended {
                 Ended::Answered => {
-                    lane.failures = 0;
-                    lane.closed = None;
+                    // A pause that the destination asked for is not over because others of its mail, under way by
+                    // then, were answered.
+                    if lane.failures > 0 {
+                        lane.failures = 0;
+                        lane.closed = None;
+                    }
                     lane.allowed = (lane.allowed + 1).min(MOST_AT_A_TIME);
                 }
                 Ended::SlowDown => {
+                    lane.failures = 0;
                     lane.allowed = (lane.allowed / 2).max(1);
                     lane.closed = Some(now + pause.slow());
                 }

@@ -115,3 +115,16 @@ fn a_lane_with_nothing_left_is_forgotten() {
     schedule.ended(&lane, Ended::Answered, at(0) + SECOND, PAUSE);
     assert_eq!(schedule.len(), 0);
 }
+
+#[test]
+fn an_answer_to_what_was_under_way_ends_no_pause_that_was_asked_for() {
+    let mut schedule = Schedule::default();
+    let lane = domain("slow.example");
+    schedule.note(&lane, at(0));
+    turn(&mut schedule, at(0)).unwrap();
+    schedule.ended(&lane, Ended::SlowDown, at(5), PAUSE);
+    for _ in 1..FIRST_AT_A_TIME {
+        schedule.ended(&lane, Ended::Answered, at(5), PAUSE);
+    }
+    assert_eq!(schedule.wake_at(), Some(at(65)));
+}
