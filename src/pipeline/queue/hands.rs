@@ -30,6 +30,12 @@ impl Hold {
 }
 
 impl Hands {
+    /// How many messages are in hand: those of attempts, which are bounded by their permits, and one for each order of an
+    /// operator and each late reply that is being written down.
+    pub(super) fn len(&self) -> usize {
+        self.held.lock().len()
+    }
+
     /// Takes a message, unless somebody has it.
     pub(super) fn try_take(self: &Arc<Self>, id: TraceId) -> Option<Hold> {
         self.held.lock().insert(id).then(|| Hold { hands: self.clone(), id })

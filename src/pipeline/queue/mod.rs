@@ -418,3 +418,6 @@ impl Handler<Late> for Enqueue {
         self.queue.inner.tasks.spawn(async move { inner.settle_late(late).await });
     }
 }
+
+#[cfg(test)]
+mod tests;

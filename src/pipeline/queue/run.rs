@@ -79,8 +79,9 @@ impl Inner {
     /// Starts as many attempts as the lane has room for.
     async fn start(self: Arc<Self>, turn: Turn) {
         let now = clock::now();
-        // One more than can be started, so that the time of the next is known.
-        let wanted = turn.room + turn.under_way + 1;
+        // One more than can be started, so that the time of the next is known; and as many as somebody has in hand,
+        // for this lane or another: they may all stand in the index before the first that nobody has.
+        let wanted = turn.room + 1 + self.hands.len();
         let far = now + Duration::from_secs(100 * 365 * 86_400);
         let due = match self.spool.due(&turn.domain, far, wanted).await {
             Ok(due) => due,

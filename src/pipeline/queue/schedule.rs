@@ -58,8 +58,6 @@ pub(super) enum Ended {
 pub(super) struct Turn {
     pub(super) domain: Domain,
     pub(super) room: usize,
-    /// Messages of it that are under way already: they may still stand in the index.
-    pub(super) under_way: usize,
 }
 
 impl Schedule {
@@ -80,7 +78,7 @@ impl Schedule {
         lane.turn = now;
         lane.due = None;
         let room = lane.room();
-        Some(Turn { room, under_way: lane.under_way, domain })
+        Some(Turn { room, domain })
     }
 
     /// So many of the lane's messages were started, and the next is due then.

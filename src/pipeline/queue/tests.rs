@@ -1,0 +1,214 @@
+//! The scheduler's task and its attempts against a stage that delivers by script.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::test_files::Files;
+use crate::mail::{Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
+use crate::pipeline::deferred::Tried;
+use crate::pipeline::parcel::{Delivery, Outcome, Recorded};
+use crate::pipeline::testing::nowhere;
+use crate::routing::{Change, NewDomain, RoutingOptions};
+use crate::spool::{self, Bounces, Direction, QueuedCopy};
+
+/// How long anything may take that is expected to happen; generous, since machines are slow at times.
+const LIMIT: Duration = Duration::from_secs(20);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Pauses that do not make a test wait.
+const BRISK: Backoff = Backoff { first: Duration::from_millis(50), longest: Duration::from_millis(50) };
+
+/// What the stage does with what is due for a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// It is delivered.
+    Take,
+    /// Nothing, until the test says so.
+    Hang,
+}
+
+/// The stage that delivers. It says nothing of what goes to `hang`.
+#[derive(Clone, Default)]
+struct Upstream {
+    heard: Arc<Mutex<Vec<(TraceId, String)>>>,
+    hanging: Arc<Mutex<Vec<Due>>>,
+}
+
+impl Actor for Upstream {
+    type Context = Context<Self>;
+}
+
+impl Handler<Due> for Upstream {
+    type Result = ();
+
+    fn handle(&mut self, due: Due, _: &mut Context<Self>) {
+        let shipment = &due.shipments[0];
+        let local = shipment.targets[0].destination.local().to_owned();
+        self.heard.lock().push((due.id, shipment.domain.to_string()));
+        let act = match () {
+            () if local.starts_with("hang") => Act::Hang,
+            () => Act::Take,
+        };
+        match act {
+            Act::Take => answer(due, || Outcome::Recorded(Recorded::Queued)),
+            Act::Hang => self.hanging.lock().push(due),
+        }
+    }
+}
+
+impl Upstream {
+    /// Whether the message was offered for this domain.
+    fn has_heard(&self, id: TraceId, domain: &str) -> bool {
+        self.heard.lock().iter().any(|(heard, at)| *heard == id && at == domain)
+    }
+
+    /// Messages that hang.
+    fn hanging(&self) -> usize {
+        self.hanging.lock().len()
+    }
+}
+
+fn answer(due: Due, outcome: impl Fn() -> Outcome) {
+    let shipments = due.shipments.into_iter();
+    let deliveries = shipments.flat_map(|shipment| {
+        let reverse_path = shipment.reverse_path;
+        let outcome = &outcome;
+        shipment.targets.into_iter().map(move |target| Delivery {
+            target,
+            reverse_path: reverse_path.clone(),
+            outcome: outcome(),
+        })
+    });
+    let deliveries = deliveries.collect();
+    due.answer.send(Tried { deliveries, dialogue: Vec::new() }).unwrap();
+}
+
+/// A queue over a spool of its own.
+struct World {
+    queue: Queue,
+    upstream: Upstream,
+    stop: CancellationToken,
+    _dir: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let store = Store::open(dir.path()).unwrap();
+        let routing = RoutingOptions {
+            service_domain: domain("email.relay.example"),
+            mx_hosts: vec![],
+            postmaster: address("ops@relay.example"),
+        };
+        let routing = Routing::open(&store, routing).unwrap();
+        routing.change(Change::CreateDomain(NewDomain::new(domain("ours.example")))).await.unwrap();
+        let options = spool::Options { min_free_octets: 0, ..spool::Options::default() };
+        let upstream = Upstream::default();
+        let around = Surroundings {
+            spool: Spool::open(&dir.path().join("spool"), options, metrics.clone()).unwrap().0,
+            journal: Journal::open(&store, crate::journal::Limits::default()).unwrap(),
+            store,
+            routing,
+            metrics,
+            deliver: Handoff::new(upstream.clone().start().recipient()),
+            rewrite: nowhere(),
+            suspended: Suspended::default(),
+        };
+        let config = Config::parse(&Files::new().minimal(), &[]).unwrap();
+        let queue = Queue::new(around, Settings { backoff: BRISK, ..(&config).into() }).unwrap();
+        Self { queue, upstream, stop: CancellationToken::new(), _dir: dir }
+    }
+
+    /// Queues a message.
+    async fn put(&self, queued: Queued) -> TraceId {
+        let id = queued.id;
+        let letter = Letter::from_octets(Bytes::from_static(b"Subject: one\r\n\r\nHello\r\n"));
+        self.queue.inner.spool.put(queued.clone(), &letter).await.unwrap();
+        self.queue.inner.note(&queued);
+        id
+    }
+
+    /// Starts the scheduler.
+    fn run(&self) -> JoinHandle<Result<(), SpoolError>> {
+        tokio::spawn(self.queue.clone().run(self.stop.clone()))
+    }
+
+    /// Waits until the message was offered for this domain.
+    async fn offered(&self, id: TraceId, domain: &str) {
+        until(async || self.upstream.has_heard(id, domain)).await;
+    }
+}
+
+#[track_caller]
+fn until(holds: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let end = Instant::now() + LIMIT;
+        while !holds().await {
+            assert!(Instant::now() < end, "not within {LIMIT:?}: {caller}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn domain(name: &str) -> Domain {
+    Domain::parse(name).unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+/// A message that has just come, to these destinations, due now; ids sort by number.
+fn message(number: u64, destinations: &[&str]) -> Queued {
+    let now = clock::now();
+    let copy = |destination: &&str| QueuedCopy {
+        alias: address("info@ours.example"),
+        destination: address(destination),
+        reverse_path: ReversePath::Null,
+        direction: Direction::Forward,
+        state: CopyState::Waiting,
+        attempts: 1,
+        due: now,
+        request: RecipientRequest::default(),
+        delay_told: false,
+        last: None,
+    };
+    let received_at = now + Duration::from_millis(number);
+    Queued {
+        id: TraceId::new(received_at, u128::from(number)),
+        received_at,
+        reverse_path: ReversePath::Mailbox(address("alice@sender.example")),
+        bounces: Bounces::Permitted,
+        request: MessageRequest::default(),
+        smtp_utf8: SmtpUtf8::NotRequested,
+        copies: destinations.iter().map(copy).collect(),
+    }
+}
+
+#[actix::test]
+async fn messages_in_other_hands_do_not_hide_those_behind_them() {
+    let world = World::new().await;
+    let mut held = Vec::new();
+    for number in 0..10 {
+        let slow = if number < 5 { "hang@one.example" } else { "hang@two.example" };
+        let mut queued = message(number, &[slow, "ana@fast.example"]);
+        queued.copies[1].due += HOUR;
+        held.push(world.put(queued).await);
+    }
+    let _running = world.run();
+    until(async || world.upstream.hanging() == 10).await;
+    for id in held {
+        let mut queued = world.queue.show(id).await.unwrap().unwrap().queued;
+        queued.copies[1].due = clock::now();
+        world.queue.inner.write(&queued).await.unwrap();
+    }
+    let last = world.put(message(11, &["ana@fast.example"])).await;
+    world.offered(last, "fast.example").await;
+}
