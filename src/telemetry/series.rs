@@ -11,8 +11,8 @@ use crate::telemetry::responses;
 
 /// The stages of the pipeline whose time is taken, in the order of mail.
 const STAGES: &[&str] = &["authenticate", "route", "rewrite", "deliver"];
-/// Where a message that cannot be processed is kept aside.
-const CONTAINED: &[&str] = &["pipeline", "deliver", "spool"];
+/// Where the processing of a message broke down.
+const CONTAINED: &[&str] = &["pipeline", "deliver", "spool", "queue"];
 
 const IP_FAMILIES: &[&str] = &["ipv4", "ipv6"];
 /// What became of a connection at the door, in the words of the reply catalogue.

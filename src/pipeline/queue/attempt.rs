@@ -1,7 +1,7 @@
 //! One attempt: the due copies of one message for one destination, offered and judged.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use super::hands::Hold;
 use super::history::Standing;
 use super::judge::{Judgement, Rules, ended};
 use super::notify::{Action, NotYet};
+use super::poison::{BrokeOff, contained};
 use super::schedule::Ended;
 use crate::clock;
 use crate::mail::{Domain, Message};
@@ -25,11 +26,11 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// How long after the disk did not take a change it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Tells the scheduler that an attempt is over, also when it ends in a panic.
+/// Tells the scheduler that an attempt is over.
 struct UnderWay {
     inner: Arc<Inner>,
     domain: Domain,
-    /// `None`: it broke off, and what was due still is.
+    /// What it says of the destination; `None`: nothing, it broke off.
     ended: Option<Ended>,
 }
 
@@ -37,11 +38,14 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let (now, pause) = (clock::now(), self.inner.pause());
         let mut schedule = self.inner.schedule.lock();
-        if self.ended.is_none() {
-            schedule.note(&self.domain, now);
+        match self.ended {
+            Some(ended) => schedule.ended(&self.domain, ended, now, pause),
+            None => {
+                schedule.broke_off(&self.domain);
+                // When the message is due next is not known here.
+                schedule.note(&self.domain, now);
+            }
         }
-        // A disk that fails is left alone for a while too.
-        schedule.ended(&self.domain, self.ended.unwrap_or(Ended::Silent), now, pause);
         self.inner.changed.notify_one();
     }
 }
@@ -49,43 +53,43 @@ impl Drop for UnderWay {
 impl Inner {
     /// Tries what is due of a message for a destination.
     pub(super) async fn attempt(self: Arc<Self>, hold: Hold, domain: Domain) {
-        let id = hold.id();
         let mut under_way = UnderWay { inner: self.clone(), domain, ended: None };
-        match self.try_due(&hold, &under_way.domain).await {
-            Ok(ended) => under_way.ended = ended,
-            Err(error) => tracing::error!(trace = %id, %error, "a queued message cannot be tried"),
-        }
+        under_way.ended = match contained(self.try_due(&hold, &under_way.domain)).await {
+            Ok(ended) => Some(ended),
+            Err(why) => {
+                self.tell_broken(hold.id(), &why);
+                self.put_off(hold.id(), &under_way.domain).await
+            }
+        };
         drop(hold);
     }
 
-    /// What it says of the destination; `None`: it was not asked.
-    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Option<Ended>, NotYet> {
+    /// What it says of the destination.
+    async fn try_due(&self, hold: &Hold, domain: &Domain) -> Result<Ended, BrokeOff> {
         let Some((mut queued, message)) = self.load(hold.id()).await? else {
-            return Ok(Some(Ended::Answered));
+            return Ok(Ended::Answered);
         };
         let now = clock::now();
-        let is_due = |copy: &QueuedCopy| {
-            copy.state.is_scheduled() && copy.due <= now && copy.destination.domain() == domain
-        };
-        let (due, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(is_due);
+        let (due, rest): (Vec<_>, Vec<_>) =
+            queued.copies.into_iter().partition(|copy| is_due(copy, domain, now));
         queued.copies = rest;
         if due.is_empty() {
-            return Ok(Some(Ended::Answered));
+            return Ok(Ended::Answered);
         }
-        let Some(tried) = self.offer(&queued, &message, domain, &due).await else { return Ok(None) };
+        let tried = self.offer(&queued, &message, domain, &due).await?;
         let ended = ended(tried.deliveries.iter().map(|delivery| &delivery.outcome));
-        self.settle(queued, &message, (due, tried)).await?;
-        Ok(Some(ended))
+        self.settle(queued, &message, (due, tried)).await.map_err(NotYet::from)?;
+        Ok(ended)
     }
 
-    /// Has the copies delivered. `None`: the stage did not answer.
+    /// Has the copies delivered.
     async fn offer(
         &self,
         queued: &Queued,
         message: &Message,
         domain: &Domain,
         due: &[QueuedCopy],
-    ) -> Option<Tried> {
+    ) -> Result<Tried, BrokeOff> {
         let (answer, answered) = oneshot::channel();
         let parcel = Due {
             id: queued.id,
@@ -96,8 +100,8 @@ impl Inner {
             deadline: Instant::now() + ATTEMPT_LIMIT,
             answer,
         };
-        self.deliver.pass(parcel).await.ok()?;
-        answered.await.ok()
+        self.deliver.pass(parcel).await.map_err(|_| BrokeOff::Gone)?;
+        answered.await.map_err(|_| BrokeOff::Panicked)
     }
 
     /// Judges every copy, tells the sender what it must hear, and writes down what is left. What was delivered is
@@ -184,6 +188,11 @@ impl Inner {
             latency.observe(age.as_secs_f64());
         }
     }
+}
+
+/// Whether a copy for this domain is to be tried.
+pub(super) fn is_due(copy: &QueuedCopy, domain: &Domain, now: SystemTime) -> bool {
+    copy.state.is_scheduled() && copy.due <= now && copy.destination.domain() == domain
 }
 
 /// A copy before an attempt, and what the attempt makes of it.

@@ -13,6 +13,8 @@
 //!   that is safe; the DSN is on the disk before the copy is off it. A crash in between repeats the DSN.
 //! - A message whose octets the disk has lost fails like one that was refused; what is left of them is in
 //!   the spool's quarantine.
+//! - A message whose attempt breaks off, by a panic or a disk that fails it, waits for its next attempt like one that
+//!   nobody answered for, and says nothing of its destination.
 //! - One message is in one pair of hands at a time: an attempt, a late reply, an operator.
 //! - Nothing is tried again while a reply to our dot may come; after a restart it cannot come any more.
 //! - Due messages are found by the spool's index; nothing here grows with the number of messages.
@@ -26,6 +28,7 @@ mod history;
 mod judge;
 mod late;
 mod notify;
+mod poison;
 mod run;
 mod schedule;
 mod suspend;
@@ -44,6 +47,7 @@ use tokio_util::task::TaskTracker;
 use self::backoff::Backoff;
 use self::hands::Hands;
 use self::judge::Rules;
+use self::poison::Notes;
 use self::schedule::{Pause, Schedule};
 pub use self::suspend::Suspension;
 use self::suspend::Suspensions;
@@ -130,6 +134,7 @@ struct Inner {
     schedule: Mutex<Schedule>,
     changed: Notify,
     hands: Arc<Hands>,
+    notes: Notes,
     attempts: Arc<Semaphore>,
     tasks: TaskTracker,
     /// For tasks that outlive the call that starts them.
@@ -221,6 +226,7 @@ impl Queue {
             schedule: Mutex::default(),
             changed: Notify::new(),
             hands: Arc::default(),
+            notes: Notes::default(),
             attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
             tasks: TaskTracker::new(),
             this: this.clone(),
@@ -293,6 +299,7 @@ impl Queue {
         let domains: Vec<Domain> =
             queued.copies.iter().map(|copy| copy.destination.domain().clone()).collect();
         self.inner.spool.update(queued).await?;
+        self.inner.notes.forget(id);
         let mut schedule = self.inner.schedule.lock();
         domains.iter().for_each(|domain| schedule.open(domain, now));
         self.inner.changed.notify_one();

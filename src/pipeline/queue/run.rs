@@ -80,8 +80,9 @@ impl Inner {
     async fn start(self: Arc<Self>, turn: Turn) {
         let now = clock::now();
         // One more than can be started, so that the time of the next is known; and as many as somebody has in hand,
-        // for this lane or another: they may all stand in the index before the first that nobody has.
-        let wanted = turn.room + 1 + self.hands.len();
+        // for this lane or another, or are put off in memory: they may all stand in the index before the first that
+        // may be started.
+        let wanted = turn.room + 1 + self.hands.len() + self.notes.len();
         let far = now + Duration::from_secs(100 * 365 * 86_400);
         let due = match self.spool.due(&turn.domain, far, wanted).await {
             Ok(due) => due,
@@ -94,15 +95,19 @@ impl Inner {
         let mut next: Option<SystemTime> = None;
         for (at, id) in due {
             if at > now {
-                next = Some(next.map_or(at, |next| next.min(at)));
+                next = sooner(next, at);
                 break;
+            }
+            if let Some(until) = self.notes.until(id, now) {
+                next = sooner(next, until);
+                continue;
             }
             if started == turn.room {
                 next = Some(now);
                 break;
             }
             let Some(hold) = self.hands.try_take(id) else {
-                next = Some(now + SOON);
+                next = sooner(next, now + SOON);
                 continue;
             };
             if let Ok(permit) = self.attempts.clone().acquire_owned().await {
@@ -117,4 +122,8 @@ impl Inner {
         }
         self.schedule.lock().taken(&turn.domain, 0, next);
     }
+}
+
+fn sooner(next: Option<SystemTime>, at: SystemTime) -> Option<SystemTime> {
+    Some(next.map_or(at, |next| next.min(at)))
 }

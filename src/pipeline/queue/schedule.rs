@@ -122,6 +122,11 @@ impl Schedule {
         });
     }
 
+    /// One of the lane's attempts broke off by a fault of ours, which says nothing of the destination.
+    pub(super) fn broke_off(&mut self, domain: &Domain) {
+        self.change(domain, |lane| lane.under_way = lane.under_way.saturating_sub(1));
+    }
+
     /// The operator wants it tried now.
     pub(super) fn open(&mut self, domain: &Domain, now: SystemTime) {
         self.change(domain, |lane| {

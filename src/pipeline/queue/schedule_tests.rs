@@ -128,3 +128,13 @@ fn an_answer_to_what_was_under_way_ends_no_pause_that_was_asked_for() {
     }
     assert_eq!(schedule.wake_at(), Some(at(65)));
 }
+
+#[test]
+fn an_attempt_that_broke_off_says_nothing_of_the_destination() {
+    let mut schedule = Schedule::default();
+    let lane = domain("a.example");
+    schedule.note(&lane, at(0));
+    turn(&mut schedule, at(0)).unwrap();
+    schedule.broke_off(&lane);
+    assert_eq!(turn(&mut schedule, at(5)).unwrap().1, 1, "one broke off, and no more is allowed");
+}

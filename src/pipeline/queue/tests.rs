@@ -30,9 +30,12 @@ enum Act {
     Take,
     /// Nothing, until the test says so.
     Hang,
+    /// It panics: the answer is dropped.
+    Break,
 }
 
-/// The stage that delivers. It says nothing of what goes to `hang`.
+/// The stage that delivers. What it does is said by the destination's
+/// local part: `hang`, `break`, or any other for what is delivered.
 #[derive(Clone, Default)]
 struct Upstream {
     heard: Arc<Mutex<Vec<(TraceId, String)>>>,
@@ -52,11 +55,13 @@ impl Handler<Due> for Upstream {
         self.heard.lock().push((due.id, shipment.domain.to_string()));
         let act = match () {
             () if local.starts_with("hang") => Act::Hang,
+            () if local.starts_with("break") => Act::Break,
             () => Act::Take,
         };
         match act {
             Act::Take => answer(due, || Outcome::Recorded(Recorded::Queued)),
             Act::Hang => self.hanging.lock().push(due),
+            Act::Break => {}
         }
     }
 }
@@ -139,6 +144,11 @@ impl World {
         tokio::spawn(self.queue.clone().run(self.stop.clone()))
     }
 
+    /// The message's copies as the queue has them.
+    async fn copies(&self, id: TraceId) -> Vec<QueuedCopy> {
+        self.queue.show(id).await.unwrap().map_or_else(Vec::new, |described| described.queued.copies)
+    }
+
     /// Waits until the message was offered for this domain.
     async fn offered(&self, id: TraceId, domain: &str) {
         until(async || self.upstream.has_heard(id, domain)).await;
@@ -211,4 +221,36 @@ async fn messages_in_other_hands_do_not_hide_those_behind_them() {
     }
     let last = world.put(message(11, &["ana@fast.example"])).await;
     world.offered(last, "fast.example").await;
+}
+
+#[actix::test]
+async fn a_message_whose_attempt_breaks_off_does_not_stand_before_the_others() {
+    let world = World::new().await;
+    let poison = world.put(message(1, &["break@dest.example"])).await;
+    let _running = world.run();
+    world.offered(poison, "dest.example").await;
+    let good = world.put(message(2, &["ana@dest.example"])).await;
+    world.offered(good, "dest.example").await;
+    until(async || world.copies(poison).await[0].attempts > 2).await;
+    let poisoned = &world.queue.inner.metrics.poisoned_messages_total;
+    assert!(poisoned.with_label_values(&["queue"]).get() > 1);
+}
+
+#[actix::test]
+async fn a_message_put_off_in_memory_is_not_tried_and_hides_nothing_behind_it_until_an_operator_wants_it() {
+    let world = World::new().await;
+    let mut put_off = Vec::new();
+    for number in 0..10 {
+        let queued = message(number, &["ana@dest.example"]);
+        let far = clock::now() + HOUR;
+        assert!(world.queue.inner.notes.put(queued.id, far, clock::now()));
+        put_off.push(world.put(queued).await);
+    }
+    let last = world.put(message(11, &["ana@dest.example"])).await;
+    let _running = world.run();
+    world.offered(last, "dest.example").await;
+    assert_eq!(world.upstream.heard.lock().len(), 1);
+    world.queue.retry(put_off[3]).await.unwrap();
+    world.offered(put_off[3], "dest.example").await;
+    assert_eq!(world.upstream.heard.lock().len(), 2);
 }
