@@ -16,6 +16,7 @@
 //! - A message whose attempt breaks off, by a panic or a disk that fails it, waits for its next attempt like one that
 //!   nobody answered for, and says nothing of its destination.
 //! - One message is in one pair of hands at a time: an attempt, a late reply, an operator.
+//! - A destination that hangs holds up no other: whoever waits for a permit has no message in hand.
 //! - Nothing is tried again while a reply to our dot may come; after a restart it cannot come any more.
 //! - Due messages are found by the spool's index; nothing here grows with the number of messages.
 
@@ -28,6 +29,7 @@ mod history;
 mod judge;
 mod late;
 mod notify;
+mod permits;
 mod poison;
 mod run;
 mod schedule;
@@ -41,12 +43,13 @@ use actix::prelude::*;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
 use self::hands::Hands;
 use self::judge::Rules;
+use self::permits::{Limits, Permits};
 use self::poison::Notes;
 use self::schedule::{Pause, Schedule};
 pub use self::suspend::Suspension;
@@ -62,8 +65,6 @@ use crate::spool::{CopyState, Counts, Described, Queued, Spool, SpoolError};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// Attempts under way at a time, over all destinations; each holds a message of up to 256 KiB in memory.
-const MOST_ATTEMPTS: usize = 200;
 /// Messages of a list looked at at a time, each time off the event loop.
 const LOOK: usize = 1000;
 /// How often that is done for one page.
@@ -135,7 +136,7 @@ struct Inner {
     changed: Notify,
     hands: Arc<Hands>,
     notes: Notes,
-    attempts: Arc<Semaphore>,
+    permits: Permits,
     tasks: TaskTracker,
     /// For tasks that outlive the call that starts them.
     this: Weak<Self>,
@@ -212,6 +213,10 @@ impl Queue {
     /// # Errors
     /// When the store fails.
     pub fn new(around: Surroundings, settings: Settings) -> Result<Self, StoreError> {
+        Self::with(around, settings, Limits::default())
+    }
+
+    fn with(around: Surroundings, settings: Settings, limits: Limits) -> Result<Self, StoreError> {
         let Surroundings { spool, store, routing, journal, metrics, deliver, rewrite, suspended } = around;
         let suspensions = Suspensions::open(&store, suspended)?;
         let inner = Arc::new_cyclic(|this| Inner {
@@ -227,7 +232,7 @@ impl Queue {
             changed: Notify::new(),
             hands: Arc::default(),
             notes: Notes::default(),
-            attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
+            permits: Permits::new(limits),
             tasks: TaskTracker::new(),
             this: this.clone(),
         });

@@ -30,7 +30,9 @@ impl Queue {
         }
         while let Some(()) = stop.run_until_cancelled(inner.sleep()).await {
             inner.resume_what_is_over();
-            while let Some(turn) = inner.next_turn() {
+            while inner.permits.has_one()
+                && let Some(turn) = inner.next_turn()
+            {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
@@ -54,9 +56,9 @@ impl Queue {
 }
 
 impl Inner {
-    /// Until a lane may run, or something changes.
+    /// Until a lane may run and there is a permit, or something changes.
     async fn sleep(&self) {
-        let wake_at = self.schedule.lock().wake_at();
+        let wake_at = self.schedule.lock().wake_at().filter(|_| self.permits.has_one());
         let wait = wake_at.map_or(LONGEST_SLEEP, |at| at.duration_since(clock::now()).unwrap_or_default());
         let changed = tokio::time::timeout(wait.min(LONGEST_SLEEP), self.changed.notified());
         // Either way it is time to look.
@@ -106,19 +108,19 @@ impl Inner {
                 next = Some(now);
                 break;
             }
+            let Some(permit) = self.permits.try_take() else {
+                next = Some(now);
+                break;
+            };
             let Some(hold) = self.hands.try_take(id) else {
                 next = sooner(next, now + SOON);
                 continue;
             };
-            if let Ok(permit) = self.attempts.clone().acquire_owned().await {
-                started += 1;
-                self.schedule.lock().taken(&turn.domain, 1, None);
-                let (inner, domain) = (self.clone(), turn.domain.clone());
-                self.tasks.spawn(async move {
-                    inner.attempt(hold, domain).await;
-                    drop(permit);
-                });
-            }
+            started += 1;
+            self.schedule.lock().taken(&turn.domain, 1, None);
+            let attempt = self.clone().attempt(hold, turn.domain.clone());
+            let inner = self.clone();
+            self.tasks.spawn(async move { inner.permits.spend(permit, attempt, &inner.changed).await });
         }
         self.schedule.lock().taken(&turn.domain, 0, next);
     }

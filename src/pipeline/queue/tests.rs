@@ -12,7 +12,7 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::{Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
-use crate::pipeline::parcel::{Delivery, Outcome, Recorded};
+use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded};
 use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::spool::{self, Bounces, Direction, QueuedCopy};
@@ -76,6 +76,12 @@ impl Upstream {
     fn hanging(&self) -> usize {
         self.hanging.lock().len()
     }
+
+    /// Lets go of what hangs: nobody answered.
+    fn release(&self) {
+        let no_answer = || Outcome::NoAnswer(NoAnswer { detail: "timed out".to_owned() });
+        self.hanging.lock().drain(..).for_each(|due| answer(due, no_answer));
+    }
 }
 
 fn answer(due: Due, outcome: impl Fn() -> Outcome) {
@@ -103,6 +109,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = Store::open(dir.path()).unwrap();
@@ -126,7 +136,8 @@ impl World {
             suspended: Suspended::default(),
         };
         let config = Config::parse(&Files::new().minimal(), &[]).unwrap();
-        let queue = Queue::new(around, Settings { backoff: BRISK, ..(&config).into() }).unwrap();
+        let settings = Settings { backoff: BRISK, ..(&config).into() };
+        let queue = Queue::with(around, settings, limits).unwrap();
         Self { queue, upstream, stop: CancellationToken::new(), _dir: dir }
     }
 
@@ -253,4 +264,33 @@ async fn a_message_put_off_in_memory_is_not_tried_and_hides_nothing_behind_it_un
     world.queue.retry(put_off[3]).await.unwrap();
     world.offered(put_off[3], "dest.example").await;
     assert_eq!(world.upstream.heard.lock().len(), 2);
+}
+
+#[actix::test]
+async fn destinations_that_hang_do_not_keep_every_permit() {
+    let limits = Limits { quick: 4, slow: 4, slow_after: Duration::from_millis(20) };
+    let world = World::with(limits).await;
+    for number in 0..4 {
+        world.put(message(number, &[&format!("hang@d{number}.example")])).await;
+    }
+    let _running = world.run();
+    until(async || world.upstream.hanging() == 4).await;
+    let good = world.put(message(5, &["ana@good.example"])).await;
+    world.offered(good, "good.example").await;
+}
+
+#[actix::test]
+async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_back() {
+    let limits = Limits { quick: 1, slow: 1, slow_after: Duration::from_millis(20) };
+    let world = World::with(limits).await;
+    for number in 0..2 {
+        world.put(message(number, &[&format!("hang@d{number}.example")])).await;
+    }
+    let _running = world.run();
+    until(async || world.upstream.hanging() == 2).await;
+    let waiting = world.put(message(3, &["ana@two.example"])).await;
+    world.queue.retry(waiting).await.unwrap();
+    assert!(!world.upstream.has_heard(waiting, "two.example"));
+    world.upstream.release();
+    world.offered(waiting, "two.example").await;
 }
