@@ -39,6 +39,8 @@ use crate::tls::{HTTPS_PORT, Policies, ServerCertificate, trusted_roots};
 
 /// How long a drain waits for late replies once the transactions are over.
 const LATE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a drain waits for what goes on beside the mail.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
 
 /// What owns the node's state on disk.
 pub(super) struct State {
@@ -324,7 +326,9 @@ impl Parts {
         self.upstreams.drain().await;
         background.cancel();
         tasks.close();
-        tasks.wait().await;
+        if tokio::time::timeout(BACKGROUND_LIMIT, tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "background work not waited for");
+        }
         self.journal.settled().await;
         let store = self.store.clone();
         if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {

@@ -16,7 +16,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Tries what is due until told to stop; then waits for nothing.
+    /// Tries what is due until told to stop; then starts nothing more, and waits for nothing.
     ///
     /// # Errors
     /// When the spool cannot say what is in it.
@@ -30,13 +30,11 @@ impl Queue {
         }
         while let Some(()) = stop.run_until_cancelled(inner.sleep()).await {
             inner.resume_what_is_over();
-            while inner.permits.has_one()
+            while !stop.is_cancelled()
+                && inner.permits.has_one()
                 && let Some(turn) = inner.next_turn()
             {
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-                inner.clone().start(turn).await;
+                inner.clone().start(turn, &stop).await;
             }
         }
         Ok(())
@@ -78,8 +76,8 @@ impl Inner {
         }
     }
 
-    /// Starts as many attempts as the lane has room for.
-    async fn start(self: Arc<Self>, turn: Turn) {
+    /// Starts as many attempts as the lane has room for, but none once the queue is told to stop.
+    async fn start(self: Arc<Self>, turn: Turn, stop: &CancellationToken) {
         let now = clock::now();
         // One more than can be started, so that the time of the next is known; and as many as somebody has in hand,
         // for this lane or another, or are put off in memory: they may all stand in the index before the first that
@@ -104,7 +102,7 @@ impl Inner {
                 next = sooner(next, until);
                 continue;
             }
-            if started == turn.room {
+            if started == turn.room || stop.is_cancelled() {
                 next = Some(now);
                 break;
             }

@@ -294,3 +294,17 @@ async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_ba
     world.upstream.release();
     world.offered(waiting, "two.example").await;
 }
+
+#[actix::test]
+async fn told_to_stop_the_queue_starts_nothing_more_whatever_hangs() {
+    let world = World::with(Limits { quick: 1, slow: 0, ..Limits::default() }).await;
+    let hanging = world.put(message(1, &["hang@one.example"])).await;
+    let second = world.put(message(2, &["ana@two.example"])).await;
+    let running = world.run();
+    world.offered(hanging, "one.example").await;
+    world.stop.cancel();
+    until(async || running.is_finished()).await;
+    world.upstream.release();
+    world.queue.idle().await;
+    assert!(!world.upstream.has_heard(second, "two.example"));
+}
