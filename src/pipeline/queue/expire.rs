@@ -1,11 +1,13 @@
 //! Messages that grow too old without an attempt of their own (their destination is silent or suspended),
 //! and the notice of delay. Both are found by age: ids sort by time.
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::notify::{Action, NotYet};
+use super::poison::{BrokeOff, contained};
 use super::{Inner, Queue};
 use crate::clock;
 use crate::journal::DeliveryResult;
@@ -16,24 +18,40 @@ use crate::spool::{Queued, QueuedCopy};
 const LONGEST_TICK: Duration = Duration::from_secs(60);
 /// Messages looked at in one go.
 const PAGE: usize = 100;
+/// Messages whose delay is to be told and could not be, at most; no further ones are looked at then.
+const MOST_AGAIN: usize = 1000;
+
+/// Whose delay is told.
+#[derive(Debug, Default)]
+struct Told {
+    /// All up to this one have been looked at. Nothing at a start: who was told before is written with the message.
+    up_to: Option<TraceId>,
+    /// But for these, which somebody had in hand, or which could not be told.
+    again: BTreeSet<TraceId>,
+}
+
+/// What came of a look at one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There is nothing left to do.
+    Done,
+    /// It is to be looked at again.
+    Again,
+}
 
 impl Queue {
     /// Gives up what is too old and tells of delays, until told to stop.
     pub async fn watch_ages(self, stop: CancellationToken) {
         let inner = self.inner;
-        let delay = inner.settings.load().delay_notice_after;
-        // What was that old already was told before the node started, or is told after its next attempt.
-        let mut told_up_to = id_of(clock::now().checked_sub(delay));
+        let mut told = Told::default();
         loop {
             let tick = inner.settings.load().backoff.first.min(LONGEST_TICK);
             if stop.run_until_cancelled(tokio::time::sleep(tick)).await.is_none() {
                 return;
             }
-            let looked = async {
-                inner.give_up().await?;
-                inner.tell_delays(&mut told_up_to).await
-            };
-            if let Err(error) = looked.await {
+            // Not cut off in the middle: a DSN and what says that it was sent stay together.
+            let looked = [inner.give_up(&stop).await, inner.tell_delays(&mut told, &stop).await];
+            for error in looked.into_iter().filter_map(Result::err) {
                 tracing::error!(%error, "the ages of queued messages cannot be looked at");
             }
         }
@@ -42,15 +60,15 @@ impl Queue {
 
 impl Inner {
     /// Gives up the messages that are too old: the oldest come first.
-    async fn give_up(&self) -> Result<(), NotYet> {
+    async fn give_up(&self, stop: &CancellationToken) -> Result<(), NotYet> {
         let mut after = None;
         loop {
             let page = self.spool.list(after, PAGE).await?;
             for queued in &page {
-                if !self.rules(queued.received_at).is_over() {
+                if stop.is_cancelled() || !self.rules(queued.received_at).is_over() {
                     return Ok(());
                 }
-                self.give_up_one(queued.id).await?;
+                self.look(queued.id, self.give_up_one(queued.id)).await?;
             }
             match page.last() {
                 Some(last) => after = Some(last.id),
@@ -59,19 +77,36 @@ impl Inner {
         }
     }
 
-    async fn give_up_one(&self, id: TraceId) -> Result<(), NotYet> {
-        let Some(_hold) = self.hands.try_take(id) else { return Ok(()) };
-        let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
+    /// Looks at one message. Its failure is its own, but when nobody can be told of anything.
+    async fn look(
+        &self,
+        id: TraceId,
+        look: impl Future<Output = Result<Look, NotYet>>,
+    ) -> Result<Look, NotYet> {
+        match contained(look).await {
+            Ok(look) => Ok(look),
+            Err(BrokeOff::NotYet(NotYet::RoutingLost)) => Err(NotYet::RoutingLost),
+            Err(why) => {
+                self.tell_broken(id, &why);
+                Ok(Look::Again)
+            }
+        }
+    }
+
+    async fn give_up_one(&self, id: TraceId) -> Result<Look, NotYet> {
+        let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
+        let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
         let rules = self.rules(queued.received_at);
         let scheduled = |copy: &QueuedCopy| copy.state.is_scheduled();
         let (over, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(scheduled);
         queued.copies = rest;
         if over.is_empty() {
-            return Ok(());
+            return Ok(Look::Done);
         }
         tracing::warn!(trace = %id, copies = over.len(), "queued message given up: too old");
         let over: Vec<_> = over.into_iter().map(|copy| rules.expired(copy)).collect();
-        self.end(&queued, &message, &over).await
+        self.end(&queued, &message, &over).await?;
+        Ok(Look::Done)
     }
 
     /// Ends copies without an attempt. They leave once their sender is told, and the journal hears of it once
@@ -88,54 +123,64 @@ impl Inner {
         Ok(())
     }
 
-    /// Tells senders whose messages have come of an age since the last look.
-    async fn tell_delays(&self, told_up_to: &mut Option<TraceId>) -> Result<(), NotYet> {
+    /// Tells senders whose messages have come of an age since the last look, and those who could not be told then.
+    async fn tell_delays(&self, told: &mut Told, stop: &CancellationToken) -> Result<(), NotYet> {
         let delay = self.settings.load().delay_notice_after;
         if delay.is_zero() {
-            *told_up_to = id_of(Some(clock::now()));
+            *told = Told::default();
             return Ok(());
         }
+        for id in told.again.clone() {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if self.look(id, self.tell_delay(id)).await? == Look::Done {
+                told.again.remove(&id);
+            }
+        }
         loop {
-            let page = self.spool.list(*told_up_to, PAGE).await?;
+            let page = self.spool.list(told.up_to, PAGE).await?;
             if page.is_empty() {
                 return Ok(());
             }
             for queued in page {
                 let age = clock::now().duration_since(queued.received_at).unwrap_or_default();
-                if age < delay {
+                if age < delay || told.again.len() >= MOST_AGAIN || stop.is_cancelled() {
                     return Ok(());
                 }
-                *told_up_to = Some(queued.id);
-                self.tell_delay(queued.id).await?;
+                let is_to_be_told = queued.copies.iter().any(is_untold);
+                if is_to_be_told && self.look(queued.id, self.tell_delay(queued.id)).await? == Look::Again {
+                    told.again.insert(queued.id);
+                }
+                told.up_to = Some(queued.id);
             }
         }
     }
 
-    async fn tell_delay(&self, id: TraceId) -> Result<(), NotYet> {
-        let _hold = self.hands.take(id).await;
-        let Some((mut queued, message)) = self.load(id).await? else { return Ok(()) };
+    async fn tell_delay(&self, id: TraceId) -> Result<Look, NotYet> {
+        let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
+        let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
         let told = mark_delays(&mut queued);
-        if told.is_empty() {
-            return Ok(());
+        if !told.is_empty() {
+            self.notify(&queued, &message, &told, Action::Delayed).await?;
+            if let Err(error) = self.write(&queued).await {
+                // Told it is all the same: not again at each look, but once more after a restart.
+                tracing::error!(trace = %id, %error, "that a delay was told cannot be written down");
+            }
         }
-        self.notify(&queued, &message, &told, Action::Delayed).await?;
-        Ok(self.write(&queued).await?)
+        Ok(Look::Done)
     }
 }
 
 /// The copies whose delay is to be told, marked as told.
 fn mark_delays(queued: &mut Queued) -> Vec<QueuedCopy> {
-    let untold = |copy: &&mut QueuedCopy| {
-        !copy.delay_told && copy.state.is_scheduled() && copy.request.notify.wants_delay()
-    };
     let mark = |copy: &mut QueuedCopy| {
         copy.delay_told = true;
         copy.clone()
     };
-    queued.copies.iter_mut().filter(untold).map(mark).collect()
+    queued.copies.iter_mut().filter(|copy| is_untold(copy)).map(mark).collect()
 }
 
-/// The least id of a time.
-fn id_of(time: Option<SystemTime>) -> Option<TraceId> {
-    time.map(|time| TraceId::new(time, 0))
+fn is_untold(copy: &QueuedCopy) -> bool {
+    !copy.delay_told && copy.state.is_scheduled() && copy.request.notify.wants_delay()
 }

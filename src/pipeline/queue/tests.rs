@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::test_files::Files;
-use crate::mail::{Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
+use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
 use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded};
 use crate::pipeline::testing::nowhere;
@@ -104,15 +104,15 @@ struct World {
     queue: Queue,
     upstream: Upstream,
     stop: CancellationToken,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl World {
     async fn new() -> Self {
-        Self::with(Limits::default()).await
+        Self::with(Limits::default(), |_| {}).await
     }
 
-    async fn with(limits: Limits) -> Self {
+    async fn with(limits: Limits, configure: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let store = Store::open(dir.path()).unwrap();
@@ -136,15 +136,22 @@ impl World {
             suspended: Suspended::default(),
         };
         let config = Config::parse(&Files::new().minimal(), &[]).unwrap();
-        let settings = Settings { backoff: BRISK, ..(&config).into() };
+        let mut settings = Settings { backoff: BRISK, ..(&config).into() };
+        configure(&mut settings);
         let queue = Queue::with(around, settings, limits).unwrap();
-        Self { queue, upstream, stop: CancellationToken::new(), _dir: dir }
+        Self { queue, upstream, stop: CancellationToken::new(), dir }
     }
 
     /// Queues a message.
     async fn put(&self, queued: Queued) -> TraceId {
+        self.put_with(queued, b"Hello\r\n").await
+    }
+
+    /// Queues a message with this body.
+    async fn put_with(&self, queued: Queued, body: &'static [u8]) -> TraceId {
         let id = queued.id;
-        let letter = Letter::from_octets(Bytes::from_static(b"Subject: one\r\n\r\nHello\r\n"));
+        let body = Body::Memory(Bytes::from_static(body));
+        let letter = Letter::new(Bytes::from_static(b"Subject: one\r\n\r\n"), body);
         self.queue.inner.spool.put(queued.clone(), &letter).await.unwrap();
         self.queue.inner.note(&queued);
         id
@@ -153,6 +160,11 @@ impl World {
     /// Starts the scheduler.
     fn run(&self) -> JoinHandle<Result<(), SpoolError>> {
         tokio::spawn(self.queue.clone().run(self.stop.clone()))
+    }
+
+    /// Starts what looks after ages.
+    fn watch(&self) -> JoinHandle<()> {
+        tokio::spawn(self.queue.clone().watch_ages(self.stop.clone()))
     }
 
     /// The message's copies as the queue has them.
@@ -188,6 +200,11 @@ fn address(text: &str) -> Address {
 
 /// A message that has just come, to these destinations, due now; ids sort by number.
 fn message(number: u64, destinations: &[&str]) -> Queued {
+    aged(number, Duration::ZERO, destinations)
+}
+
+/// A message that came so long ago, from alice, who wants to hear of it.
+fn aged(number: u64, age: Duration, destinations: &[&str]) -> Queued {
     let now = clock::now();
     let copy = |destination: &&str| QueuedCopy {
         alias: address("info@ours.example"),
@@ -201,7 +218,7 @@ fn message(number: u64, destinations: &[&str]) -> Queued {
         delay_told: false,
         last: None,
     };
-    let received_at = now + Duration::from_millis(number);
+    let received_at = now - age + Duration::from_millis(number);
     Queued {
         id: TraceId::new(received_at, u128::from(number)),
         received_at,
@@ -211,6 +228,13 @@ fn message(number: u64, destinations: &[&str]) -> Queued {
         smtp_utf8: SmtpUtf8::NotRequested,
         copies: destinations.iter().map(copy).collect(),
     }
+}
+
+/// A message of an hour ago whose next attempt is in an hour.
+fn waiting(number: u64, destination: &str) -> Queued {
+    let mut queued = aged(number, HOUR, &[destination]);
+    queued.copies.iter_mut().for_each(|copy| copy.due += HOUR);
+    queued
 }
 
 #[actix::test]
@@ -269,7 +293,7 @@ async fn a_message_put_off_in_memory_is_not_tried_and_hides_nothing_behind_it_un
 #[actix::test]
 async fn destinations_that_hang_do_not_keep_every_permit() {
     let limits = Limits { quick: 4, slow: 4, slow_after: Duration::from_millis(20) };
-    let world = World::with(limits).await;
+    let world = World::with(limits, |_| {}).await;
     for number in 0..4 {
         world.put(message(number, &[&format!("hang@d{number}.example")])).await;
     }
@@ -282,7 +306,7 @@ async fn destinations_that_hang_do_not_keep_every_permit() {
 #[actix::test]
 async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_back() {
     let limits = Limits { quick: 1, slow: 1, slow_after: Duration::from_millis(20) };
-    let world = World::with(limits).await;
+    let world = World::with(limits, |_| {}).await;
     for number in 0..2 {
         world.put(message(number, &[&format!("hang@d{number}.example")])).await;
     }
@@ -297,7 +321,7 @@ async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_ba
 
 #[actix::test]
 async fn told_to_stop_the_queue_starts_nothing_more_whatever_hangs() {
-    let world = World::with(Limits { quick: 1, slow: 0, ..Limits::default() }).await;
+    let world = World::with(Limits { quick: 1, slow: 0, ..Limits::default() }, |_| {}).await;
     let hanging = world.put(message(1, &["hang@one.example"])).await;
     let second = world.put(message(2, &["ana@two.example"])).await;
     let running = world.run();
@@ -307,4 +331,57 @@ async fn told_to_stop_the_queue_starts_nothing_more_whatever_hangs() {
     world.upstream.release();
     world.queue.idle().await;
     assert!(!world.upstream.has_heard(second, "two.example"));
+}
+
+#[actix::test]
+async fn a_delay_is_told_of_others_while_one_is_in_hand_and_of_that_one_later() {
+    let delay = |settings: &mut Settings| {
+        settings.delay_notice_after = Duration::from_secs(1);
+        settings.backoff.longest = HOUR;
+    };
+    let world = World::with(Limits::default(), delay).await;
+    let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
+    let waiting = world.put(waiting(2, "ana@two.example")).await;
+    let _running = world.run();
+    world.offered(held, "one.example").await;
+    let _watching = world.watch();
+    until(async || world.copies(waiting).await[0].delay_told).await;
+    assert!(!world.copies(held).await[0].delay_told);
+    world.upstream.release();
+    until(async || world.copies(held).await[0].delay_told).await;
+    let sent = &world.queue.inner.metrics.dsn_sent_total;
+    assert_eq!(sent.with_label_values(&["delayed"]).get(), 2);
+}
+
+#[actix::test]
+async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
+    let delay = |settings: &mut Settings| settings.delay_notice_after = Duration::from_secs(1);
+    let world = World::with(Limits::default(), delay).await;
+    let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
+    let waiting = world.put(waiting(2, "ana@two.example")).await;
+    let _running = world.run();
+    world.offered(held, "one.example").await;
+    let watching = world.watch();
+    until(async || world.copies(waiting).await[0].delay_told).await;
+    world.stop.cancel();
+    until(async || watching.is_finished()).await;
+}
+
+#[actix::test]
+async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_read() {
+    static LARGE: [u8; 300 << 10] = [b'x'; 300 << 10];
+    let old = |settings: &mut Settings| settings.give_up_after = Duration::from_secs(60);
+    let world = World::with(Limits::default(), old).await;
+    let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
+    let unread = world.put_with(waiting(2, "ana@two.example"), &LARGE).await;
+    // A symbolic link to itself: there is something, and the disk does not say what.
+    let body = world.dir.path().join("spool/bodies").join(unread.to_string());
+    std::fs::remove_file(&body).unwrap();
+    std::os::unix::fs::symlink(&body, &body).unwrap();
+    let waiting = world.put(waiting(3, "ana@three.example")).await;
+    let _running = world.run();
+    world.offered(held, "one.example").await;
+    let _watching = world.watch();
+    until(async || world.copies(waiting).await.is_empty()).await;
+    assert_eq!((world.copies(held).await.len(), world.copies(unread).await.len()), (1, 1));
 }
