@@ -7,9 +7,10 @@
 //! purpose (cron, resends) is therefore never swallowed.
 //!
 //! Key: HMAC-SHA-256, under a key of this node, over reverse-path, alias, destination and the
-//! [`Fingerprint`] of the content. Value: JSON, `{"at":…,"answer":…}`. Open records (the upstream still
-//! owes its answer) live in memory only: after a restart the answer cannot come any more, the outcome is
-//! unknown, and the copy is offered again.
+//! [`Fingerprint`] of the content. Value: JSON, `Stored`. Of an upstream's reply it has the codes and the first
+//! words, at most `KEPT_OCTETS`: a retry needs no more, and how long the rest is, a stranger decides. Open
+//! records (the upstream still owes its answer) live in memory only: after a restart the answer cannot come
+//! any more, the outcome is unknown, and the copy is offered again.
 
 mod fingerprint;
 
@@ -36,6 +37,12 @@ pub const DELIVERED_FOR: Duration = Duration::from_secs(5 * 86_400);
 pub const REFUSED_FOR: Duration = Duration::from_secs(3_600);
 /// Records kept at most; past it new ones are not written, and a retry may double.
 pub const MAX_RECORDS: usize = 200_000;
+
+/// Octets of an upstream's text that a record keeps at most: one reply line (RFC 5321 §4.5.3.1.5). With all
+/// [`MAX_RECORDS`] it is 100 MB.
+const KEPT_OCTETS: usize = 512;
+/// Lines of it, since a line costs memory without any text too.
+const KEPT_LINES: usize = 8;
 
 /// What an earlier transaction came to, for one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,23 +179,28 @@ impl Ledger {
     /// memory only.
     ///
     /// # Errors
-    /// When the store fails; the answers are remembered in memory all the same.
+    /// The first of the store's: that answer is remembered in memory all the same, and the others are made
+    /// durable.
     pub async fn record(&self, answers: Vec<(Key, Recorded)>) -> Result<(), LedgerError> {
         let at = clock::now();
         let mut durable = false;
+        let mut outcome = Ok(());
         for (key, answer) in answers {
-            let record = Record { answer, at };
+            let record = Record::new(answer, at);
             if self.keep(key, &record)
                 && let Some(stored) = Stored::of(&record)
             {
-                self.inner.tree.insert(&key.0, &serde_json::to_vec(&stored).unwrap_or_default())?;
+                let value = serde_json::to_vec(&stored).unwrap_or_default();
+                let inserted = self.inner.tree.insert(&key.0, &value);
+                outcome = outcome.and(inserted);
                 durable = true;
             }
         }
         if durable {
-            self.inner.committer.durable().await?;
+            let synced = self.inner.committer.durable().await;
+            outcome = outcome.and(synced);
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     fn keep(&self, key: Key, record: &Record) -> bool {
@@ -238,6 +250,14 @@ impl Ledger {
 }
 
 impl Record {
+    /// Keeps of an upstream's reply what the retry needs.
+    fn new(mut answer: Recorded, at: SystemTime) -> Self {
+        if let Recorded::Delivered(upstream) | Recorded::Refused(upstream) = &mut answer {
+            upstream.reply.lines = first_words(&upstream.reply.lines);
+        }
+        Self { answer, at }
+    }
+
     fn is_over(&self, now: SystemTime) -> bool {
         let lifetime = match self.answer {
             Recorded::Delivered(_) | Recorded::Open | Recorded::Queued => DELIVERED_FOR,
@@ -278,8 +298,24 @@ impl From<Stored> for Record {
             (false, true) => Recorded::Delivered(upstream),
             (false, false) => Recorded::Refused(upstream),
         };
-        Self { answer, at: SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at) }
+        // A record of an earlier version may have the whole reply.
+        Self::new(answer, SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at))
     }
+}
+
+/// The first lines of a reply, at most [`KEPT_LINES`] and [`KEPT_OCTETS`]; the last of them may be cut.
+fn first_words(lines: &[String]) -> Vec<String> {
+    let mut room = KEPT_OCTETS;
+    let mut kept = Vec::new();
+    for line in lines.iter().take(KEPT_LINES) {
+        let (words, rest) = line.split_at(line.floor_char_boundary(room));
+        kept.push(words.to_owned());
+        if !rest.is_empty() {
+            break;
+        }
+        room -= words.len();
+    }
+    kept
 }
 
 #[cfg(test)]

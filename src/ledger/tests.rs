@@ -55,6 +55,20 @@ fn delivered() -> Recorded {
     Recorded::Delivered(UpstreamReply { host: "mx.dest.example".into(), reply })
 }
 
+/// A reply as long as an upstream may send one, which JSON makes twice as long.
+fn refused_at_length() -> Recorded {
+    let lines = vec!["\"".repeat(4096); 16];
+    let reply = Reply { code: 550, enhanced: Some(Enhanced(5, 7, 1)), reason: UPSTREAM_REASON, lines };
+    Recorded::Refused(UpstreamReply { host: "mx.dest.example".into(), reply })
+}
+
+fn lines(recorded: Option<Recorded>) -> Vec<String> {
+    match recorded {
+        Some(Recorded::Delivered(upstream) | Recorded::Refused(upstream)) => upstream.reply.lines,
+        other => panic!("no reply in {other:?}"),
+    }
+}
+
 const MESSAGE: &str = "From: a@b\r\nMessage-ID: <1@b>\r\n\r\nbody\r\n";
 
 #[tokio::test]
@@ -72,6 +86,45 @@ async fn a_delivery_is_remembered_over_a_restart_and_forgotten_when_heard() {
     ledger.forget(&[name]).unwrap();
     assert_eq!(ledger.recall(&name), None);
     assert!(ledger.is_empty());
+}
+
+#[tokio::test]
+async fn a_long_reply_is_kept_by_its_first_words_and_costs_no_other_copy_its_record() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let (long, short) = (key(&ledger, MESSAGE), key(&ledger, "From: a@b\r\n\r\nother\r\n"));
+    ledger.record(vec![(long, refused_at_length()), (short, delivered())]).await.unwrap();
+    let in_memory = lines(ledger.recall(&long));
+    assert_eq!(in_memory, ["\"".repeat(512)]);
+    drop(ledger);
+
+    let ledger = fixture.open();
+    assert_eq!(lines(ledger.recall(&long)), in_memory);
+    assert_eq!(ledger.recall(&short), Some(delivered()));
+}
+
+#[tokio::test]
+async fn of_a_reply_in_many_lines_the_first_are_kept() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    let reply = Reply { code: 250, enhanced: None, reason: UPSTREAM_REASON, lines: vec![String::new(); 100] };
+    let upstream = UpstreamReply { host: "mx.dest.example".into(), reply };
+    ledger.record(vec![(name, Recorded::Delivered(upstream))]).await.unwrap();
+    assert_eq!(lines(ledger.recall(&name)), vec![""; 8]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_costs_no_other_copy_its_record() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let (first, second) = (key(&ledger, MESSAGE), key(&ledger, "From: a@b\r\n\r\nother\r\n"));
+    let Recorded::Delivered(upstream) = delivered() else { unreachable!() };
+    let endless = UpstreamReply { host: "x".repeat(200_000), ..upstream };
+    let answers = vec![(first, Recorded::Delivered(endless)), (second, delivered())];
+    assert!(ledger.record(answers).await.is_err());
+    drop(ledger);
+
+    assert_eq!(fixture.open().recall(&second), Some(delivered()));
 }
 
 #[tokio::test]
