@@ -140,7 +140,7 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// Longest wait for the next octets of a message (RFC 5321 §4.5.3.2.5).
     pub data_timeout: Duration,
-    /// Longest time for one message from 354 to its final dot.
+    /// Longest time for one message from 354 to its final dot, or from its first chunk to its last.
     pub message_timeout: Duration,
     /// Commands that were in error before the session is ended.
     pub errors: usize,

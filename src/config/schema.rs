@@ -166,7 +166,7 @@ keys! {
     LIMITS_COMMAND_TIMEOUT = "limits", "command_timeout", Duration(1, 3600), Default("\"5m\"");
     /// The longest wait for the next octets of a message (RFC 5321 §4.5.3.2.5: 3 minutes).
     LIMITS_DATA_TIMEOUT = "limits", "data_timeout", Duration(1, 3600), Default("\"3m\"");
-    /// The longest time from 354 to the final dot. 30 minutes carry 25 MiB at 120 kbit/s; it ends clients that drip.
+    /// The longest time from 354 to the final dot, or from the first chunk to the last. 30 minutes carry 25 MiB at 120 kbit/s; it ends clients that drip.
     LIMITS_MESSAGE_TIMEOUT = "limits", "message_timeout", Duration(1, 86_400), Default("\"30m\"");
     /// Commands in error before the session is ended by 421. Postfix's smtpd_hard_error_limit is 20.
     LIMITS_ERRORS = "limits", "errors", Number(1, 1000, "commands"), Default("20");

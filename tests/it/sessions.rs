@@ -155,6 +155,53 @@ async fn a_client_that_stops_within_its_message_is_told_goodbye() {
     assert!(world.mx.received().is_empty());
 }
 
+/// A session in which a message may begin.
+async fn with_a_recipient(world: &World) -> Client {
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+    client.command("RCPT TO:<info@ours.example>", "250").await;
+    client
+}
+
+#[tokio::test]
+async fn a_message_in_chunks_that_takes_too_long_ends_the_session() {
+    let world = World::with(|config| config.limits.message_timeout = Duration::from_secs(1)).await;
+    let mut idle = with_a_recipient(&world).await;
+    idle.send_octets(b"BDAT 1\r\nF").await;
+    idle.expect("250").await;
+    let mut busy = with_a_recipient(&world).await;
+    busy.send_octets(b"BDAT 1\r\nF").await;
+    busy.expect("250").await;
+    let chatter = async { while busy.exchange("NOOP").await.code() == 250 {} };
+    tokio::time::timeout(LIMIT, chatter).await.expect("the session goes on");
+    busy.ended().await;
+    idle.expect("421 4.4.2").await;
+    idle.ended().await;
+    assert!(world.mx.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_chunk_that_drips_ends_the_session_taken_or_refused() {
+    let world = World::with(|config| config.limits.message_timeout = Duration::from_secs(1)).await;
+    let mut taken = with_a_recipient(&world).await;
+    let mut refused = world.sender().await;
+    for client in [&mut taken, &mut refused] {
+        client.send_octets(b"BDAT 1000000\r\nF").await;
+        let drips = async {
+            while !heard_421(client).await {
+                client.try_send_octets(b"x").await;
+            }
+        };
+        tokio::time::timeout(LIMIT, drips).await.expect("the session goes on");
+    }
+}
+
+/// Whether a 421 is there by now.
+async fn heard_421(client: &mut Client) -> bool {
+    let line = tokio::time::timeout(Duration::from_millis(20), client.line()).await;
+    line.is_ok_and(|line| line.expect("a 421 before the end").starts_with("421 4.4.2"))
+}
+
 #[tokio::test]
 async fn a_command_line_without_end_is_bounded() {
     let world = World::start().await;

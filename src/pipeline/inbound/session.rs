@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
 use super::transaction::Open;
@@ -344,8 +344,14 @@ impl Session {
         self.say(SmtpCommand::Rset, &reply::OK.reply()).await
     }
 
-    /// The next line, within `limits.command_timeout`; replies are written before we wait.
+    /// The next line, within `limits.command_timeout` and before the message under way is due; replies are
+    /// written before we wait.
     async fn read_line(&mut self) -> Result<Line, End> {
+        let due = self.open.as_ref().and_then(|open| open.due);
+        // A client that talks without a pause is never waited for.
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await;
+        }
         if let Some(line) = self.lines.decode(&mut self.input) {
             return Ok(line);
         }
@@ -354,9 +360,9 @@ impl Session {
             self.input = BytesMut::new();
             self.output = Vec::new();
         }
-        let limit = self.config.limits.command_timeout;
+        let limit = Instant::now() + self.config.limits.command_timeout;
         let draining = self.around.draining.clone();
-        let read = timeout(limit, self.read_until_line());
+        let read = timeout_at(due.map_or(limit, |due| due.min(limit)), self.read_until_line());
         match draining.run_until_cancelled(read).await {
             None => self.shut_down(SmtpCommand::Other).await,
             Some(Ok(line)) => line,
@@ -376,14 +382,16 @@ impl Session {
         }
     }
 
-    /// Reads message octets, within `limits.data_timeout`.
-    pub(super) async fn read_message_octets(&mut self) -> Result<(), End> {
+    /// Reads message octets, within `limits.data_timeout` and before the message is due.
+    pub(super) async fn read_message_octets(&mut self, due: Instant) -> Result<(), End> {
         self.input.reserve(MESSAGE_READ_OCTETS);
-        match timeout(self.config.limits.data_timeout, self.stream.read_buf(&mut self.input)).await {
+        let limit = due.min(Instant::now() + self.config.limits.data_timeout);
+        match timeout_at(limit, self.stream.read_buf(&mut self.input)).await {
             Ok(Ok(0)) => Err(End::Closed),
-            Ok(Ok(_)) => Ok(()),
+            // A client that sends without a pause is never waited for.
+            Ok(Ok(_)) if Instant::now() < due => Ok(()),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => self.dismiss(SmtpCommand::Data, reply::TIMEOUT.reply()).await,
+            Ok(Ok(_)) | Err(_) => self.dismiss(SmtpCommand::Data, reply::TIMEOUT.reply()).await,
         }
     }
 

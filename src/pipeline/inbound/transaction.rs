@@ -42,6 +42,8 @@ pub(super) struct Open {
     refused: Option<(Vec<Address>, Reply)>,
     /// Chunks under way (RFC 3030).
     chunks: Chunks,
+    /// When the message that has begun must be there.
+    pub(super) due: Option<Instant>,
 }
 
 /// Where a message by BDAT stands.
@@ -91,6 +93,7 @@ impl Session {
             opened_at: Instant::now(),
             refused: None,
             chunks: Chunks::None,
+            due: None,
         });
         self.say(SmtpCommand::Mail, &reply::SENDER_OK.reply()).await
     }
@@ -185,10 +188,10 @@ impl Session {
         self.say(SmtpCommand::Data, &reply::START_MAIL.reply()).await?;
         self.flush().await?;
         let mut reception = Box::new(Reception::new(self.bounds(), permit));
-        let give_up_at = Instant::now() + self.config.limits.message_timeout;
+        let due = self.due();
         loop {
             if self.input.is_empty() {
-                self.read_message_octets().await?;
+                self.read_message_octets(due).await?;
             }
             let progress = reception.data(&self.input).await;
             match progress {
@@ -197,9 +200,6 @@ impl Session {
                     self.input.advance(octets);
                     return self.finish(SmtpCommand::Data, reception).await;
                 }
-            }
-            if Instant::now() > give_up_at {
-                return self.dismiss(SmtpCommand::Data, reply::TIMEOUT.reply()).await;
             }
         }
     }
@@ -215,19 +215,29 @@ impl Session {
         }
     }
 
+    /// When the message must be there: `limits.message_timeout` behind 354 or its first chunk, be that refused.
+    fn due(&mut self) -> Instant {
+        let due = Instant::now() + self.config.limits.message_timeout;
+        match &mut self.open {
+            Some(open) => *open.due.get_or_insert(due),
+            None => due,
+        }
+    }
+
     /// BDAT (RFC 3030): the octets follow at once, refused or not, and are always read.
     pub(super) async fn bdat(&mut self, chunk: Chunk) -> Result<(), End> {
+        let due = self.due();
         let mut reception = match self.begin_chunk(chunk).await {
             Ok(reception) => reception,
             Err(reply) => {
-                self.skip(chunk.octets).await?;
+                self.skip(chunk.octets, due).await?;
                 return self.say(SmtpCommand::Bdat, &reply).await;
             }
         };
         let mut left = chunk.octets;
         while left > 0 {
             if self.input.is_empty() {
-                self.read_message_octets().await?;
+                self.read_message_octets(due).await?;
             }
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
             reception.chunk(self.input.get(..piece).unwrap_or_default()).await;
@@ -267,7 +277,7 @@ impl Session {
     }
 
     /// Reads a refused chunk; one that is beyond all reason ends the session instead.
-    async fn skip(&mut self, octets: u64) -> Result<(), End> {
+    async fn skip(&mut self, octets: u64, due: Instant) -> Result<(), End> {
         if octets > self.config.service.max_message_octets.saturating_mul(2) {
             let limit = self.config.service.max_message_octets.to_string();
             return self.dismiss(SmtpCommand::Bdat, reply::TOO_LARGE.with(&[&limit])).await;
@@ -275,7 +285,7 @@ impl Session {
         let mut left = octets;
         while left > 0 {
             if self.input.is_empty() {
-                self.read_message_octets().await?;
+                self.read_message_octets(due).await?;
             }
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
             self.input.advance(piece);
