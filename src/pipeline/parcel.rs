@@ -422,9 +422,9 @@ pub enum Fate {
 /// What the session saw after writing a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// The client sent its next command: it has read the reply.
+    /// The client sent its next command, closed the connection, or waited until we did: it has read the reply.
     Heard,
-    /// The connection ended without another command.
+    /// The connection broke, or the client had closed it before the reply.
     Vanished,
 }
 

@@ -62,6 +62,33 @@ async fn the_same_mail_sent_again_on_purpose_is_delivered_again() {
 }
 
 #[tokio::test]
+async fn the_same_mail_is_delivered_again_after_an_idle_client_was_told_goodbye() {
+    let world = World::with(|config| config.limits.command_timeout = Duration::from_secs(1)).await;
+    let message = letter("status");
+    for _ in 0..2 {
+        let mut client = world.sender().await;
+        client.submit(ALICE, INFO, &message).await.starts("250");
+        client.expect("421 4.4.2").await;
+        client.ended().await;
+    }
+    assert_eq!(world.mx.taken().len(), 2);
+}
+
+#[tokio::test]
+async fn the_same_mail_is_delivered_again_after_a_drain() {
+    let world = World::start().await;
+    let message = letter("status");
+    let mut client = world.sender().await;
+    client.submit(ALICE, INFO, &message).await.starts("250");
+    let (world, ()) = tokio::join!(world.restarted(), async {
+        client.expect("421 4.3.2").await;
+        client.ended().await;
+    });
+    world.sender().await.submit(ALICE, INFO, &message).await.starts("250");
+    assert_eq!(world.mx.taken().len(), 2);
+}
+
+#[tokio::test]
 async fn a_client_that_vanished_before_its_reply_does_not_double_its_message() {
     let world = World::start().await;
     world.mx.when(Stage::Dot, "", 1, Act::SayAfter(Duration::from_secs(1), "250 2.0.0 taken".into()));

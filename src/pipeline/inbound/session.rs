@@ -450,17 +450,18 @@ impl Session {
         self.output.clear();
         match written {
             Ok(result) => Ok(result?),
-            Err(_) => Err(End::Closed),
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
         }
     }
 
     async fn close(&mut self, end: &End) {
         self.abandon();
         if let Some(unheard) = self.unheard.take() {
-            // A client that closes behind our reply has read it; one whose connection broke, or who had
-            // closed before, has not. The close may cross the reply: then its retry doubles, which is
-            // better than swallowing mail that is sent twice on purpose.
-            let heard = matches!(end, End::Quit | End::Closed) && !self.left;
+            // Our reply was written, or the end is a failure. A client that closes behind it has read it, and
+            // so has one that we dismiss while it waits or while the node drains; one whose connection broke,
+            // or who had closed before, has not. The close may cross the reply: then its retry doubles,
+            // which is better than swallowing mail that is sent twice on purpose.
+            let heard = matches!(end, End::Quit | End::Closed | End::Dismissed) && !self.left;
             let _settled =
                 unheard.send(if heard { Acknowledgement::Heard } else { Acknowledgement::Vanished });
         }
