@@ -89,6 +89,24 @@ async fn the_same_mail_is_delivered_again_after_a_drain() {
 }
 
 #[tokio::test]
+async fn the_same_mail_is_delivered_again_after_tls_ended_without_a_word() {
+    let world = World::start().await;
+    let message = letter("status");
+    for _ in 0..2 {
+        let mut client = world.raw().await;
+        client.expect("220").await;
+        client.command("EHLO mail.sender.example", "250").await;
+        client.starttls().await;
+        client.command("EHLO mail.sender.example", "250").await;
+        client.submit(ALICE, INFO, &message).await.starts("250");
+        drop(client);
+        let ended = async { while !world.metrics().await.contains("\npostroad_smtp_connections 0\n") {} };
+        tokio::time::timeout(LIMIT, ended).await.expect("the session ends");
+    }
+    assert_eq!(world.mx.taken().len(), 2);
+}
+
+#[tokio::test]
 async fn a_client_that_vanished_before_its_reply_does_not_double_its_message() {
     let world = World::start().await;
     world.mx.when(Stage::Dot, "", 1, Act::SayAfter(Duration::from_secs(1), "250 2.0.0 taken".into()));

@@ -41,7 +41,8 @@ pub(super) enum End {
     Quit,
     /// The client has its 220 to STARTTLS.
     StartTls,
-    /// The client closed the connection.
+    /// The client closed the connection, under TLS perhaps without the close_notify of RFC 8446 §6.1: nothing
+    /// that we read depends on it, and many end so.
     Closed,
     /// We said why and close.
     Dismissed,
@@ -55,6 +56,9 @@ pub(super) enum End {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Self::Closed;
+        }
         Self::Failed { error }
     }
 }
