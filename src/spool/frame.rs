@@ -11,7 +11,7 @@ use super::error::SpoolError;
 pub(super) const VERSION: u8 = 1;
 /// Before the payload of every frame.
 pub(super) const HEADER_OCTETS: usize = 40;
-/// Most octets of the protobuf part: thousands of copies with the dialogue of each.
+/// Most octets of the protobuf part: twice what thousands of copies take, see `record::encode`.
 pub(super) const MAX_META_OCTETS: usize = 8 << 20;
 /// Most octets of a header section; reception bounds it far below.
 const MAX_HEAD_OCTETS: usize = 16 << 20;

@@ -196,6 +196,51 @@ async fn a_message_with_a_thousand_copies_and_dialogues_fits_in_the_index() {
     assert_eq!(spool.list(None, 9).await.unwrap(), [message(1)]);
 }
 
+/// As many copies as `limits.recipients` and the rules allow at most by default, each with the longest of all.
+fn longest() -> Queued {
+    let host = format!("{}.{}.{}.example", "h".repeat(63), "o".repeat(63), "s".repeat(63));
+    let long = |name: &str| address(&format!("\"{name}{}\"@{host}", "\\\\".repeat(60)));
+    let last = LastAttempt {
+        at: at(7),
+        host: host.clone(),
+        code: 451,
+        enhanced: Some(Enhanced(4, 999, 999)),
+        lines: vec!["l".repeat(512); 20],
+        dialogue: vec!["d".repeat(512); 200],
+    };
+    let one = |number: u64| QueuedCopy {
+        alias: long("a"),
+        destination: long(&format!("{number:04}")),
+        reverse_path: ReversePath::Mailbox(long("r")),
+        attempts: u32::MAX,
+        request: RecipientRequest {
+            notify: Notify::Never,
+            original_recipient: Some(format!("rfc822;{}", "o".repeat(493))),
+        },
+        last: Some(last.clone()),
+        ..copy("real@b.example", number)
+    };
+    Queued { copies: (0..2000).map(one).collect(), ..message(1) }
+}
+
+#[tokio::test]
+async fn the_longest_state_is_written_with_the_first_words_of_each_reply() {
+    let place = Place::new();
+    let (spool, _) = place.open();
+    spool.put(longest(), &octets(1, 10)).await.unwrap();
+    let mut changed = longest();
+    changed.copies[0].state = CopyState::Unknown;
+    spool.update(changed.clone()).await.unwrap();
+    for last in changed.copies.iter_mut().filter_map(|copy| copy.last.as_mut()) {
+        last.lines = vec!["l".repeat(100)];
+        last.dialogue = Vec::new();
+    }
+    assert_eq!(spool.get(id(1)).await.unwrap(), Some(changed.clone()));
+    drop(spool);
+    let (spool, _) = place.open();
+    assert_eq!(spool.get(id(1)).await.unwrap(), Some(changed));
+}
+
 #[tokio::test]
 async fn below_the_floor_nothing_new_is_taken_and_all_else_goes_on() {
     let mut place = Place::new();
