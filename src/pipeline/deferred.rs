@@ -80,7 +80,7 @@ pub struct Due {
 pub struct Tried {
     /// One for each copy.
     pub deliveries: Vec<Delivery>,
-    /// What was said, a line each: `> ` by us, `< ` by the upstream, `* ` what happened. At most 200.
+    /// What was said, a line each: `> ` by us, `< ` by the upstream, `* ` what happened. At most 200, and 16 KiB.
     pub dialogue: Vec<String>,
 }
 

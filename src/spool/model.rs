@@ -119,6 +119,6 @@ pub struct LastAttempt {
     pub enhanced: Option<Enhanced>,
     /// The reply's text, a line each; or what went wrong.
     pub lines: Vec<String>,
-    /// The dialogue with the upstream, `> ` and `< ` before each line, at most 200 lines.
+    /// The dialogue with the upstream, `> ` and `< ` before each line, at most 200 lines and 16 KiB.
     pub dialogue: Vec<String>,
 }
