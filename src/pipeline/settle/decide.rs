@@ -19,6 +19,7 @@
 
 use crate::config::OnTempfail;
 use crate::mail::TraceId;
+use crate::pipeline::deferred::NotQueued;
 use crate::pipeline::parcel::{Delivery, Fate, Outcome, Recorded, Target, UpstreamReply, Vouched};
 use crate::pipeline::relay;
 use crate::smtp::reply::{self, Reply, Row};
@@ -60,7 +61,7 @@ pub enum Queue {
     /// As far as is known.
     Takes,
     /// It was asked, and has no room or a disk that fails.
-    Refuses,
+    Refuses(NotQueued),
 }
 
 /// How a copy stands, as far as the reply depends on it.
@@ -153,9 +154,9 @@ impl Cases<'_> {
                 self.queue(self.first(Standing::Delivered), rest, bounced)
             }
             Queue::Takes => self.queue(self.queued_reply(), rest, bounced),
-            Queue::Refuses if self.any(Standing::Open) => self.keep_with_sender(reply::LATE_ANSWER),
-            Queue::Refuses if self.any(Standing::Unknown) => self.keep_with_sender(reply::NO_ANSWER),
-            Queue::Refuses => self.keep_with_sender(reply::PARTLY_DELIVERED),
+            Queue::Refuses(_) if self.any(Standing::Open) => self.keep_with_sender(reply::LATE_ANSWER),
+            Queue::Refuses(_) if self.any(Standing::Unknown) => self.keep_with_sender(reply::NO_ANSWER),
+            Queue::Refuses(_) => self.keep_with_sender(reply::PARTLY_DELIVERED),
         }
     }
 
@@ -173,7 +174,8 @@ impl Cases<'_> {
         }
         match self.policy.queue {
             Queue::Takes => self.queue(self.queued_reply(), rest, self.bounces()),
-            Queue::Refuses => self.keep_with_sender(reply::NO_STORAGE),
+            Queue::Refuses(NotQueued::NoRoom) => self.keep_with_sender(reply::NO_STORAGE),
+            Queue::Refuses(NotQueued::Failed) => self.keep_with_sender(reply::INTERNAL),
         }
     }
 

@@ -120,6 +120,13 @@ const NO_QUEUE: &[Row] = &[
     ("OU", 451, "late_answer", Fate::Tempfailed, &[0], NONE, NONE),
 ];
 
+/// As above, and the queue's disk fails: that is no lack of room (RFC 3463 §3.4).
+const NO_DISK: &[Row] = &[
+    ("N", 451, "internal", Fate::Tempfailed, NONE, NONE, NONE),
+    ("PN", 451, "internal", Fate::Tempfailed, NONE, NONE, NONE),
+    ("DT", 451, "partly_delivered", Fate::Tempfailed, &[0], NONE, NONE),
+];
+
 fn decided(letters: &str, queue: Queue, vouched: Vouched, on_tempfail: OnTempfail) -> Decision {
     let rules = vec![on_tempfail; letters.len()];
     let policy = Policy { queue, vouched, on_tempfail: &rules, postmaster_url: URL, trace: trace() };
@@ -131,7 +138,8 @@ fn one_reply_for_several_outcomes() {
     let tables = [
         (VOUCHED, Queue::Takes, Vouched::Yes),
         (UNVOUCHED, Queue::Takes, Vouched::No),
-        (NO_QUEUE, Queue::Refuses, Vouched::Yes),
+        (NO_QUEUE, Queue::Refuses(NotQueued::NoRoom), Vouched::Yes),
+        (NO_DISK, Queue::Refuses(NotQueued::Failed), Vouched::Yes),
     ];
     for (table, queue, vouched) in tables {
         for (letters, code, reason, fate, recorded, queued, bounced) in table {

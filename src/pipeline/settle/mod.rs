@@ -190,7 +190,7 @@ impl Surroundings {
         match self.enqueue(case, &decision, &relayed).await {
             Ok(()) => decision,
             Err(_) if decision.queued.is_empty() && decision.bounced.is_empty() => decision,
-            Err(_) => decide(&case.deliveries, Policy { queue: Queue::Refuses, ..policy }),
+            Err(why) => decide(&case.deliveries, Policy { queue: Queue::Refuses(why), ..policy }),
         }
     }
 
