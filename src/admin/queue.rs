@@ -91,9 +91,7 @@ impl QueueService for Queues {
         let result = if validate_only {
             counted(&ids)
         } else {
-            let result = act(ids, |id| self.queue.retry(id)).await?;
-            audit_batch(&actor, "RetryMessages", result.count);
-            result
+            act((&actor, "RetryMessages"), ids, |id| self.queue.retry(id)).await?
         };
         Ok(Response::new(RetryMessagesResponse { result: Some(result), next_page_token }))
     }
@@ -108,9 +106,7 @@ impl QueueService for Queues {
         let result = if validate_only {
             counted(&ids)
         } else {
-            let result = act(ids, |id| self.queue.cancel(id)).await?;
-            audit_batch(&actor, "CancelMessages", result.count);
-            result
+            act((&actor, "CancelMessages"), ids, |id| self.queue.cancel(id)).await?
         };
         Ok(Response::new(CancelMessagesResponse { result: Some(result), next_page_token }))
     }
@@ -172,23 +168,33 @@ fn counted(ids: &[TraceId]) -> OrderResult {
     OrderResult { count: count(ids.len() as u64), busy: Vec::new() }
 }
 
-/// Carries an order out. What has left the queue meanwhile is passed over.
-async fn act<F>(ids: Vec<TraceId>, order: impl Fn(TraceId) -> F) -> Result<OrderResult, Status>
+/// Carries an order out, and says in the log how far it came. What has left the queue meanwhile is passed over; a
+/// failure leaves the other messages to be done.
+async fn act<F>(
+    (actor, method): (&Actor, &'static str),
+    ids: Vec<TraceId>,
+    order: impl Fn(TraceId) -> F,
+) -> Result<OrderResult, Status>
 where
     F: Future<Output = Result<(), QueueError>> + Send,
 {
     let orders = ids.into_iter().map(order).collect::<Vec<_>>();
     let done: Vec<Result<(), QueueError>> = stream::iter(orders).buffer_unordered(AT_ONCE).collect().await;
     let mut result = OrderResult::default();
+    let mut failure = None;
     for outcome in done {
         match outcome {
             Ok(()) => result.count += 1,
             Err(QueueError::Busy(id)) => result.busy.push(resource_name(id)),
             Err(QueueError::Unknown(_)) => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Ok(result)
+    audit_batch(actor, method, result.count);
+    match failure {
+        None => Ok(result),
+        Some(error) => Err(status::storage_after(&error, result.count)),
+    }
 }
 
 impl Queues {
@@ -376,3 +382,7 @@ fn suspension(suspension: &queue::Suspension) -> Suspension {
         expire_time: suspension.until.map(Into::into),
     }
 }
+
+#[cfg(test)]
+#[path = "act_tests.rs"]
+mod tests;

@@ -191,6 +191,15 @@ pub(super) fn storage(error: &(dyn std::error::Error + 'static)) -> Status {
     new(Code::Unavailable, Reason::Unavailable, text, &[])
 }
 
+/// As [`storage`], for an order that was carried out for some messages before.
+pub(super) fn storage_after(error: &(dyn std::error::Error + 'static), count: i64) -> Status {
+    tracing::error!(error, "admin call failed");
+    let text = format!(
+        "{count} messages are done, for others the node's storage fails, the cause is in its log; try again"
+    );
+    new(Code::Unavailable, Reason::Unavailable, &text, &[("count", &count.to_string())])
+}
+
 /// INTERNAL: the routing table answered with another kind of thing than was changed.
 pub(super) fn unexpected(wanted: &'static str) -> Status {
     tracing::error!(wanted, "the routing table answered with something else");

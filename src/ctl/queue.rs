@@ -34,7 +34,7 @@ pub(super) enum Verb {
     },
     /// Has messages tried at once, whatever their back-off.
     Retry(Selection),
-    /// Throws messages away; nobody is told.
+    /// Throws whole messages away, with all their copies, to other domains too; nobody is told.
     Cancel(Selection),
     /// Stops deliveries to a destination: what comes for it meanwhile goes to the queue.
     Suspend {
