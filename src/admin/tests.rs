@@ -367,11 +367,12 @@ async fn wrong_usage_is_status_two() {
 #[tokio::test]
 async fn the_next_step_is_a_command_that_works() {
     let world = World::start().await;
+    let here = format!("next: postroadctl --server http://{} ", world.address);
     let (_, _, err) = world.ctl("domain add example.com").await;
-    let next = err.strip_prefix("next: postroadctl ").unwrap().trim_end();
+    let next = err.strip_prefix(&here).unwrap().trim_end();
     let (status, _, err) = world.ctl(next).await;
     assert_eq!(status, 0, "{err}");
-    let next = err.strip_prefix("next: postroadctl ").unwrap().trim_end();
+    let next = err.strip_prefix(&here).unwrap().trim_end();
     assert_eq!(world.ctl(next).await.0, 0);
     let (_, out, _) = world.ctl("rule list example.com").await;
     let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();

@@ -41,7 +41,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             let destination = add(address, verified, session).await?;
             output.resource(&destination)?;
             if destination.verify_time.is_none() {
-                output.next(&format!("postroadctl destination add {} --verified", destination.address));
+                output.next(&format!("destination add {} --verified", destination.address));
             }
             Ok(())
         }

@@ -161,7 +161,7 @@ async fn add(
         .await?;
     output.resource(&domain)?;
     let name = short(&domain.name);
-    output.next(&format!("postroadctl rule add {name} --to info --forward ana@example.net"));
+    output.next(&format!("rule add {name} --to info --forward ana@example.net"));
     Ok(())
 }
 

@@ -92,7 +92,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, terminal: Termin
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    let mut output = Output::new(command.output, out, err);
+    let mut output = Output::new(command.output, command.server.other(), out, err);
     match dispatch(command, &mut output).await {
         Ok(()) => 0,
         Err(failure) if failure.is_closed_pipe() => 0,

@@ -24,6 +24,8 @@ pub(super) enum Format {
 /// Standard output and standard error.
 pub(super) struct Output<'a> {
     format: Format,
+    /// Which server the commands that we suggest are for, unless it is the default.
+    server: Option<String>,
     out: &'a mut (dyn Write + Send),
     err: &'a mut (dyn Write + Send),
 }
@@ -40,10 +42,11 @@ pub(super) trait Row: Serialize {
 impl<'a> Output<'a> {
     pub(super) fn new(
         format: Format,
+        server: Option<String>,
         out: &'a mut (dyn Write + Send),
         err: &'a mut (dyn Write + Send),
     ) -> Self {
-        Self { format, out, err }
+        Self { format, server, out, err }
     }
 
     /// Whether people read it.
@@ -103,10 +106,11 @@ impl<'a> Output<'a> {
         let _ = writeln!(self.err, "{text}");
     }
 
-    /// Says, to people, which command comes next.
+    /// Says, to people, which command comes next, for the same server.
     pub(super) fn next(&mut self, command: &str) {
         if self.is_table() {
-            self.talk(&format!("next: {command}"));
+            let server = self.server.as_ref().map(|url| format!("--server {url} ")).unwrap_or_default();
+            self.talk(&format!("next: postroadctl {server}{command}"));
         }
     }
 

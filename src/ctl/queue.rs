@@ -136,7 +136,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
                 })
                 .await?;
             output.resource(&suspension)?;
-            output.next(&format!("postroadctl queue resume {}", suspension.domain));
+            output.next(&format!("queue resume {}", suspension.domain));
             Ok(())
         }
         Verb::Resume { destination } => resume(&destination, session, output).await,

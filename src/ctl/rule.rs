@@ -195,7 +195,7 @@ fn shown(rule: &Rule, output: &mut Output<'_>) -> Result<(), Failure> {
     output.resource(rule)?;
     if rule.state() == State::Waiting {
         for address in forwards(rule) {
-            output.next(&format!("postroadctl destination add {address} --verified"));
+            output.next(&format!("destination add {address} --verified"));
         }
     }
     Ok(())

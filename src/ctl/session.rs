@@ -28,6 +28,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Largest token or PEM file, in octets.
 const MAX_FILE_OCTETS: u64 = 1024 * 1024;
 
+/// Where a node listens that says nothing else.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
 /// Which server, and who we are.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
@@ -37,7 +40,7 @@ pub(super) struct ServerArgs {
         global = true,
         env = "POSTROADCTL_SERVER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50051"
+        default_value = DEFAULT_SERVER
     )]
     server: String,
     /// A file that holds the token alone.
@@ -64,6 +67,13 @@ pub(super) struct ServerArgs {
         requires = "certificate_file"
     )]
     private_key_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The server, unless it is the default.
+    pub(super) fn other(&self) -> Option<String> {
+        (self.server != DEFAULT_SERVER).then(|| self.server.clone())
+    }
 }
 
 /// A connection that carries the token.
