@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postroad::spool::CopyState;
 
-use crate::support::{ALICE, Act, LIMIT, Stage, World, letter, until};
+use crate::support::{ALICE, Act, LIMIT, SENDER_NAME, Stage, World, letter, until};
 
 const INFO: &[&str] = &["info@ours.example"];
 const BOTH: &[&str] = &["info@ours.example", "sales@ours.example"];
@@ -219,6 +219,26 @@ async fn what_grows_too_old_is_given_up_and_told() {
     until("the report", || world.mx.taken().len() == 1, LIMIT).await;
     let report = world.mx.taken()[0].text();
     assert!(report.contains("Status: 5.4.7") && report.contains("Action: failed"), "{report}");
+}
+
+#[tokio::test]
+async fn rfc8689_5_a_report_about_a_requiretls_message_requires_tls_too() {
+    let world = patient().await;
+    let domain = postroad::mail::Domain::parse("dest.example").unwrap();
+    world.node.queue().suspend(domain.clone(), None, "maintenance".into()).await.unwrap();
+    let mut client = world.sender().await;
+    client.starttls().await;
+    client.command(&format!("EHLO {SENDER_NAME}"), "250").await;
+    client.command(&format!("MAIL FROM:<{ALICE}> REQUIRETLS"), "250").await;
+    client.command("RCPT TO:<info@ours.example>", "250").await;
+    client.data(&letter("secret")).await.starts("250 2.0.0 Queued");
+    let id = world.queued().await[0].id;
+    world.node.queue().resume(&domain).await.unwrap();
+    world.node.queue().retry(id).await.unwrap();
+    world.emptied().await;
+    assert!(world.metrics().await.contains("dsn_sent_total{action=\"failed\"} 1"));
+    // Alice's host has no TLS that anybody vouches for.
+    assert_eq!(world.mx.received().len(), 0);
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use super::{Inner, Queue, QueueError, Settings};
 use crate::clock;
 use crate::mail::report::{self, Diagnostic, Report, ReportedRecipient};
 use crate::mail::{
-    Address, Enhanced, Message, MessageRequest, Notify, RecipientRequest, ReversePath, SmtpUtf8, TraceId,
+    Address, Enhanced, Message, MessageRequest, Notify, RecipientRequest, RequireTls, ReversePath, SmtpUtf8,
+    TraceId,
 };
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::relay;
@@ -97,7 +98,7 @@ impl Queue {
     /// When the disk has no room or fails.
     pub async fn send(&self, to: &Address, octets: Bytes) -> Result<(), QueueError> {
         let id = TraceId::new(clock::now(), rand::random());
-        let (own, message) = self.inner.own_message(id, to, octets).await;
+        let (own, message) = self.inner.own_message(id, to, octets, RequireTls::No).await;
         self.inner.spool.put(own.clone(), &message).await?;
         self.inner.note(&own);
         Ok(())
@@ -163,7 +164,9 @@ impl Inner {
             postmaster_url: &settings.postmaster_url,
             trace: queued.id,
         });
-        let (own, message) = self.own_message(id, sender, octets.into()).await;
+        // RFC 8689 §5: a report holds what the message held, and is protected in the same manner.
+        let require_tls = queued.request.require_tls;
+        let (own, message) = self.own_message(id, sender, octets.into(), require_tls).await;
         self.spool.put_notice(own.clone(), &message).await?;
         self.note(&own);
         tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
@@ -172,9 +175,15 @@ impl Inner {
     }
 
     /// A message of our own for the queue, signed, due at once.
-    async fn own_message(&self, id: TraceId, to: &Address, octets: Bytes) -> (Queued, Message) {
+    async fn own_message(
+        &self,
+        id: TraceId,
+        to: &Address,
+        octets: Bytes,
+        require_tls: RequireTls,
+    ) -> (Queued, Message) {
         let message = self.sign(Message::from_octets(octets)).await;
-        (self.own_envelope(id, to, clock::now()), message)
+        (self.own_envelope(id, to, clock::now(), require_tls), message)
     }
 
     /// The message with our signature; without, where there is none to be had: it is better told unsigned
@@ -189,7 +198,7 @@ impl Inner {
     }
 
     /// The envelope of a message of our own: null reverse-path, so that nothing is ever told of it.
-    fn own_envelope(&self, id: TraceId, to: &Address, now: SystemTime) -> Queued {
+    fn own_envelope(&self, id: TraceId, to: &Address, now: SystemTime, require_tls: RequireTls) -> Queued {
         let copy = |destination: Address| QueuedCopy {
             alias: to.clone(),
             destination,
@@ -207,7 +216,7 @@ impl Inner {
             received_at: now,
             reverse_path: ReversePath::Null,
             bounces: Bounces::Forbidden,
-            request: MessageRequest::default(),
+            request: MessageRequest { require_tls, ..MessageRequest::default() },
             smtp_utf8: if to.is_ascii() { SmtpUtf8::NotRequested } else { SmtpUtf8::Requested },
             copies: self.destinations(to).into_iter().map(copy).collect(),
         }
