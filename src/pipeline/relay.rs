@@ -60,6 +60,19 @@ pub(super) fn mask(line: &str, alias: &Address, private: &Address) -> String {
     replace(&masked, private.local(), alias.local(), Boundary::Word)
 }
 
+/// The reply without the private destinations of any of these copies, each an alias and its destination: a
+/// reply to a whole transaction is given to all its copies, whose senders need not know of each other's.
+#[must_use]
+pub(super) fn mask_all<'a>(
+    mut reply: Reply,
+    copies: impl IntoIterator<Item = (&'a Address, &'a Address)>,
+) -> Reply {
+    for (alias, private) in copies {
+        reply.lines.iter_mut().for_each(|line| *line = mask(line, alias, private));
+    }
+    reply
+}
+
 /// Where a match counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Boundary {

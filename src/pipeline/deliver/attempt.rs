@@ -193,7 +193,9 @@ impl Attempt<'_> {
             Ok(Ending::Open) => return Ok(Some(connection)),
             Ok(Ending::Answered) => pool.release(connection, timing),
             Ok(Ending::Awaiting { copies, dot_at }) => {
-                Late { connection, dot_at, timing, pool: pool.clone() }.follow(copies, progress);
+                let masks = self.offer.copies.iter();
+                let masks = masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
+                Late { connection, dot_at, timing, pool: pool.clone(), masks }.follow(copies, progress);
             }
             Err(trouble) => {
                 if trouble.leaves_connection() {

@@ -11,7 +11,9 @@ use super::options::Timing;
 use super::outcome::Progress;
 use super::pool::Pool;
 use super::transaction::{after_dot, final_reply};
+use crate::mail::Address;
 use crate::pipeline::parcel::{Outcome, UpstreamReply};
+use crate::pipeline::relay;
 
 /// A connection whose upstream owes the reply to a dot.
 pub(super) struct Late {
@@ -20,6 +22,8 @@ pub(super) struct Late {
     pub(super) dot_at: Instant,
     pub(super) timing: Timing,
     pub(super) pool: Arc<Pool>,
+    /// The aliases of the transaction's copies and their forward-paths, for which they stand in the reply.
+    pub(super) masks: Vec<(Address, Address)>,
 }
 
 impl Late {
@@ -44,6 +48,8 @@ impl Late {
             Ok(reply) => {
                 tracing::info!(host, code = reply.code, waited_ms, "late answer to the dot");
                 self.connection.standing = after_dot(&reply);
+                let masks = self.masks.iter().map(|(alias, private)| (alias, private));
+                let reply = relay::mask_all(reply, masks);
                 self.pool.release(self.connection, self.timing);
                 for sender in waiting {
                     // Nobody listens any more: the outcome has been given up elsewhere.

@@ -114,7 +114,7 @@ fn copy(target: &Target) -> Copy<'_> {
         TargetKind::Forward => target.request.forwarded(&target.alias),
         TargetKind::Return => target.request.clone(),
     };
-    Copy { forward_path: &target.destination, request }
+    Copy { alias: &target.alias, forward_path: &target.destination, request }
 }
 
 /// What MAIL says of the message. SMTPUTF8 is needed by an address that is not ASCII, and by a header

@@ -41,9 +41,18 @@ pub(super) struct Offer<'a> {
 /// What RCPT says of one copy.
 #[derive(Debug)]
 pub(super) struct Copy<'a> {
+    /// Stands for the forward-path in replies.
+    pub(super) alias: &'a Address,
     pub(super) forward_path: &'a Address,
     /// What is asked of the upstream, which is not all that was asked of us.
     pub(super) request: RecipientRequest,
+}
+
+impl Offer<'_> {
+    /// A reply to the transaction as each of its copies may have it.
+    fn mask(&self, reply: Reply) -> Reply {
+        relay::mask_all(reply, self.copies.iter().map(|copy| (copy.alias, copy.forward_path)))
+    }
 }
 
 /// Until when.
@@ -270,7 +279,7 @@ impl Transaction<'_> {
             return self.sort_recipients(replies.rcpts, copies, progress);
         }
         if self.connection.peer.address.is_ipv6() && refuses_ipv6(&replies.mail) {
-            return Err(Trouble::Ipv6Unwelcome(replies.mail));
+            return Err(Trouble::Ipv6Unwelcome(self.offer.mask(replies.mail)));
         }
         self.answer_all(copies, &replies.mail, progress);
         Ok(Vec::new())
@@ -290,7 +299,7 @@ impl Transaction<'_> {
             if reply.is_positive() {
                 taken.push(copy);
             } else if over_ipv6 && none_taken && refuses_ipv6(&reply) {
-                return Err(Trouble::Ipv6Unwelcome(reply));
+                return Err(Trouble::Ipv6Unwelcome(self.offer.mask(reply)));
             } else if !is_too_many(&reply, self.recipients + taken.len()) {
                 progress.answer(copy, host, reply);
             }
@@ -348,6 +357,7 @@ impl Transaction<'_> {
 
     fn answer_all(&self, copies: Vec<usize>, reply: &Reply, progress: &mut Progress) {
         let host = &self.connection.peer.host;
+        let reply = self.offer.mask(reply.clone());
         copies.into_iter().for_each(|copy| progress.answer(copy, host, reply.clone()));
     }
 

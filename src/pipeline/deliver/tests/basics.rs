@@ -69,6 +69,38 @@ async fn rfc2920_3_1_a_354_without_recipients_is_answered_by_an_empty_message() 
 }
 
 #[tokio::test]
+async fn a_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
+    let at_mail = "hello\n < MAIL\n > 550 5.7.1 not to <Bob@dest.example> or ana%40dest.example";
+    let rcpts = "hello\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < RCPT\n > 250 ok\n < DATA";
+    let at_data = format!("{rcpts}\n > 452 4.2.2 <bob@dest.example>: full, ana@dest.example is not");
+    let at_dot = format!("{rcpts}\n > 354 go\n message\n > 552 5.2.2 bob@dest.example is full, ana is not");
+    let words = [
+        (at_mail, "550 5.7.1 not to <alias1@customer.example> or alias0@customer.example"),
+        (&at_data, "452 4.2.2 <alias1@customer.example>: full, alias0@customer.example is not"),
+        (&at_dot, "552 5.2.2 alias1@customer.example is full, alias0 is not"),
+    ];
+    for (script, told) in words {
+        let (world, _upstream) = one_host(&[script]).await;
+        for outcome in world.deliver(Mail::to(&[ANA, BOB])).await {
+            assert_eq!(said(&outcome), format!("refused by mx1.dest.example: {told}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
+    let script =
+        "hello\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < RCPT\n > 250 ok\n < DATA\n > 354 go\n message
+        wait 900\n > 452 4.2.2 <bob@dest.example>: full";
+    let (world, _upstream) = one_host(&[script]).await;
+    let hurried = Mail { in_session: Duration::from_millis(400), ..Mail::to(&[ANA, BOB]) };
+    for outcome in world.deliver(hurried).await {
+        let Outcome::AwaitingReply { late, .. } = outcome else { panic!("{}", said(&outcome)) };
+        assert_eq!(late.await.unwrap().reply.to_string(), "452 4.2.2 <alias1@customer.example>: full");
+    }
+}
+
+#[tokio::test]
 async fn refusals_at_mail_rcpt_data_and_the_dot_are_the_upstreams_word() {
     let at_mail = "hello
         < MAIL
