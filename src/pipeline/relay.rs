@@ -8,16 +8,26 @@ use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON};
 /// Whether a reply is about our own connection, never about the message: 421, 500 to 504, 530 and 535.
 #[must_use]
 pub(super) fn is_about_us(upstream: &Reply) -> bool {
-    matches!(upstream.code, 421 | 500..=504 | 530 | 535)
+    is_code_about_us(upstream.code)
+}
+
+fn is_code_about_us(code: u16) -> bool {
+    matches!(code, 421 | 500..=504 | 530 | 535)
 }
 
 /// The basic code that the sender hears for an upstream's reply. 552 to RCPT meant too many recipients once
 /// and must be read as 452 (RFC 5321 §4.5.3.1.10).
 #[must_use]
 pub(super) fn relayed_code(upstream: &Reply) -> u16 {
-    match upstream.code {
-        _ if is_about_us(upstream) => reply::UPSTREAM_TROUBLE.code,
-        552 if upstream.enhanced == Some(Enhanced(5, 5, 3)) => reply::TOO_MANY_RECIPIENTS.code,
+    heard_code(upstream.code, upstream.enhanced)
+}
+
+/// The same of the codes of a reply.
+#[must_use]
+pub(super) fn heard_code(code: u16, enhanced: Option<Enhanced>) -> u16 {
+    match code {
+        _ if is_code_about_us(code) => reply::UPSTREAM_TROUBLE.code,
+        552 if enhanced == Some(Enhanced(5, 5, 3)) => reply::TOO_MANY_RECIPIENTS.code,
         200..=299 => 250,
         code => code,
     }

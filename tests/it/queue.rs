@@ -222,6 +222,24 @@ async fn what_grows_too_old_is_given_up_and_told() {
 }
 
 #[tokio::test]
+async fn rfc3464_2_3_6_an_expired_copy_is_told_in_the_words_that_its_upstream_said() {
+    let world = World::with(|config| {
+        config.delivery.retry_first = Duration::from_millis(200);
+        config.delivery.retry_longest = Duration::from_millis(200);
+        config.delivery.give_up_after = Duration::from_secs(2);
+        config.delivery.cut_through = false;
+    })
+    .await;
+    world.mx.when(Stage::Rcpt, "ana@", usize::MAX, Act::Say("452 4.2.2 over quota".into()));
+    world.mx.when(Stage::Banner, "", 1, Act::Close);
+    world.sender().await.submit(ALICE, INFO, &letter("old")).await.starts("250 2.0.0 Queued");
+    until("the report", || world.mx.taken().len() == 1, LIMIT).await;
+    let report = world.mx.taken()[0].text();
+    assert!(report.contains("Status: 5.4.7"), "{report}");
+    assert!(report.contains("Diagnostic-Code: smtp;\r\n 452 4.2.2 over quota\r\n"), "{report}");
+}
+
+#[tokio::test]
 async fn rfc8689_5_a_report_about_a_requiretls_message_requires_tls_too() {
     let world = patient().await;
     let domain = postroad::mail::Domain::parse("dest.example").unwrap();

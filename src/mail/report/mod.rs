@@ -85,7 +85,7 @@ pub enum Action {
     Failed,
 }
 
-/// A reply, or for the code 0 what went wrong without one.
+/// A reply, or for the code 0 what went wrong without one. Where no host is named, it is our own ruling.
 #[derive(Debug, Clone, Copy)]
 pub struct Diagnostic<'a> {
     /// The basic code; 0 if nobody answered.
@@ -174,6 +174,12 @@ fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     line.truncate(line.floor_char_boundary(MAX_LINE_OCTETS));
     line
+}
+
+/// The host whose reply the diagnostic is, if it is one.
+fn said_by<'a>(recipient: &ReportedRecipient<'a>) -> Option<&'a str> {
+    let is_reply = recipient.diagnostic.is_some_and(|diagnostic| diagnostic.code != 0);
+    recipient.remote_mta.filter(|host| is_reply && !host.is_empty())
 }
 
 /// The lines of a reply: printable, none empty, none too long, each under its codes.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Action, Report, ReportedRecipient, one_line, printable, reply_lines};
+use super::{Action, Report, ReportedRecipient, one_line, printable, reply_lines, said_by};
 use crate::mail::{Address, date, xtext};
 
 /// Lines of a reply that are given; the text for people has the same.
@@ -44,7 +44,7 @@ fn recipient_fields(recipient: &ReportedRecipient<'_>) -> String {
     }
     if let Some(diagnostic) = &recipient.diagnostic {
         // RFC 3464 §2.3.6: of the type smtp only what an SMTP server said.
-        let diagnostic_type = if diagnostic.code == 0 { "X-Postroad" } else { "smtp" };
+        let diagnostic_type = if said_by(recipient).is_some() { "smtp" } else { "X-Postroad" };
         let lines: Vec<String> = reply_lines(diagnostic).into_iter().take(MAX_REPLY_LINES).collect();
         if !lines.is_empty() {
             fields += &format!("Diagnostic-Code: {diagnostic_type};\r\n {}\r\n", lines.join("\r\n "));

@@ -139,6 +139,15 @@ fn another_parser_finds_three_parts_and_the_fields() {
 }
 
 #[test]
+fn rfc3464_2_3_6_what_no_server_said_is_not_of_the_type_smtp() {
+    let (alias, ours) = (address("info@ours.example"), lines(&["The destination takes no mail"]));
+    let recipient = ReportedRecipient { remote_mta: None, ..failed(&alias, &ours) };
+    let text = String::from_utf8(report(&[recipient], HEAD.as_bytes())).unwrap();
+    assert!(text.contains("Diagnostic-Code: X-Postroad;\r\n 550 5.1.1 The destination"), "{text}");
+    assert!(text.contains("No mail server took it:") && !text.contains("mail server said"), "{text}");
+}
+
+#[test]
 fn a_message_id_that_is_none_is_not_referred_to() {
     let alias = address("info@ours.example");
     for id in

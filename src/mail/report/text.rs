@@ -1,7 +1,7 @@
 //! The first part: what people read.
 
 use super::status::MAX_REPLY_LINES;
-use super::{Action, Diagnostic, Report, ReportedRecipient, one_line, printable, reply_lines};
+use super::{Action, Diagnostic, Report, ReportedRecipient, one_line, printable, reply_lines, said_by};
 use crate::mail::date;
 
 /// The part: plain text, in UTF-8 where an address is.
@@ -54,9 +54,8 @@ fn closing(action: Action) -> &'static str {
 /// One recipient: the address, what was said of it, and what comes next.
 fn paragraph(recipient: &ReportedRecipient<'_>) -> String {
     let mut text = format!("\r\n    {}\r\n", one_line(&recipient.alias.to_string()));
-    let host = recipient.remote_mta.filter(|host| !host.is_empty()).map(printable);
     if let Some(diagnostic) = &recipient.diagnostic {
-        text += &said(host.as_deref(), diagnostic);
+        text += &said(said_by(recipient), diagnostic);
     }
     let until = recipient.will_retry_until.filter(|_| recipient.action == Action::Delayed);
     if let Some(until) = until {
@@ -70,10 +69,9 @@ fn said(host: Option<&str>, diagnostic: &Diagnostic<'_>) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let whose = match (diagnostic.code, host) {
-        (0, _) => "    No mail server took it:".to_owned(),
-        (_, Some(host)) => one_line(&format!("    The mail server {host} said:")),
-        (_, None) => "    The mail server said:".to_owned(),
+    let whose = match host.map(printable) {
+        Some(host) => one_line(&format!("    The mail server {host} said:")),
+        None => "    No mail server took it:".to_owned(),
     };
     let words: String =
         lines.iter().take(MAX_REPLY_LINES).map(|line| format!("        {line}\r\n")).collect();

@@ -96,7 +96,6 @@ impl Inner {
     async fn give_up_one(&self, id: TraceId) -> Result<Look, NotYet> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
-        let rules = self.rules(queued.received_at);
         let scheduled = |copy: &QueuedCopy| copy.state.is_scheduled();
         let (over, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(scheduled);
         queued.copies = rest;
@@ -104,7 +103,6 @@ impl Inner {
             return Ok(Look::Done);
         }
         tracing::warn!(trace = %id, copies = over.len(), "queued message given up: too old");
-        let over: Vec<_> = over.into_iter().map(|copy| rules.expired(copy)).collect();
         self.end(&queued, &message, &over).await?;
         Ok(Look::Done)
     }

@@ -16,10 +16,7 @@ use crate::pipeline::deferred;
 use crate::pipeline::parcel::{Outcome, Recorded};
 use crate::pipeline::relay;
 use crate::smtp::reply::Enhanced;
-use crate::spool::{CopyState, LastAttempt, QueuedCopy};
-
-/// RFC 3463 §3.5: delivery time expired.
-const EXPIRED: Enhanced = Enhanced(5, 4, 7);
+use crate::spool::{CopyState, QueuedCopy};
 
 /// What applies to every copy of a message.
 #[derive(Debug, Clone, Copy)]
@@ -117,24 +114,10 @@ impl Rules {
     pub(super) fn again(&self, mut copy: QueuedCopy, state: CopyState) -> Judgement {
         copy.state = state;
         if self.is_over() {
-            return Judgement::Failed(self.expired(copy));
+            return Judgement::Failed(copy);
         }
         copy.due = self.now + self.backoff.pause(copy.attempts, self.chance);
         Judgement::Kept(copy)
-    }
-
-    /// The copy as it failed for its age: with what was last heard of it, under the status that says so.
-    pub(super) fn expired(&self, mut copy: QueuedCopy) -> QueuedCopy {
-        let last = copy.last.get_or_insert_with(|| LastAttempt {
-            at: self.now,
-            host: String::new(),
-            code: 0,
-            enhanced: None,
-            lines: Vec::new(),
-            dialogue: Vec::new(),
-        });
-        last.enhanced = Some(EXPIRED);
-        copy
     }
 }
 

@@ -20,12 +20,14 @@ use crate::mail::{
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::relay;
 use crate::routing::{Coverage, Resolution};
-use crate::spool::{Bounces, CopyState, Direction, Queued, QueuedCopy, SpoolError};
+use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy, SpoolError};
 
 /// Whose name a notification is sent in, at the service's domain.
 const AUTHOR: &str = "mailer-daemon";
 /// What is told of a failure that nobody gave a number (RFC 3463 §3.1, §3.5): no answer.
 const NO_ANSWER: Enhanced = Enhanced(5, 4, 1);
+/// RFC 3463 §3.5: delivery time expired.
+const EXPIRED: Enhanced = Enhanced(5, 4, 7);
 /// Recipients one notification tells of, at most; the others are told in further ones.
 const MAX_RECIPIENTS: usize = 100;
 
@@ -79,11 +81,13 @@ impl Action {
         }
     }
 
-    /// The status of a copy: the upstream's where it is of the class that the action asks for (RFC 3464
-    /// §2.3.4), else that class with the upstream's detail.
-    fn status(self, said: Option<Enhanced>) -> Enhanced {
+    /// The status of a copy: of the class that the action asks for (RFC 3464 §2.3.4), with the detail of what
+    /// was said last. What failed without a last word on it did so for its age.
+    fn status(self, last: Option<&LastAttempt>) -> Enhanced {
+        let said = last.and_then(|last| last.enhanced);
         let Enhanced(_, subject, detail) = said.unwrap_or(NO_ANSWER);
         match self {
+            Self::Failed if !last.is_some_and(is_final) => EXPIRED,
             Self::Failed => Enhanced(5, subject, detail),
             Self::Delayed => Enhanced(4, subject, detail),
             Self::Relayed => Enhanced(2, 0, 0),
@@ -259,7 +263,7 @@ impl<'a> Told<'a> {
             alias: &self.copy.alias,
             original_recipient: self.copy.request.original_recipient.as_deref(),
             action: action.reported(),
-            status: action.status(last.and_then(|last| last.enhanced)),
+            status: action.status(last),
             remote_mta: last.map(|last| last.host.as_str()).filter(|host| !host.is_empty()),
             diagnostic: last.map(|last| Diagnostic {
                 code: last.code,
@@ -269,6 +273,14 @@ impl<'a> Told<'a> {
             last_attempt_at: last.map(|last| last.at),
             will_retry_until: (action == Action::Delayed).then_some(give_up_at),
         }
+    }
+}
+
+/// Whether it says that the copy will never be taken.
+fn is_final(last: &LastAttempt) -> bool {
+    match last.code {
+        0 => matches!(last.enhanced, Some(Enhanced(5, ..))),
+        code => relay::heard_code(code, last.enhanced) / 100 == 5,
     }
 }
 
