@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::parcel::{Delivery, Outcome, Recorded, Shipment, Target, TargetKind, UpstreamReply};
+use super::parcel::{Delivery, Outcome, Recorded, Shipment, Silence, Target, TargetKind, UpstreamReply};
 use super::refusal::Refusal;
 use crate::mail::{Address, Domain, Message, MessageRequest, SmtpUtf8, TraceId};
 use crate::smtp::reply;
@@ -168,13 +168,18 @@ pub fn last_attempt(outcome: &Outcome, now: SystemTime) -> LastAttempt {
             answered(upstream, now)
         }
         Outcome::Undeliverable(refusal) => ruled(refusal, now),
-        Outcome::NoAnswer(no_answer) => bare("", vec![clean(&no_answer.detail)]),
-        Outcome::Unknown { host } => {
-            bare(host, vec!["the connection was lost behind the final dot".to_owned()])
-        }
-        Outcome::AwaitingReply { host, .. } => {
-            bare(host, vec!["the final dot has not been answered yet".to_owned()])
-        }
+        Outcome::NoAnswer(no_answer) => LastAttempt {
+            enhanced: Some(no_answer.silence.enhanced()),
+            ..bare("", vec![clean(&no_answer.detail)])
+        },
+        Outcome::Unknown { host } => LastAttempt {
+            enhanced: Some(Silence::Interrupted.enhanced()),
+            ..bare(host, vec!["the connection was lost behind the final dot".to_owned()])
+        },
+        Outcome::AwaitingReply { host, .. } => LastAttempt {
+            enhanced: Some(Silence::Interrupted.enhanced()),
+            ..bare(host, vec!["the final dot has not been answered yet".to_owned()])
+        },
         Outcome::Recorded(Recorded::Open | Recorded::Queued) => bare("", Vec::new()),
     }
 }

@@ -16,7 +16,7 @@ pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, R
 use super::refusal::Refusal;
 use crate::config::OnTempfail;
 pub use crate::ledger::Recorded;
-use crate::mail::{Address, Domain, Envelope, Message, RecipientRequest, ReversePath, TraceId};
+use crate::mail::{Address, Domain, Enhanced, Envelope, Message, RecipientRequest, ReversePath, TraceId};
 use crate::smtp::reply::Reply;
 pub use crate::smtp::reply::UpstreamReply;
 use crate::tls::Negotiated;
@@ -386,11 +386,63 @@ pub enum Outcome {
     Recorded(Recorded),
 }
 
-/// Why no upstream answered, in the words of the log and the trace.
+/// Why no upstream answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoAnswer {
-    /// The last thing that was tried and how it failed, such as `mx1.example [2001:db8::1]: connection timed out`.
+    /// What the sender may know of it.
+    pub silence: Silence,
+    /// For log, journal and operator: the last thing that was tried and how it failed, such as `mx1.example [2001:db8::1]: connection timed out`.
     pub detail: String,
+}
+
+/// In what way nobody answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// The destination is not tried at present: suspended, busy, or too slow of late.
+    Held,
+    /// Its hosts or their addresses could not be looked up.
+    LookUp,
+    /// No host took the connection.
+    Unreachable,
+    /// A connection ended, or time did, before there was an answer.
+    Interrupted,
+    /// Its hosts do not show what its policy, or the message, has them show.
+    Tls,
+}
+
+impl Silence {
+    const ALL: [Self; 5] = [Self::Held, Self::LookUp, Self::Unreachable, Self::Interrupted, Self::Tls];
+
+    /// The enhanced code, which is also how the spool keeps it (RFC 3463 §3.4, §3.5, §3.8).
+    #[must_use]
+    pub fn enhanced(self) -> Enhanced {
+        match self {
+            Self::Held => Enhanced(4, 3, 2),
+            Self::LookUp => Enhanced(4, 4, 3),
+            Self::Unreachable => Enhanced(4, 4, 1),
+            Self::Interrupted => Enhanced(4, 4, 2),
+            Self::Tls => Enhanced(4, 7, 5),
+        }
+    }
+
+    /// The kind with this code; without one, the most general.
+    #[must_use]
+    pub fn of(enhanced: Option<Enhanced>) -> Self {
+        let known = Self::ALL.into_iter().find(|silence| Some(silence.enhanced()) == enhanced);
+        known.unwrap_or(Self::Unreachable)
+    }
+
+    /// What the sender is told: nothing that names a private destination, or its domain.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Held => "Mail to the destination is held back for the time being",
+            Self::LookUp => "The mail servers of the destination could not be looked up",
+            Self::Unreachable => "No mail server of the destination could be reached",
+            Self::Interrupted => "The connection ended before a mail server of the destination answered",
+            Self::Tls => "No mail server of the destination meets what is required of its TLS",
+        }
+    }
 }
 
 /// settle → inbound: the one reply, for this transaction only.

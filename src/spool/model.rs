@@ -115,7 +115,7 @@ pub struct LastAttempt {
     pub host: String,
     /// Basic code of its reply; 0 if there was none.
     pub code: u16,
-    /// The enhanced code.
+    /// The enhanced code; without a reply, of what went wrong.
     pub enhanced: Option<Enhanced>,
     /// The reply's text, a line each; or what went wrong.
     pub lines: Vec<String>,

@@ -240,6 +240,24 @@ async fn rfc3464_2_3_6_an_expired_copy_is_told_in_the_words_that_its_upstream_sa
 }
 
 #[tokio::test]
+async fn where_no_server_answered_the_report_names_no_private_domain() {
+    let world = World::with(|config| {
+        config.delivery.retry_first = Duration::from_millis(200);
+        config.delivery.give_up_after = Duration::from_secs(1);
+        config.delivery.cut_through = false;
+    })
+    .await;
+    let domain = postroad::mail::Domain::parse("dest.example").unwrap();
+    world.node.queue().suspend(domain, None, "maintenance".into()).await.unwrap();
+    world.sender().await.submit(ALICE, INFO, &letter("held")).await.starts("250 2.0.0 Queued");
+    until("the report", || world.mx.taken().len() == 1, LIMIT).await;
+    let report = world.mx.taken()[0].text();
+    assert!(!report.contains("dest.example"), "{report}");
+    assert!(report.contains("Status: 5.4.7"), "{report}");
+    assert!(report.contains("Diagnostic-Code: X-Postroad;\r\n Mail to the destination is held"), "{report}");
+}
+
+#[tokio::test]
 async fn rfc8689_5_a_report_about_a_requiretls_message_requires_tls_too() {
     let world = patient().await;
     let domain = postroad::mail::Domain::parse("dest.example").unwrap();

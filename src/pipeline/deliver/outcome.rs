@@ -1,7 +1,7 @@
 //! From what happened at each address to one [`Outcome`] a copy. Pure.
 
 use super::trouble::{Peer, Trouble};
-use crate::pipeline::parcel::{NoAnswer, Outcome, UpstreamReply};
+use crate::pipeline::parcel::{NoAnswer, Outcome, Silence, UpstreamReply};
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::relay;
 use crate::smtp::reply::{Enhanced, Reply};
@@ -27,6 +27,8 @@ pub(super) const RESULTS: [&str; 12] = [
 pub(super) enum Failure {
     /// Nobody there had a word on the message.
     NoAnswer {
+        /// What the sender may know of it.
+        silence: Silence,
         /// For log and trace.
         detail: String,
         /// Whether time ran out.
@@ -49,13 +51,13 @@ pub(super) enum Patience {
 
 impl Failure {
     /// No answer, and not for want of time.
-    pub(super) fn no_answer(detail: &str) -> Self {
-        Self::NoAnswer { detail: detail.to_owned(), patience: Patience::Left }
+    pub(super) fn no_answer(silence: Silence, detail: &str) -> Self {
+        Self::NoAnswer { silence, detail: detail.to_owned(), patience: Patience::Left }
     }
 
     /// No answer in time.
-    pub(super) fn timed_out(detail: &str) -> Self {
-        Self::NoAnswer { detail: detail.to_owned(), patience: Patience::Ended }
+    pub(super) fn timed_out(silence: Silence, detail: &str) -> Self {
+        Self::NoAnswer { silence, detail: detail.to_owned(), patience: Patience::Ended }
     }
 
     /// What trouble at an address means for the message.
@@ -67,14 +69,12 @@ impl Failure {
             }
             Trouble::Unfit(refusal) => Self::Ruled(refusal),
             Trouble::Message(_) => Self::Ruled(Refusal::Internal),
-            Trouble::TimedOut(_) => Self::timed_out(&detail),
-            Trouble::Unreachable(_)
-            | Trouble::Lost(..)
-            | Trouble::Garbage(_)
-            | Trouble::OutOfStep(_)
-            | Trouble::Unwelcome(_)
-            | Trouble::Handshake(_)
-            | Trouble::NotEncrypted => Self::no_answer(&detail),
+            Trouble::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail),
+            Trouble::Unreachable(_) | Trouble::Unwelcome(_) => Self::no_answer(Silence::Unreachable, &detail),
+            Trouble::Lost(..) | Trouble::Garbage(_) | Trouble::OutOfStep(_) => {
+                Self::no_answer(Silence::Interrupted, &detail)
+            }
+            Trouble::Handshake(_) | Trouble::NotEncrypted => Self::no_answer(Silence::Tls, &detail),
         }
     }
 }
@@ -209,10 +209,15 @@ fn word(outcome: &Outcome) -> (&'static str, u16) {
 pub(super) fn verdict(failures: &[Failure]) -> Outcome {
     let unanswered = failures.iter().rev().find(|failure| matches!(failure, Failure::NoAnswer { .. }));
     match unanswered.or_else(|| failures.first()) {
-        Some(Failure::NoAnswer { detail, .. }) => Outcome::NoAnswer(NoAnswer { detail: detail.clone() }),
+        Some(Failure::NoAnswer { silence, detail, .. }) => {
+            Outcome::NoAnswer(NoAnswer { silence: *silence, detail: detail.clone() })
+        }
         Some(Failure::Ruled(refusal)) => Outcome::Undeliverable(refusal.clone()),
         Some(Failure::Ipv6Refused(reply)) => Outcome::Refused(reply.clone()),
-        None => Outcome::NoAnswer(NoAnswer { detail: "no address was tried".to_owned() }),
+        None => Outcome::NoAnswer(NoAnswer {
+            silence: Silence::Unreachable,
+            detail: "no address was tried".to_owned(),
+        }),
     }
 }
 

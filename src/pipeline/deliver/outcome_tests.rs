@@ -8,7 +8,7 @@ fn reply(code: u16, enhanced: Enhanced, text: &str) -> Reply {
 #[test]
 fn a_host_that_was_not_reached_may_take_what_another_cannot() {
     let unfit = Failure::Ruled(Refusal::UpstreamWithoutUtf8);
-    let silent = Failure::no_answer("a.example: connection lost");
+    let silent = Failure::no_answer(Silence::Interrupted, "a.example: connection lost");
     assert!(matches!(verdict(&[unfit.clone(), silent]), Outcome::NoAnswer(_)));
     assert!(matches!(verdict(&[unfit]), Outcome::Undeliverable(Refusal::UpstreamWithoutUtf8)));
 }

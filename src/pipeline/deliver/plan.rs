@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::outcome::Failure;
 use crate::dns::{Dns, DnsError, MailHost, MailHosts, Security};
 use crate::mail::Domain;
+use crate::pipeline::parcel::Silence;
 use crate::pipeline::refusal::Refusal;
 
 /// One host to try.
@@ -99,14 +100,14 @@ fn no_address(host: &Host, v6: &DnsError, v4: &DnsError) -> Failure {
         return Failure::Ruled(Refusal::DestinationUnknown);
     }
     let cause = if v4.is_temporary() { v4 } else { v6 };
-    Failure::no_answer(&cause.to_string())
+    Failure::no_answer(Silence::LookUp, &cause.to_string())
 }
 
 impl Failure {
     /// What it means that the MX question has no answer: no such domain, nothing usable, or nobody knows.
     fn of_mx(error: &DnsError) -> Self {
         if error.is_temporary() {
-            Self::no_answer(&error.to_string())
+            Self::no_answer(Silence::LookUp, &error.to_string())
         } else {
             Self::Ruled(Refusal::DestinationUnknown)
         }

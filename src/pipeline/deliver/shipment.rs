@@ -29,7 +29,7 @@ use super::transaction::{Budget, Copy, Offer};
 use super::trouble::{Peer, Trouble};
 use super::{Job, Matter, content::Octets};
 use crate::mail::{BodyType, Domain, ReversePath, SmtpUtf8};
-use crate::pipeline::parcel::{Delivery, Shipment, Target, TargetKind};
+use crate::pipeline::parcel::{Delivery, Shipment, Silence, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::MailParameters;
 use crate::tls::{self, Candidate, Demand, Judgement, Sighting, Sts};
@@ -53,7 +53,10 @@ pub(super) async fn deliver(shipment: Shipment, asked: Asked, job: &Job) -> Vec<
             Ok(visit) => {
                 travel(&shipment, job, (&visit, &mut failures), &mut progress).await;
             }
-            Err(closed) => failures.push(Failure::no_answer(&format!("{}: {closed}", shipment.domain))),
+            Err(closed) => {
+                let detail = format!("{}: {closed}", shipment.domain);
+                failures.push(Failure::no_answer(Silence::Held, &detail));
+            }
         }
     }
     let outcomes = progress.finish(&failures);
@@ -171,7 +174,8 @@ impl Journey<'_> {
         let hosts = plan::hosts(&shipment.domain, &upstreams.dns, &options.own_hosts);
         // Side by side: the policy is bounded in time, and no reason not to deliver.
         let found = async { tokio::join!(hosts, upstreams.policies.sts(&shipment.domain)) };
-        let timed_out = || (Err(Failure::timed_out("looking up the MX hosts")), Sts::default());
+        let timed_out =
+            || (Err(Failure::timed_out(Silence::LookUp, "looking up the MX hosts")), Sts::default());
         let (hosts, sts) = timeout_at(budget.envelope, found).await.unwrap_or_else(|_| timed_out());
         match hosts {
             Ok(hosts) => self.try_each(&Way { domain: &shipment.domain, hosts, sts }, progress).await,
@@ -193,7 +197,8 @@ impl Journey<'_> {
     async fn stop<'w>(&mut self, way: &'w Way<'_>, host: &Host) -> (Stop<'w>, ControlFlow<()>) {
         let Job { upstreams, options, budget, .. } = self.job;
         let found = timeout_at(budget.envelope, plan::addresses(host, &upstreams.dns)).await;
-        let timed_out = || Err(Failure::timed_out(&format!("{}: looking up its addresses", host.name)));
+        let timed_out =
+            || Err(Failure::timed_out(Silence::LookUp, &format!("{}: looking up its addresses", host.name)));
         let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
         let (addresses, security) = match found.unwrap_or_else(|_| timed_out()) {
             Ok(found) => found,
@@ -221,7 +226,9 @@ impl Journey<'_> {
                     self.failures.push(Failure::Ruled(Refusal::Loop));
                     return (stop, ControlFlow::Break(()));
                 }
-                Err(barred) => self.failures.push(Failure::no_answer(&explain(host, ip, barred))),
+                Err(barred) => {
+                    self.failures.push(Failure::no_answer(Silence::Unreachable, &explain(host, ip, barred)))
+                }
             }
         }
         (stop, ControlFlow::Continue(()))
@@ -241,9 +248,12 @@ impl Journey<'_> {
                 let tls::Barred { basis, failure, detail } = barred;
                 let sighting = Sighting { domain: candidate.domain, basis, failure: Some(failure) };
                 upstreams.policies.reports().note(&sighting, candidate.host);
-                Err(Failure::no_answer(&format!("{}: {detail}", candidate.host)))
+                Err(Failure::no_answer(Silence::Tls, &format!("{}: {detail}", candidate.host)))
             }
-            Err(_) => Err(Failure::timed_out(&format!("{}: looking up its TLSA records", candidate.host))),
+            Err(_) => {
+                let detail = format!("{}: looking up its TLSA records", candidate.host);
+                Err(Failure::timed_out(Silence::LookUp, &detail))
+            }
         };
         judged.map_err(|failure| self.failures.push(failure)).ok()
     }
@@ -263,7 +273,8 @@ impl Journey<'_> {
             }
             if self.tried == MAX_ADDRESSES || Instant::now() >= self.job.budget.envelope {
                 if self.failures.is_empty() {
-                    self.failures.push(Failure::timed_out(&format!("{peer}: no time left to try it")));
+                    let detail = format!("{peer}: no time left to try it");
+                    self.failures.push(Failure::timed_out(Silence::Interrupted, &detail));
                 }
                 return ControlFlow::Break(());
             }

@@ -2,13 +2,15 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::mail::{Address, RecipientRequest, ReversePath};
-use crate::pipeline::parcel::{NoAnswer, UpstreamReply};
+use crate::pipeline::parcel::{NoAnswer, Silence, UpstreamReply};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::reply::Reply;
 use crate::spool::Direction;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Of a destination where no connection was to be had.
+const NOBODY: Option<Enhanced> = Some(Enhanced(4, 4, 1));
 
 fn copy() -> QueuedCopy {
     QueuedCopy {
@@ -46,7 +48,10 @@ fn taken() -> Outcome {
 }
 
 fn no_answer() -> Outcome {
-    Outcome::NoAnswer(NoAnswer { detail: "mx.dest.example: connection refused".into() })
+    Outcome::NoAnswer(NoAnswer {
+        silence: Silence::Unreachable,
+        detail: "mx.dest.example: connection refused".into(),
+    })
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn nothing_is_tried_while_a_reply_may_come() {
 #[test]
 fn a_message_past_its_time_fails_with_what_was_last_said_of_it() {
     for (outcome, code) in
-        [(refused(452, Some(Enhanced(4, 2, 2))), Some(Enhanced(4, 2, 2))), (no_answer(), None)]
+        [(refused(452, Some(Enhanced(4, 2, 2))), Some(Enhanced(4, 2, 2))), (no_answer(), NOBODY)]
     {
         let Judgement::Failed(copy) = rules(5 * DAY).judge(copy(), &outcome) else { panic!("{outcome:?}") };
         let last = copy.last.unwrap();

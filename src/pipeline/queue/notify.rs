@@ -18,6 +18,7 @@ use crate::mail::{
     TraceId,
 };
 use crate::pipeline::deferred::Unsigned;
+use crate::pipeline::parcel::Silence;
 use crate::pipeline::relay;
 use crate::routing::{Coverage, Resolution};
 use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy, SpoolError};
@@ -244,7 +245,8 @@ impl Inner {
     }
 }
 
-/// A copy as it is told of: the words of its last attempt, the private destination masked.
+/// A copy as it is told of: what its last attempt heard, the private destination masked. Where nobody answered,
+/// only in what way: what is known of it names the destination's domain.
 struct Told<'a> {
     copy: &'a QueuedCopy,
     lines: Vec<String>,
@@ -253,7 +255,12 @@ struct Told<'a> {
 impl<'a> Told<'a> {
     fn new(copy: &'a QueuedCopy) -> Self {
         let mask = |line: &String| relay::mask(line, &copy.alias, &copy.destination);
-        let lines = copy.last.iter().flat_map(|last| last.lines.iter().map(mask)).collect();
+        let lines = match &copy.last {
+            Some(last) if !last.lines.is_empty() && is_silence(last) => {
+                vec![Silence::of(last.enhanced).sentence().to_owned()]
+            }
+            last => last.iter().flat_map(|last| last.lines.iter().map(mask)).collect(),
+        };
         Self { copy, lines }
     }
 
@@ -279,9 +286,14 @@ impl<'a> Told<'a> {
 /// Whether it says that the copy will never be taken.
 fn is_final(last: &LastAttempt) -> bool {
     match last.code {
-        0 => matches!(last.enhanced, Some(Enhanced(5, ..))),
+        0 => !is_silence(last),
         code => relay::heard_code(code, last.enhanced) / 100 == 5,
     }
+}
+
+/// Whether nobody answered; what we gave up for good ourselves is of class 5.
+fn is_silence(last: &LastAttempt) -> bool {
+    last.code == 0 && !matches!(last.enhanced, Some(Enhanced(5, ..)))
 }
 
 fn author(settings: &Settings) -> Option<Address> {

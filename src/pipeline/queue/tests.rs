@@ -12,7 +12,7 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
-use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded};
+use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence};
 use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::spool::{self, Bounces, Direction, QueuedCopy};
@@ -79,7 +79,8 @@ impl Upstream {
 
     /// Lets go of what hangs: nobody answered.
     fn release(&self) {
-        let no_answer = || Outcome::NoAnswer(NoAnswer { detail: "timed out".to_owned() });
+        let no_answer =
+            || Outcome::NoAnswer(NoAnswer { silence: Silence::Interrupted, detail: "timed out".to_owned() });
         self.hanging.lock().drain(..).for_each(|due| answer(due, no_answer));
     }
 }

@@ -2,7 +2,7 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::mail::{Address, RecipientRequest};
-use crate::pipeline::parcel::{NoAnswer, TargetKind};
+use crate::pipeline::parcel::{NoAnswer, Silence, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::reply::Enhanced;
 
@@ -39,7 +39,7 @@ fn outcomes(letters: &str) -> Vec<Delivery> {
         'D' => Outcome::Delivered(upstream(250, "taken")),
         'P' => Outcome::Refused(upstream(550, "no user")),
         'T' => Outcome::Refused(upstream(452, "full")),
-        'N' => Outcome::NoAnswer(NoAnswer { detail: "refused".into() }),
+        'N' => Outcome::NoAnswer(NoAnswer { silence: Silence::Unreachable, detail: "refused".into() }),
         'U' => Outcome::Unknown { host: "mx".into() },
         'O' => Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 },
         'R' => Outcome::Recorded(Recorded::Delivered(upstream(250, "taken before"))),
