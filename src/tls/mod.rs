@@ -30,8 +30,8 @@ pub use roots::trusted_roots;
 pub use rustls::RootCertStore;
 pub use server::{Acceptor, ServerCertificate, ServerStream};
 pub use sts::{
-    HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy, StsPolicyError,
-    announced_id,
+    Certainty, HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy,
+    StsPolicyError, announced_id,
 };
 
 /// What a handshake agreed on.

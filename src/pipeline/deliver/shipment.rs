@@ -243,7 +243,7 @@ impl Journey<'_> {
                 let tls::Barred { basis, failure, .. } = barred;
                 Ok(Judgement { basis, demand: Demand::Opportunistic, failure: Some(failure) })
             }
-            Ok(Ok(judgement)) => tls_wish.weigh(judgement, candidate, sts).map_err(Failure::Ruled),
+            Ok(Ok(judgement)) => tls_wish.weigh(judgement, candidate, sts),
             Ok(Err(barred)) => {
                 let tls::Barred { basis, failure, detail } = barred;
                 let sighting = Sighting { domain: candidate.domain, basis, failure: Some(failure) };

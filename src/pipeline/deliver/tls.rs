@@ -1,9 +1,11 @@
 //! What a message wants of the TLS of its next hop (RFC 8689), against what the destination demands.
 
+use super::outcome::Failure;
 use crate::dns::Security;
 use crate::mail::{Message, MessageRequest, RequireTls, header};
+use crate::pipeline::parcel::Silence;
 use crate::pipeline::refusal::Refusal;
-use crate::tls::{Candidate, Demand, Judgement, Sts};
+use crate::tls::{Candidate, Certainty, Demand, Judgement, Sts};
 
 /// The sender's wish for the rest of the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl TlsWish {
         judgement: Judgement,
         candidate: Candidate<'_>,
         sts: &Sts,
-    ) -> Result<Judgement, Refusal> {
+    ) -> Result<Judgement, Failure> {
         match self {
             Self::Unsaid => Ok(judgement),
             Self::NotRequired => Ok(Judgement { demand: Demand::Opportunistic, ..judgement }),
@@ -53,8 +55,13 @@ impl TlsWish {
                 let named = sts.policy.as_ref().is_some_and(|policy| policy.names(candidate.host));
                 if named || candidate.security == Security::Secure {
                     Ok(Judgement { demand: Demand::Verified, ..judgement })
+                } else if sts.policy.is_none() && sts.certainty == Certainty::Open {
+                    // RFC 5321 §4.2.1: 5yz only for what stays so.
+                    let detail =
+                        format!("{}: whether an MTA-STS policy names it is not known yet", candidate.host);
+                    Err(Failure::no_answer(Silence::Tls, &detail))
                 } else {
-                    Err(Refusal::UpstreamWithoutRequireTls)
+                    Err(Failure::Ruled(Refusal::UpstreamWithoutRequireTls))
                 }
             }
         }

@@ -57,6 +57,18 @@ pub struct Sts {
     pub policy: Option<Arc<StsPolicy>>,
     /// Why the last attempt to learn of a policy that is announced failed.
     pub trouble: Option<TlsFailure>,
+    /// Whether it is known that there is no other policy.
+    pub certainty: Certainty,
+}
+
+/// Whether asking again may tell more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Certainty {
+    /// The domain has said what it wants.
+    Final,
+    /// The look-up or the fetch failed, or is not over.
+    #[default]
+    Open,
 }
 
 /// The policies of all destinations. A clone is the same set.
@@ -78,6 +90,7 @@ struct Shared {
 struct Known {
     held: Option<Held>,
     trouble: Option<TlsFailure>,
+    certainty: Certainty,
     look_at: Instant,
 }
 
@@ -118,7 +131,7 @@ impl StsPolicies {
     /// What the domain wants. Waits at most [`MAX_WAIT`], and not at all where a policy is known.
     pub async fn of(&self, domain: &Domain) -> Sts {
         if domain.is_literal() {
-            return Sts::default();
+            return Sts { certainty: Certainty::Final, ..Sts::default() };
         }
         let known = self.shared.recall(domain);
         if known.as_ref().is_some_and(|known| known.look_at > Instant::now()) {
@@ -165,7 +178,7 @@ impl std::fmt::Debug for StsPolicies {
 impl Known {
     fn told(self) -> Sts {
         let policy = self.held.map(|held| held.policy).filter(|policy| policy.mode != StsMode::None);
-        Sts { policy, trouble: self.trouble }
+        Sts { policy, trouble: self.trouble, certainty: self.certainty }
     }
 }
 
@@ -199,25 +212,31 @@ impl Shared {
                 let look_at = now + ttl.clamp(LOOK_AGAIN.0, LOOK_AGAIN.1);
                 match announced_id(&answer.records) {
                     Some(id) => self.follow(domain, id, held, look_at).await,
-                    None => Known { held, trouble: None, look_at },
+                    None => Known { held, trouble: None, certainty: Certainty::Final, look_at },
                 }
             }
-            Err(error) if error.is_temporary() => Known { held, trouble: None, look_at: now + AFTER_FAILURE },
+            Err(error) if error.is_temporary() => {
+                let look_at = now + AFTER_FAILURE;
+                Known { held, trouble: None, certainty: Certainty::Open, look_at }
+            }
             // RFC 8461 §3.1: without a record there is no policy but the one that still holds.
-            Err(_) => Known { held, trouble: None, look_at: now + LOOK_AGAIN.1 },
+            Err(_) => {
+                let look_at = now + LOOK_AGAIN.1;
+                Known { held, trouble: None, certainty: Certainty::Final, look_at }
+            }
         };
         self.remember(domain, known);
     }
 
     async fn follow(&self, domain: &Domain, id: String, held: Option<Held>, look_at: Instant) -> Known {
         if held.as_ref().is_some_and(|held| held.id == id && !held.is_old()) {
-            return Known { held, trouble: None, look_at };
+            return Known { held, trouble: None, certainty: Certainty::Final, look_at };
         }
         let failure = match timeout(FETCH_TIMEOUT, self.fetcher.fetch(domain)).await {
             Ok(Ok(policy)) => {
                 tracing::info!(%domain, id, mode = ?policy.mode, "MTA-STS policy fetched");
                 let held = Held { id, fetched_at: clock::now(), policy: Arc::new(policy) };
-                return Known { held: Some(held), trouble: None, look_at };
+                return Known { held: Some(held), trouble: None, certainty: Certainty::Final, look_at };
             }
             Ok(Err(error)) => {
                 tracing::info!(%domain, id, %error, "MTA-STS policy not fetched");
@@ -228,7 +247,8 @@ impl Shared {
                 TlsFailure::StsPolicyFetchError
             }
         };
-        Known { held, trouble: Some(failure), look_at: Instant::now() + AFTER_FAILURE }
+        let look_at = Instant::now() + AFTER_FAILURE;
+        Known { held, trouble: Some(failure), certainty: Certainty::Open, look_at }
     }
 
     fn remember(&self, domain: &Domain, new: Known) {
@@ -267,7 +287,8 @@ fn read_all(tree: &Tree) -> Result<HashMap<Domain, Known>, TlsError> {
         let (key, value) = pair?;
         match read_one(&key, &value).filter(|(_, held)| !held.is_expired() && known.len() < MAX_DOMAINS) {
             Some((domain, held)) => {
-                known.insert(domain, Known { held: Some(held), trouble: None, look_at: Instant::now() });
+                let (held, look_at) = (Some(held), Instant::now());
+                known.insert(domain, Known { held, trouble: None, certainty: Certainty::Open, look_at });
             }
             None => tree.remove(&key)?,
         }

@@ -251,6 +251,21 @@ async fn rfc8689_4_2_1_requiretls_goes_to_no_other_host() {
 }
 
 #[tokio::test]
+async fn rfc5321_4_2_1_requiretls_is_not_refused_for_good_while_nobody_knows_the_policy() {
+    let identity = Authority::new().issue(&[HOST]);
+    let open = "no answer: mx1.dest.example: whether an MTA-STS policy names it is not known yet";
+    let scene = Scene::start(&Authority::new(), &identity, &[WILLING], None).await;
+    scene.world.dns.behave("_mta-sts.dest.example", crate::dev::dns::Behaviour::ServFail).unwrap();
+    assert_eq!(said(&scene.world.deliver_one(requiring()).await), open, "the record");
+
+    // Nothing listens where the policy should be.
+    let scene = Scene::start(&Authority::new(), &identity, &[WILLING], None).await;
+    scene.world.dns.replace("_mta-sts.dest.example TXT \"v=STSv1; id=1\"").unwrap();
+    assert_eq!(said(&scene.world.deliver_one(requiring()).await), open, "the policy");
+    assert_eq!(scene.upstream.heard().clients, []);
+}
+
+#[tokio::test]
 async fn rfc8689_3_a_message_may_waive_the_policy() {
     let identity = Authority::new().issue(&[HOST]);
     let other = Authority::new().issue(&[HOST]);
