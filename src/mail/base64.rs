@@ -1,6 +1,9 @@
-//! Base64 (RFC 4648 §4), encoding only: for signatures and digests that we write.
+//! Base64 (RFC 4648 §4), encoding only: for signatures, digests and MIME parts that we write.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Octets that make one line of 76 characters.
+const LINE_OCTETS: usize = 57;
 
 /// Encodes octets, with padding.
 #[must_use]
@@ -16,6 +19,12 @@ pub fn encode(octets: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Encodes octets in lines of at most 76 characters, each ended by CRLF (RFC 2045 §6.8).
+#[must_use]
+pub fn encode_lines(octets: &[u8]) -> String {
+    octets.chunks(LINE_OCTETS).map(|line| encode(line) + "\r\n").collect()
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 //! - Nothing that a sender or an upstream said can end a field, a part or the message: control characters
 //!   are replaced, and the boundary stands in no part.
 //! - Addresses outside ASCII make the second part `message/global-delivery-status` (RFC 6533 §4); a header
-//!   section in UTF-8 is `message/global-headers`. Such a report needs 8BITMIME to travel, and SMTPUTF8
-//!   only where its own recipient does.
+//!   section in UTF-8 is `message/global-headers`. SMTPUTF8 it needs only where its own
+//!   recipient does.
+//! - It is 7-bit: parts outside ASCII are in base64. Differs: RFC 6533 §4 and §6 would rather have them 8bit,
+//!   but a report that a host without 8BITMIME refuses is lost.
 //! - Recipients are named by the address the sender wrote; a private destination is no input here. Replies
 //!   are taken as they are: who calls has masked it there.
 
@@ -19,7 +21,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::{Address, Domain, Enhanced, TraceId, date, header};
+use super::{Address, Domain, Enhanced, TraceId, base64, date, header};
 
 /// Longest line without its CRLF that we write; RFC 5322 §2.1.1 allows 998.
 const MAX_LINE_OCTETS: usize = 900;
@@ -138,6 +140,15 @@ fn fields(report: &Report<'_>, original: &[u8], boundary: &str) -> String {
         date::rfc5322(report.date),
         from.domain(),
     )
+}
+
+/// One part: its type, and its content in 7 bits.
+fn part(content_type: &str, content: &[u8]) -> Vec<u8> {
+    if content.is_ascii() {
+        return [b"Content-Type: ", content_type.as_bytes(), b"\r\n\r\n", content].concat();
+    }
+    let encoded = base64::encode_lines(content);
+    format!("Content-Type: {content_type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}").into_bytes()
 }
 
 /// The worst that happened to any recipient.

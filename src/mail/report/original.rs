@@ -46,13 +46,13 @@ fn clean(octets: &[u8]) -> Vec<u8> {
 
 /// The part: `text/rfc822-headers` (RFC 6522 §4), or for UTF-8 `message/global-headers` (RFC 6533 §6).
 pub(super) fn part(head: &[u8]) -> Vec<u8> {
-    let fields = if head.is_ascii() {
-        "Content-Type: text/rfc822-headers\r\n"
+    let content_type = if head.is_ascii() {
+        "text/rfc822-headers"
     } else if std::str::from_utf8(head).is_ok() {
-        "Content-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n"
+        "message/global-headers"
     } else {
         // RFC 1428 §3: 8-bit octets of which nobody said what they are.
-        "Content-Type: text/rfc822-headers; charset=unknown-8bit\r\nContent-Transfer-Encoding: 8bit\r\n"
+        "text/rfc822-headers; charset=unknown-8bit"
     };
-    [fields.as_bytes(), b"\r\n", head].concat()
+    super::part(content_type, head)
 }

@@ -20,12 +20,9 @@ pub(super) fn part(report: &Report<'_>) -> Vec<u8> {
         fields += "\r\n";
         fields += &recipient_fields(recipient);
     }
-    let header = if fields.is_ascii() {
-        "Content-Type: message/delivery-status\r\n"
-    } else {
-        "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n"
-    };
-    [header, "\r\n", &fields].concat().into_bytes()
+    let content_type =
+        if fields.is_ascii() { "message/delivery-status" } else { "message/global-delivery-status" };
+    super::part(content_type, fields.as_bytes())
 }
 
 /// The group of one recipient, in the order of RFC 3464 §2.3.

@@ -118,9 +118,12 @@ fn parts(octets: &[u8]) -> Vec<(String, String)> {
         format!("{}/{}", found.ctype(), found.subtype().unwrap())
     };
     assert_eq!(message.content_type().unwrap().attribute("report-type"), Some("delivery-status"));
-    let content = |part: &mail_parser::MessagePart<'_>| {
-        let octets = octets.get(part.offset_body as usize..part.offset_end as usize).unwrap();
-        String::from_utf8_lossy(octets).into_owned()
+    let content = |part: &mail_parser::MessagePart<'_>| match part.encoding {
+        mail_parser::Encoding::Base64 => String::from_utf8_lossy(part.contents()).into_owned(),
+        mail_parser::Encoding::None | mail_parser::Encoding::QuotedPrintable => {
+            let octets = octets.get(part.offset_body as usize..part.offset_end as usize).unwrap();
+            String::from_utf8_lossy(octets).into_owned()
+        }
     };
     parts.iter().map(|part| (kind(part), content(part))).collect()
 }
@@ -145,6 +148,16 @@ fn rfc3464_2_3_6_what_no_server_said_is_not_of_the_type_smtp() {
     let text = String::from_utf8(report(&[recipient], HEAD.as_bytes())).unwrap();
     assert!(text.contains("Diagnostic-Code: X-Postroad;\r\n 550 5.1.1 The destination"), "{text}");
     assert!(text.contains("No mail server took it:") && !text.contains("mail server said"), "{text}");
+}
+
+#[test]
+fn rfc2045_6_4_a_report_is_7_bit_whatever_it_tells_of() {
+    let (alias, said) = (address("j\u{fc}rgen@ours.example"), lines(&["No such user"]));
+    let head = HEAD.replace("hello", "gr\u{fc}\u{df}e");
+    for head in [head.as_bytes(), b"Subject: gr\xfc\xdfe\r\n\r\n"] {
+        let octets = report(&[failed(&alias, &said)], head);
+        assert!(octets.is_ascii(), "{}", String::from_utf8_lossy(&octets));
+    }
 }
 
 #[test]

@@ -7,12 +7,8 @@ use crate::mail::date;
 /// The part: plain text, in UTF-8 where an address is.
 pub(super) fn part(report: &Report<'_>) -> Vec<u8> {
     let text = text(report);
-    let header = if text.is_ascii() {
-        "Content-Type: text/plain; charset=us-ascii\r\n"
-    } else {
-        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
-    };
-    [header, "\r\n", &text].concat().into_bytes()
+    let charset = if text.is_ascii() { "us-ascii" } else { "utf-8" };
+    super::part(&format!("text/plain; charset={charset}"), text.as_bytes())
 }
 
 fn text(report: &Report<'_>) -> String {

@@ -13,9 +13,6 @@ use super::{Basis, Count, DAY, Report, Reporter, start_of};
 use crate::mail::{Address, Domain, base64, date};
 use crate::tls::StsPolicy;
 
-/// Octets of base64 in one line (RFC 2045 §6.8).
-const LINE_OCTETS: usize = 76;
-
 /// What a report is about.
 pub(super) struct About<'a> {
     pub(super) day: u64,
@@ -32,7 +29,7 @@ pub(super) fn report(about: &About<'_>, reporter: &Reporter, to: Address) -> Opt
     let json = serde_json::to_vec(&content(about, reporter, &id)).ok()?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(&json).ok()?;
-    let encoded = wrapped(&base64::encode(&gzip.finish().ok()?));
+    let encoded = base64::encode_lines(&gzip.finish().ok()?);
     let boundary = format!("report-{id}");
     let (from, until) = (about.day.saturating_mul(DAY), about.day.saturating_add(1).saturating_mul(DAY));
     let file = format!("{organization}!{domain}!{from}!{}!{id}.json.gz", until.saturating_sub(1));
@@ -120,15 +117,4 @@ fn policy(about: &About<'_>, basis: Basis, count: &Count) -> Value {
         },
         "failure-details": failures,
     })
-}
-
-fn wrapped(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len() + text.len() / LINE_OCTETS * 2 + 2);
-    for (index, letter) in text.chars().enumerate() {
-        if index > 0 && index % LINE_OCTETS == 0 {
-            lines.push_str("\r\n");
-        }
-        lines.push(letter);
-    }
-    lines + "\r\n"
 }
