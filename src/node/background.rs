@@ -67,8 +67,7 @@ async fn report_tls(
 ) {
     let mut ticks = tokio::time::interval(REPORT_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let service = config.borrow().service.clone();
-        let reporter = Reporter { organization: service.domain, contact: service.postmaster };
+        let reporter = Reporter { organization: config.borrow().service.domain.clone() };
         for report in upstreams.policies().due_reports(clock::now(), &reporter).await {
             match queue.send(&report.to, report.octets).await {
                 Ok(()) => tracing::info!(domain = %report.domain, "TLS report queued"),

@@ -36,7 +36,7 @@ pub(super) fn report(about: &About<'_>, reporter: &Reporter, to: Address) -> Opt
     let date = date::rfc5322(start_of(about.day.saturating_add(1)));
     // RFC 8689 §3, RFC 8460 §3: a report of failures must not fail of them.
     let octets = format!(
-        "From: <{contact}>\r\n\
+        "From: <postmaster@{organization}>\r\n\
          To: <{to}>\r\n\
          Date: {date}\r\n\
          Subject: Report Domain: {domain}\r\n Submitter: {organization}\r\n Report-ID: <{id}@{organization}>\r\n\
@@ -60,7 +60,6 @@ pub(super) fn report(about: &About<'_>, reporter: &Reporter, to: Address) -> Opt
          \r\n\
          {encoded}\
          --{boundary}--\r\n",
-        contact = reporter.contact,
     );
     Some(Report { domain: domain.clone(), to, octets: octets.into() })
 }
@@ -82,7 +81,7 @@ fn content(about: &About<'_>, reporter: &Reporter, id: &str) -> Value {
             "start-datetime": date::rfc3339(start_of(about.day)),
             "end-datetime": date::rfc3339(last),
         },
-        "contact-info": reporter.contact.to_string(),
+        "contact-info": format!("postmaster@{}", reporter.organization),
         "report-id": id,
         "policies": policies,
     })

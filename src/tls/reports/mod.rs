@@ -73,10 +73,9 @@ impl<'a> Sighting<'a> {
 /// Who reports.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    /// The organisation, whose domain signs the mail.
+    /// The organisation, whose domain signs the mail; its postmaster is the report's author, so that the
+    /// signature is aligned with it, and answers questions.
     pub organization: Domain,
-    /// Who answers questions, and the report's author.
-    pub contact: Address,
 }
 
 /// A report that is to be sent with the null reverse-path, signed by the reporter's domain (RFC 8460 §3).

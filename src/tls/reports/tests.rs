@@ -42,8 +42,7 @@ fn domain() -> Domain {
 }
 
 fn reporter() -> Reporter {
-    let organization = Domain::parse("relay.example").unwrap();
-    Reporter { organization, contact: Address::parse("ops@relay.example").unwrap() }
+    Reporter { organization: Domain::parse("relay.example").unwrap() }
 }
 
 fn decoded(report: &Report) -> Value {
@@ -81,7 +80,7 @@ async fn rfc8460_4_4_a_day_is_reported_once_to_whom_the_domain_names() {
     assert_eq!(to, ["tls@dest.example", "two@r.example"]);
     let content = decoded(&reports[0]);
     assert_eq!(content["organization-name"], "relay.example");
-    assert_eq!(content["contact-info"], "ops@relay.example");
+    assert_eq!(content["contact-info"], "postmaster@relay.example");
     let today = crate::mail::date::rfc3339(clock::now());
     assert_eq!(content["date-range"]["start-datetime"], json!(format!("{}T00:00:00Z", &today[..10])));
     assert_eq!(
@@ -106,7 +105,7 @@ async fn rfc8460_5_3_the_message_says_what_it_is() {
     let reports = world.due(1).await;
     let text = String::from_utf8(reports[0].octets.to_vec()).unwrap();
     for field in [
-        "From: <ops@relay.example>\r\n",
+        "From: <postmaster@relay.example>\r\n",
         "To: <tls@dest.example>\r\n",
         "Subject: Report Domain: dest.example\r\n Submitter: relay.example\r\n Report-ID: <",
         "TLS-Report-Domain: dest.example\r\n",

@@ -291,10 +291,7 @@ async fn rfc8460_4_3_sessions_are_counted_with_what_went_wrong() {
     let scene = Scene::signed(&identity, &[DISLIKED], &[other.tlsa(3, 1, 1)]).await;
     scene.deliver().await;
     scene.world.dns.replace("_smtp._tls.dest.example TXT \"v=TLSRPTv1; rua=mailto:a@dest.example\"").unwrap();
-    let reporter = crate::tls::Reporter {
-        organization: Domain::parse("relay.example").unwrap(),
-        contact: Address::parse("ops@relay.example").unwrap(),
-    };
+    let reporter = crate::tls::Reporter { organization: Domain::parse("relay.example").unwrap() };
     let tomorrow = crate::clock::now() + Duration::from_secs(86_400);
     let reports = scene.world.upstreams.policies.due_reports(tomorrow, &reporter).await;
     assert_eq!(reports.len(), 1);
