@@ -222,6 +222,19 @@ async fn what_grows_too_old_is_given_up_and_told() {
 }
 
 #[tokio::test]
+async fn rfc3464_2_an_answer_to_a_report_is_taken() {
+    let world = impatient_at_the_dot().await;
+    world.mx.when(Stage::Banner, "", 1, Act::Close);
+    world.mx.when(Stage::Dot, "", 1, Act::Say("554 5.7.1 no".into()));
+    world.sender().await.submit(ALICE, INFO, &letter("bounce")).await.starts("250 2.0.0 Queued");
+    until("the report", || world.mx.taken().len() == 1, LIMIT).await;
+    let report = world.mx.only().text();
+    let (_, author) = report.split_once("From: Mail Delivery System <").unwrap();
+    let (author, _) = author.split_once('>').unwrap();
+    world.sender().await.submit(ALICE, &[author], &letter("why")).await.starts("250");
+}
+
+#[tokio::test]
 async fn rfc3464_2_3_6_an_expired_copy_is_told_in_the_words_that_its_upstream_said() {
     let world = World::with(|config| {
         config.delivery.retry_first = Duration::from_millis(200);

@@ -23,8 +23,9 @@ use crate::pipeline::relay;
 use crate::routing::{Coverage, Resolution};
 use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy, SpoolError};
 
-/// Whose name a notification is sent in, at the service's domain.
-const AUTHOR: &str = "mailer-daemon";
+/// Whose name a notification is sent in, at the service's domain: a reply to it reaches whoever is responsible
+/// (RFC 3464 §2).
+const AUTHOR: &str = "postmaster";
 /// What is told of a failure that nobody gave a number (RFC 3463 §3.1, §3.5): no answer.
 const NO_ANSWER: Enhanced = Enhanced(5, 4, 1);
 /// RFC 3463 §3.5: delivery time expired.
