@@ -288,7 +288,7 @@ fn start_of(day: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(day.saturating_mul(DAY))
 }
 
-/// The mail addresses that a domain's `_smtp._tls` records name; none unless exactly one record announces
+/// The mail addresses, decoded (RFC 6068 §2), that a domain's `_smtp._tls` records name; none unless exactly one record announces
 /// reports (RFC 8460 §3).
 fn addresses(records: &[Vec<u8>]) -> Vec<Address> {
     let mut announcing = records.iter().filter_map(|record| {
@@ -301,9 +301,22 @@ fn addresses(records: &[Vec<u8>]) -> Vec<Address> {
     let mail = uris.split(',').filter_map(|uri| {
         let uri = uri.trim();
         let scheme = uri.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("mailto:"))?;
-        Address::parse(uri.get(scheme.len()..)?.split('?').next()?).ok()
+        let to = uri.get(scheme.len()..)?.split('?').next()?;
+        Address::parse(&percent_decoded(to)?).ok()
     });
     mail.take(MAX_ADDRESSES).collect()
+}
+
+/// What a part of a URI stands for (RFC 3986 §2.1); none where that is no text.
+fn percent_decoded(part: &str) -> Option<String> {
+    let mut pieces = part.split('%');
+    let mut octets = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let digits = piece.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        octets.push(u8::from_str_radix(digits, 16).ok()?);
+        octets.extend_from_slice(piece.get(2..)?.as_bytes());
+    }
+    String::from_utf8(octets).ok()
 }
 
 #[cfg(test)]

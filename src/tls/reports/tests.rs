@@ -119,6 +119,17 @@ async fn rfc8460_5_3_the_message_says_what_it_is() {
     assert!(text.lines().all(|line| line.len() <= 998) && text.is_ascii());
 }
 
+#[test]
+fn rfc6068_2_an_address_in_a_uri_is_percent_encoded() {
+    let to = |rua: &str| -> Vec<String> {
+        let record = format!("v=TLSRPTv1; rua={rua}");
+        addresses(&[record.into_bytes()]).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(to("mailto:a%2Bb@dest.example"), ["a+b@dest.example"]);
+    assert_eq!(to("mailto:a%21@dest.example,mailto:a%2c@dest.example?x=%40"), ["a!@dest.example"]);
+    assert_eq!(to("mailto:a%2@dest.example,mailto:%zz@dest.example,mailto:a%ff@dest.example"), [""; 0]);
+}
+
 #[tokio::test]
 async fn counts_survive_a_restart() {
     let world = World::new("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:a@dest.example\"\n").await;
