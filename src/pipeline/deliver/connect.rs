@@ -32,12 +32,16 @@ pub(super) struct Opener<'a> {
 
 impl Opener<'_> {
     /// Opens a connection that meets the peer's demand. Where nothing is demanded: encrypted where STARTTLS
-    /// is offered, and in the clear, over a new connection, where the handshake fails, since mail in the
-    /// clear beats no mail (RFC 7435 §3).
+    /// is offered, and in the clear, over a new connection, where STARTTLS is refused (RFC 3207 §4) or the
+    /// handshake fails, since mail in the clear beats no mail (RFC 7435 §3).
     pub(super) async fn open(&self, peer: &Peer) -> Result<Connection, Trouble> {
         match self.open_with(peer, Security::Encrypted).await {
             Err(Trouble::Handshake(cause)) if !peer.demand.is_mandatory() => {
                 tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
+                self.open_with(peer, Security::Plain).await
+            }
+            Err(Trouble::TlsRefused(reply)) if !peer.demand.is_mandatory() => {
+                tracing::info!(%peer, code = reply.code, "STARTTLS refused, trying without");
                 self.open_with(peer, Security::Plain).await
             }
             opened => opened,
@@ -107,10 +111,14 @@ impl Opener<'_> {
         Ok(())
     }
 
-    /// STARTTLS. A host that offers and then refuses it is like one that refuses us: the next may not.
+    /// STARTTLS. With a 421 the host refuses us (RFC 5321 §3.8), with anything else TLS.
     async fn ask_for_tls(&self, connection: &mut Connection) -> Result<(), Trouble> {
         let limit = within(self.options.timing.command, self.until);
-        welcome(connection.command("STARTTLS\r\n", limit, "at STARTTLS").await?).map(drop)
+        let reply = connection.command("STARTTLS\r\n", limit, "at STARTTLS").await?;
+        if reply.is_positive() || reply.code == 421 {
+            return welcome(reply).map(drop);
+        }
+        Err(Trouble::TlsRefused(reply))
     }
 
     async fn shake_hands(&self, connection: Connection) -> Result<Connection, Trouble> {
@@ -140,7 +148,7 @@ impl Opener<'_> {
 
     /// Leaves a connection that did not come about; with a QUIT if the upstream still listens.
     fn leave(&self, connection: Connection, trouble: Trouble) -> Trouble {
-        if matches!(trouble, Trouble::Unwelcome(_) | Trouble::NotEncrypted) {
+        if matches!(trouble, Trouble::Unwelcome(_) | Trouble::TlsRefused(_) | Trouble::NotEncrypted) {
             pool::retire(connection, self.options.timing);
         }
         trouble

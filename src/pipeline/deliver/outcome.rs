@@ -74,7 +74,9 @@ impl Failure {
             Trouble::Lost(..) | Trouble::Garbage(_) | Trouble::OutOfStep(_) => {
                 Self::no_answer(Silence::Interrupted, &detail)
             }
-            Trouble::Handshake(_) | Trouble::NotEncrypted => Self::no_answer(Silence::Tls, &detail),
+            Trouble::TlsRefused(_) | Trouble::Handshake(_) | Trouble::NotEncrypted => {
+                Self::no_answer(Silence::Tls, &detail)
+            }
         }
     }
 }

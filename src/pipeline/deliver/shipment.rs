@@ -334,6 +334,7 @@ impl Journey<'_> {
             | Trouble::OutOfStep(_)
             | Trouble::Unwelcome(_)
             | Trouble::Ipv6Unwelcome(_)
+            | Trouble::TlsRefused(_)
             | Trouble::Handshake(_)
             | Trouble::NotEncrypted => Next::Address,
         };

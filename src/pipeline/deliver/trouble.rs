@@ -49,12 +49,15 @@ pub(super) enum Trouble {
     /// A reply that is none to what was asked, such as 250 to DATA.
     #[error("out of step: {0}")]
     OutOfStep(Reply),
-    /// A refusal at greeting, EHLO or STARTTLS, or a 421 before the dot: about us, not about the message.
+    /// A refusal at greeting or EHLO, or a 421 before the dot: about us, not about the message.
     #[error("{0}")]
     Unwelcome(Reply),
     /// The upstream refuses our IPv6 address by policy; it may take us over IPv4.
     #[error("{0}")]
     Ipv6Unwelcome(Reply),
+    /// STARTTLS is offered and refused.
+    #[error("STARTTLS refused: {0}")]
+    TlsRefused(Reply),
     /// The TLS handshake failed.
     #[error("TLS handshake failed: {0}")]
     Handshake(io::Error),
@@ -89,7 +92,10 @@ impl Trouble {
     /// The reply that was the trouble.
     pub(super) fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::OutOfStep(reply) | Self::Unwelcome(reply) | Self::Ipv6Unwelcome(reply) => Some(reply),
+            Self::OutOfStep(reply)
+            | Self::Unwelcome(reply)
+            | Self::Ipv6Unwelcome(reply)
+            | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
             | Self::Unreachable(_)
             | Self::Lost(..)
@@ -108,7 +114,7 @@ impl Trouble {
             Self::Unreachable(_) => "unreachable",
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
             Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",
-            Self::Handshake(_) | Self::NotEncrypted => "tls_failed",
+            Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => "tls_failed",
             Self::Unfit(_) => "unfit",
             Self::Message(_) => "internal",
         }

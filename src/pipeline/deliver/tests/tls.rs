@@ -266,6 +266,21 @@ async fn rfc5321_4_2_1_requiretls_is_not_refused_for_good_while_nobody_knows_the
 }
 
 #[tokio::test]
+async fn rfc3207_4_a_host_that_offers_starttls_and_refuses_it_gets_the_mail_in_the_clear_if_it_may() {
+    let identity = Authority::new().issue(&[HOST]);
+    for refusal in ["454 4.7.0 not now", "502 5.5.1 what?"] {
+        let refusing = format!("hello STARTTLS\n < STARTTLS\n > {refusal}\n < QUIT\n > 221 bye");
+        let scene = Scene::start(&Authority::new(), &identity, &[&refusing, PLAIN], None).await;
+        assert_eq!(scene.deliver().await, DELIVERED);
+
+        let scene = Scene::signed(&identity, &[&refusing, PLAIN], &[identity.tlsa(3, 1, 1)]).await;
+        let said = scene.deliver().await;
+        assert!(said.starts_with("no answer"), "{said}");
+        assert_eq!(scene.upstream.heard().clients.len(), 1, "nothing in the clear");
+    }
+}
+
+#[tokio::test]
 async fn rfc8689_3_a_message_may_waive_the_policy() {
     let identity = Authority::new().issue(&[HOST]);
     let other = Authority::new().issue(&[HOST]);
