@@ -1,8 +1,8 @@
 //! Pages: the entries of messages whose ids are neighbours are one value of the database. An insert costs it
 //! as much for a page as for an entry, and a batch of new messages, whose ids are neighbours, fills few pages.
 //!
-//! A page has the messages from its own id up to the next page's; its own is the id of the first message that
-//! was in it. Its value is a row of entries in the order of their ids: id (16 octets), octets of the entry
+//! A page has the messages from its own id up to the next page's; its own is the id of the message that it was
+//! begun for. Its value is a row of entries in the order of their ids: id (16 octets), octets of the entry
 //! (u32), entry. One that is too long for the database is in parts.
 
 use std::collections::BTreeMap;
@@ -68,24 +68,37 @@ impl Page {
         self.entries.into_iter().filter(move |(id, _)| after.is_none_or(|after| *id > after))
     }
 
-    /// Puts an entry, and splits the page if it is too long then: ids grow, so that one at the end gets a page
-    /// of its own, and the page stays full.
-    fn insert(&mut self, id: TraceId, entry: Bytes) -> Option<Self> {
-        match self.place(id) {
+    /// Puts an entry, and splits the page if it is too long then; returns what is split off, the last first. Ids
+    /// grow, so that an entry at the end gets a page of its own, and the page stays full. One that is too long by
+    /// itself has no neighbours: it alone may be in parts, and is read by who has its message in hand.
+    fn insert(&mut self, id: TraceId, entry: Bytes) -> Vec<Self> {
+        let is_long = ID_OCTETS + 4 + entry.len() > PAGE_OCTETS;
+        let at = match self.place(id) {
             Ok(at) => {
                 if let Some((_, known)) = self.entries.get_mut(at) {
                     *known = entry;
                 }
+                at
             }
-            Err(at) => self.entries.insert(at, (id, entry)),
+            Err(at) => {
+                self.entries.insert(at, (id, entry));
+                at
+            }
+        };
+        let is_last = at + 1 == self.entries.len();
+        let cuts = match (self.octets() > PAGE_OCTETS, is_long, is_last) {
+            (false, ..) => [0, 0],
+            (true, true, _) => [at + 1, at],
+            (true, false, true) => [at, 0],
+            (true, false, false) => [self.entries.len() / 2, 0],
+        };
+        let mut behind = Vec::new();
+        for cut in cuts {
+            if (1..self.entries.len()).contains(&cut) {
+                behind.push(Self { entries: self.entries.split_off(cut) });
+            }
         }
-        let last = self.entries.len().saturating_sub(1);
-        if self.octets() <= PAGE_OCTETS || last == 0 {
-            return None;
-        }
-        let is_last = self.entries.last().is_some_and(|(of, _)| *of == id);
-        let at = if is_last { last } else { self.entries.len() / 2 };
-        Some(Self { entries: self.entries.split_off(at) })
+        behind
     }
 }
 
@@ -164,10 +177,11 @@ fn last_part(tree: &Tree, id: TraceId) -> Result<Option<(TraceId, u16, Vec<u8>)>
 fn read(tree: &Tree, id: TraceId) -> Result<Option<(TraceId, Stored)>, SpoolError> {
     let Some((first, number, last)) = last_part(tree, id)? else { return Ok(None) };
     let mut value = Vec::new();
-    for number in 0..number {
-        value.append(&mut tree.get(&keys::part(first, number))?.unwrap_or_default());
+    for part in 0..number {
+        let part = tree.get(&keys::part(first, part))?;
+        value.extend(part.ok_or_else(|| SpoolError::Entry("a part of a page is missing".to_owned()))?);
     }
-    let value = if value.is_empty() { last } else { [value, last].concat() };
+    value.extend(last);
     Ok(Some((first, Stored { page: Page::decode(value)?, parts: number.saturating_add(1) })))
 }
 
@@ -202,12 +216,14 @@ impl<'a> Change<'a> {
     pub(super) fn insert(&mut self, id: TraceId, entry: Vec<u8>) -> Result<(), SpoolError> {
         let open = self.open(id)?;
         open.changed = true;
-        let Some(behind) = open.page.insert(id, entry.into()) else { return Ok(()) };
-        if let Some((first, _)) = behind.entries.first() {
+        let mut made = Vec::new();
+        for page in open.page.insert(id, entry.into()) {
+            let Some((first, _)) = page.entries.first() else { continue };
             let first = *first;
             let until = open.until.replace(first);
-            self.open.insert(first, Open { page: behind, until, parts: 0, changed: true });
+            made.push((first, Open { page, until, parts: 0, changed: true }));
         }
+        self.open.extend(made);
         Ok(())
     }
 

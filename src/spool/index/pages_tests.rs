@@ -87,6 +87,30 @@ fn messages_that_come_one_after_another_share_full_pages() {
     assert_eq!(tree.scan(&[]).count(), 1000_usize.div_ceil(12));
 }
 
+/// Who reads one of several parts must not meet the write of a neighbour.
+#[test]
+fn an_entry_in_several_parts_has_a_page_of_its_own_wherever_it_comes() {
+    for long in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Store::open(dir.path()).unwrap().tree("pages").unwrap();
+        for octets in [100, 70_000] {
+            let mut change = Change::new(&tree);
+            (0..5).for_each(|number| change.insert(id(number), entry(number, 100)).unwrap());
+            change.insert(id(long), entry(long, octets)).unwrap();
+            let mut batch = Batch::default();
+            change.write(&mut batch);
+            tree.apply_batch(batch).unwrap();
+        }
+        let pages = pages(&tree, None).unwrap().map(|page| page.unwrap().1.behind(None).count());
+        let pages: Vec<_> = pages.collect();
+        let before = usize::try_from(long).unwrap();
+        let expected: Vec<_> = [before, 1, 4 - before].into_iter().filter(|count| *count > 0).collect();
+        assert_eq!(pages, expected, "{long}");
+        let read: Vec<_> = all(&tree, None).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(read, (0..5).map(id).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_page_that_is_cut_short_is_told() {
     let mut page = Page::default();
