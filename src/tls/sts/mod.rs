@@ -178,7 +178,10 @@ impl std::fmt::Debug for StsPolicies {
 impl Known {
     fn told(self) -> Sts {
         let policy = self.held.map(|held| held.policy).filter(|policy| policy.mode != StsMode::None);
-        Sts { policy, trouble: self.trouble, certainty: self.certainty }
+        // What was final is so until it is looked at again.
+        let is_current = self.look_at > Instant::now();
+        let certainty = if is_current { self.certainty } else { Certainty::Open };
+        Sts { policy, trouble: self.trouble, certainty }
     }
 }
 

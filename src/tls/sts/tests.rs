@@ -134,6 +134,14 @@ async fn a_domain_without_a_record_has_no_policy_and_is_not_asked_for_one() {
     assert_eq!(world.dns.queries("_mta-sts.plain.example", "TXT"), 1);
 }
 
+#[test]
+fn what_was_final_is_open_once_it_is_to_be_looked_at_again() {
+    let now = Instant::now();
+    let known = |look_at| Known { held: None, trouble: None, certainty: Certainty::Final, look_at };
+    assert_eq!(known(now + Duration::from_secs(60)).told().certainty, Certainty::Final);
+    assert_eq!(known(now).told().certainty, Certainty::Open);
+}
+
 #[tokio::test]
 async fn rfc8461_3_3_a_policy_is_fetched_again_when_its_id_changes() {
     let world = World::new().await;
