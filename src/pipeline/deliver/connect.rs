@@ -118,6 +118,8 @@ impl Opener<'_> {
         if reply.is_positive() || reply.code == 421 {
             return welcome(reply).map(drop);
         }
+        // RFC 8460 §4.3.1: there is no word for an offer that is taken back, and this comes nearest.
+        self.note(&connection.peer, Some(TlsFailure::StarttlsNotSupported));
         Err(Trouble::TlsRefused(reply))
     }
 

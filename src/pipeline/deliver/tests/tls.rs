@@ -303,12 +303,16 @@ async fn rfc8689_3_a_message_may_waive_the_policy() {
 async fn rfc8460_4_3_sessions_are_counted_with_what_went_wrong() {
     let identity = Authority::new().issue(&[HOST]);
     let other = Authority::new().issue(&[HOST]);
-    let scene = Scene::signed(&identity, &[DISLIKED], &[other.tlsa(3, 1, 1)]).await;
-    scene.deliver().await;
-    scene.world.dns.replace("_smtp._tls.dest.example TXT \"v=TLSRPTv1; rua=mailto:a@dest.example\"").unwrap();
-    let reporter = crate::tls::Reporter { organization: Domain::parse("relay.example").unwrap() };
-    let tomorrow = crate::clock::now() + Duration::from_secs(86_400);
-    let reports = scene.world.upstreams.policies.due_reports(tomorrow, &reporter).await;
-    assert_eq!(reports.len(), 1);
-    assert_eq!(reports[0].to.to_string(), "a@dest.example");
+    let refusing = "hello STARTTLS\n < STARTTLS\n > 454 4.7.0 not now\n < QUIT\n > 221 bye";
+    for script in [DISLIKED, refusing] {
+        let scene = Scene::signed(&identity, &[script], &[other.tlsa(3, 1, 1)]).await;
+        scene.deliver().await;
+        let announced = "_smtp._tls.dest.example TXT \"v=TLSRPTv1; rua=mailto:a@dest.example\"";
+        scene.world.dns.replace(announced).unwrap();
+        let reporter = crate::tls::Reporter { organization: Domain::parse("relay.example").unwrap() };
+        let tomorrow = crate::clock::now() + Duration::from_secs(86_400);
+        let reports = scene.world.upstreams.policies.due_reports(tomorrow, &reporter).await;
+        assert_eq!(reports.len(), 1, "{script}");
+        assert_eq!(reports[0].to.to_string(), "a@dest.example");
+    }
 }
