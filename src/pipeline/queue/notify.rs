@@ -26,8 +26,10 @@ use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCop
 /// Whose name a notification is sent in, at the service's domain: a reply to it reaches whoever is responsible
 /// (RFC 3464 §2).
 const AUTHOR: &str = "postmaster";
-/// What is told of a failure that nobody gave a number (RFC 3463 §3.1, §3.5): no answer.
+/// What is told of a copy that nobody answered for, where the way is not known (RFC 3463 §3.5): no answer.
 const NO_ANSWER: Enhanced = Enhanced(5, 4, 1);
+/// And of one whose upstream gave no number (RFC 3463 §3.1): undefined.
+const UNDEFINED: Enhanced = Enhanced(5, 0, 0);
 /// RFC 3463 §3.5: delivery time expired.
 const EXPIRED: Enhanced = Enhanced(5, 4, 7);
 /// Recipients one notification tells of, at most; the others are told in further ones.
@@ -86,8 +88,9 @@ impl Action {
     /// The status of a copy: of the class that the action asks for (RFC 3464 §2.3.4), with the detail of what
     /// was said last. What failed without a last word on it did so for its age.
     fn status(self, last: Option<&LastAttempt>) -> Enhanced {
+        let unsaid = if last.is_some_and(|last| last.code != 0) { UNDEFINED } else { NO_ANSWER };
         let said = last.and_then(|last| last.enhanced);
-        let Enhanced(_, subject, detail) = said.unwrap_or(NO_ANSWER);
+        let Enhanced(_, subject, detail) = said.unwrap_or(unsaid);
         match self {
             Self::Failed if !last.is_some_and(is_final) => EXPIRED,
             Self::Failed => Enhanced(5, subject, detail),
@@ -300,3 +303,7 @@ fn is_silence(last: &LastAttempt) -> bool {
 fn author(settings: &Settings) -> Option<Address> {
     Address::parse(&format!("{AUTHOR}@{}", settings.service_domain)).ok()
 }
+
+#[cfg(test)]
+#[path = "notify_tests.rs"]
+mod tests;
