@@ -28,7 +28,7 @@ pub use fingerprint::Fingerprint;
 
 use crate::clock;
 use crate::mail::{Address, ReversePath};
-use crate::smtp::reply::{Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
+use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
 use crate::store::{Committer, Store, StoreError, Tree};
 
 /// How long a delivery is remembered: as long as senders retry (RFC 5321 §4.5.4.1).
@@ -253,7 +253,7 @@ impl Record {
     /// Keeps of an upstream's reply what the retry needs.
     fn new(mut answer: Recorded, at: SystemTime) -> Self {
         if let Recorded::Delivered(upstream) | Recorded::Refused(upstream) = &mut answer {
-            upstream.reply.lines = first_words(&upstream.reply.lines);
+            upstream.reply.lines = reply::first_words(&upstream.reply.lines, KEPT_LINES, KEPT_OCTETS);
         }
         Self { answer, at }
     }
@@ -301,21 +301,6 @@ impl From<Stored> for Record {
         // A record of an earlier version may have the whole reply.
         Self::new(answer, SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at))
     }
-}
-
-/// The first lines of a reply, at most [`KEPT_LINES`] and [`KEPT_OCTETS`]; the last of them may be cut.
-fn first_words(lines: &[String]) -> Vec<String> {
-    let mut room = KEPT_OCTETS;
-    let mut kept = Vec::new();
-    for line in lines.iter().take(KEPT_LINES) {
-        let (words, rest) = line.split_at(line.floor_char_boundary(room));
-        kept.push(words.to_owned());
-        if !rest.is_empty() {
-            break;
-        }
-        room -= words.len();
-    }
-    kept
 }
 
 #[cfg(test)]

@@ -290,6 +290,22 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect()
 }
 
+/// The first lines of a text, at most so many of them and so many octets in all; the last may be cut.
+#[must_use]
+pub fn first_words(lines: &[String], most_lines: usize, most_octets: usize) -> Vec<String> {
+    let mut room = most_octets;
+    let mut kept = Vec::new();
+    for line in lines.iter().take(most_lines) {
+        let (words, rest) = line.split_at(line.floor_char_boundary(room));
+        kept.push(words.to_owned());
+        if !rest.is_empty() {
+            break;
+        }
+        room -= words.len();
+    }
+    kept
+}
+
 #[cfg(test)]
 #[path = "reply_tests.rs"]
 mod tests;

@@ -37,3 +37,13 @@ fn a_policy_refusal_points_to_its_explanation_and_names_the_trace() {
 fn arguments_cannot_smuggle_line_endings() {
     assert_eq!(RULE_REJECT.with(&["a\r\n250 ok\u{e9}"]).lines, ["a??250 ok?"]);
 }
+
+#[test]
+fn first_words_are_bounded_in_lines_and_octets() {
+    let lines = ["abcd", "éf", "gh"].map(str::to_owned);
+    assert_eq!(first_words(&lines, 2, 100), ["abcd", "éf"]);
+    assert_eq!(first_words(&lines, 3, 5), ["abcd", ""], "no character is cut in two");
+    assert_eq!(first_words(&lines, 3, 6), ["abcd", "é"]);
+    assert_eq!(first_words(&lines, 3, 2), ["ab"]);
+    assert_eq!(first_words(&[], 3, 2), [""; 0]);
+}

@@ -9,7 +9,7 @@ use crate::mail::{
     Address, MessageRequest, Notify, RecipientRequest, RequireTls, Return, ReversePath, SmtpUtf8, TraceId,
 };
 use crate::proto::spool::v1;
-use crate::smtp::reply::Enhanced;
+use crate::smtp::reply::{self, Enhanced};
 
 /// Past it the dialogues are left out, in octets: they are the only part that is for reading alone.
 const MAX_WITH_DIALOGUES_OCTETS: usize = 1 << 20;
@@ -57,18 +57,14 @@ pub(super) fn encode(queued: &Queued) -> v1::Message {
         attempts(&mut message).for_each(|last| last.dialogue = Vec::new());
     }
     if message.encoded_len() > MAX_WITH_REPLIES_OCTETS {
-        attempts(&mut message).for_each(|last| last.lines = first_words(&last.lines));
+        attempts(&mut message)
+            .for_each(|last| last.lines = reply::first_words(&last.lines, 1, FIRST_WORDS_OCTETS));
     }
     message
 }
 
 fn attempts(message: &mut v1::Message) -> impl Iterator<Item = &mut v1::Attempt> {
     message.copies.iter_mut().filter_map(|copy| copy.last.as_mut())
-}
-
-fn first_words(lines: &[String]) -> Vec<String> {
-    let words = |line: &String| line.split_at(line.floor_char_boundary(FIRST_WORDS_OCTETS)).0.to_owned();
-    lines.first().map(words).into_iter().collect()
 }
 
 /// What a `put` record says of a message.
