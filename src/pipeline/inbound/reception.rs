@@ -3,7 +3,7 @@
 //! [`crate::smtp::data`]), so that the session stays in step.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +37,10 @@ enum Problem {
     TooLarge,
     HeaderTooLarge,
     Content(Fault),
-    Storage,
+    /// The disk is full.
+    NoRoom,
+    /// It fails, or we do.
+    Failed,
 }
 
 /// A message under way.
@@ -150,9 +153,10 @@ impl Reception {
             Ok(Ok(file)) => self.file = Some(file),
             Ok(Err(error)) => {
                 tracing::error!(%error, directory = %self.bounds.directory.display(), "a message cannot be written");
-                self.problem = Some(Problem::Storage);
+                let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                self.problem = Some(if is_full { Problem::NoRoom } else { Problem::Failed });
             }
-            Err(_) => self.problem = Some(Problem::Storage),
+            Err(_) => self.problem = Some(Problem::Failed),
         }
     }
 
@@ -176,7 +180,8 @@ impl Reception {
                 }
                 Problem::Content(Fault::BareLineEnding) => refer(reply::BARE_LINE_ENDING, ""),
                 Problem::Content(Fault::LineTooLong) => refer(reply::MESSAGE_LINE_TOO_LONG, ""),
-                Problem::Storage => reply::NO_STORAGE.reply(),
+                Problem::NoRoom => reply::NO_STORAGE.reply(),
+                Problem::Failed => reply::INTERNAL.reply(),
             });
         }
         let Self { file, buffer, head, octets, mut permit, .. } = self;

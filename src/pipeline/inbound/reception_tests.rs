@@ -99,3 +99,14 @@ async fn chunks_are_taken_as_they_are() {
     let message = finish(reception).await.unwrap();
     assert_eq!(octets(&message), b"A: 1\r\n\r\n.\r\n..no end");
 }
+
+/// RFC 5321 §4.2.3: 452 is for a system without room, 451 for an error in processing.
+#[tokio::test]
+async fn a_disk_that_fails_is_a_local_error_and_not_a_full_one() {
+    let (mut reception, directory) = reception(10_000_000);
+    directory.close().unwrap();
+    let message = [b"A: 1\r\n\r\n".to_vec(), b"line\r\n".repeat(500_000)].concat();
+    assert_eq!(reception.data(&message).await, Progress::More);
+    assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
+    assert_eq!(finish(reception).await.unwrap_err(), 451);
+}
