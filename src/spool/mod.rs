@@ -204,15 +204,14 @@ impl Spool {
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
-        let known = record::encode(&queued);
-        let put = record::put(known.clone(), file);
+        let put = record::put(record::encode(&queued), file);
         let result = match Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline) {
             Ok(draft) => {
                 let entry = Entry {
                     location: Location::default(),
                     message_octets: message.emitted_octets(),
                     in_file,
-                    message: known,
+                    message: put.message.unwrap_or_default(),
                 };
                 self.write(id, draft, Event::New(Box::new(entry)), Purpose::Put).await
             }

@@ -36,7 +36,8 @@ impl Entry {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.push(if self.in_file { IN_FILE } else { 0 });
-        value.extend_from_slice(&self.message.encode_to_vec());
+        // It fails where there is no room, and a vector grows.
+        let _ = self.message.encode(&mut value);
         value
     }
 
