@@ -82,9 +82,15 @@ pub(super) fn is_loss(error: &io::Error) -> bool {
     gone.contains(&error.kind()) || error.raw_os_error() == unreadable
 }
 
+/// Whether a disk refuses because it is full, or as full as we may make it.
+#[must_use]
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl SpoolError {
     pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
-        if cause.kind() == io::ErrorKind::StorageFull || cause.kind() == io::ErrorKind::QuotaExceeded {
+        if is_no_room(&cause) {
             return Self::NoRoom;
         }
         Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause) }

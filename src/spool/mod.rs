@@ -96,7 +96,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio::task::spawn_blocking;
 
-pub use error::SpoolError;
+pub use error::{SpoolError, is_no_room};
 pub use frame::{Frame, Kind, Piece, Salt, Scan};
 pub use index::Counts;
 pub use model::{Bounces, CopyState, Described, Direction, LastAttempt, Queued, QueuedCopy};

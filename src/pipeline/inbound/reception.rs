@@ -3,7 +3,7 @@
 //! [`crate::smtp::data`]), so that the session stays in step.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use super::session::MESSAGE_READ_OCTETS;
 use crate::mail::{Body, Message};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
 use crate::smtp::reply::{self, Reply};
+use crate::spool::is_no_room;
 
 /// Octets of a message kept in memory at most; a larger one goes to a file.
 pub(super) const MEMORY_OCTETS: usize = 1_048_576;
@@ -153,8 +154,7 @@ impl Reception {
             Ok(Ok(file)) => self.file = Some(file),
             Ok(Err(error)) => {
                 tracing::error!(%error, directory = %self.bounds.directory.display(), "a message cannot be written");
-                let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-                self.problem = Some(if is_full { Problem::NoRoom } else { Problem::Failed });
+                self.problem = Some(if is_no_room(&error) { Problem::NoRoom } else { Problem::Failed });
             }
             Err(_) => self.problem = Some(Problem::Failed),
         }

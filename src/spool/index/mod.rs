@@ -160,7 +160,7 @@ impl Index {
         let (mut messages, mut octets, mut due) = (0, 0, 0);
         let mut live: BTreeMap<u64, u64> = BTreeMap::new();
         for page in pages::pages(&self.tree, None)? {
-            for (_, entry) in page?.1.behind(None) {
+            for (_, entry) in page?.behind(None) {
                 let Ok(prefix) = Prefix::decode(&entry) else { return Ok(false) };
                 messages += 1;
                 octets += prefix.message_octets;

@@ -114,11 +114,11 @@ pub(super) fn find(tree: &Tree, id: TraceId) -> Result<Option<Bytes>, SpoolError
     Ok(read(tree, id)?.and_then(|(_, stored)| stored.page.get(id).cloned()))
 }
 
-/// The pages from that of an id on, each with its id; with no id, all of them.
+/// The pages from that of an id on; with no id, all of them.
 pub(super) fn pages(
     tree: &Tree,
     from: Option<TraceId>,
-) -> Result<impl Iterator<Item = Result<(TraceId, Page), SpoolError>> + use<>, SpoolError> {
+) -> Result<impl Iterator<Item = Result<Page, SpoolError>> + use<>, SpoolError> {
     let last = from.map(|id| last_part(tree, id)).transpose()?.flatten();
     let from =
         last.map(|(page, ..)| page).or(from).map_or_else(|| vec![keys::MESSAGE], |id| keys::part(id, 0));
@@ -133,7 +133,7 @@ struct Assembled<I> {
 }
 
 impl<I: Iterator<Item = Result<Pair, StoreError>>> Iterator for Assembled<I> {
-    type Item = Result<(TraceId, Page), SpoolError>;
+    type Item = Result<Page, SpoolError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -147,7 +147,7 @@ impl<I: Iterator<Item = Result<Pair, StoreError>>> Iterator for Assembled<I> {
                 (next, part) => {
                     let ended = part.is_none();
                     match std::mem::replace(next, part) {
-                        Some((id, value)) => return Some(Page::decode(value).map(|page| (id, page))),
+                        Some((_, value)) => return Some(Page::decode(value)),
                         None if ended => return None,
                         None => {}
                     }

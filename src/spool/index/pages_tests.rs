@@ -30,7 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
 }
 
 fn all(tree: &Tree, after: Option<TraceId>) -> Vec<(TraceId, Bytes)> {
-    pages(tree, after).unwrap().flat_map(|page| page.unwrap().1.behind(after)).collect()
+    pages(tree, after).unwrap().flat_map(|page| page.unwrap().behind(after)).collect()
 }
 
 proptest! {
@@ -101,7 +101,7 @@ fn an_entry_in_several_parts_has_a_page_of_its_own_wherever_it_comes() {
             change.write(&mut batch);
             tree.apply_batch(batch).unwrap();
         }
-        let pages = pages(&tree, None).unwrap().map(|page| page.unwrap().1.behind(None).count());
+        let pages = pages(&tree, None).unwrap().map(|page| page.unwrap().behind(None).count());
         let pages: Vec<_> = pages.collect();
         let before = usize::try_from(long).unwrap();
         let expected: Vec<_> = [before, 1, 4 - before].into_iter().filter(|count| *count > 0).collect();

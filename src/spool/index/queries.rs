@@ -26,7 +26,7 @@ impl Index {
     ) -> Result<Vec<Entry>, SpoolError> {
         let (mut entries, mut octets, mut after) = (Vec::new(), 0, after);
         for page in pages::pages(&self.tree, after)? {
-            for (id, entry) in page?.1.behind(after) {
+            for (id, entry) in page?.behind(after) {
                 if entries.len() == limit || octets >= LIST_OCTETS {
                     return Ok(entries);
                 }
