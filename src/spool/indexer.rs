@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
 use super::committer::{Answer, Status};
@@ -14,7 +15,9 @@ use crate::mail::TraceId;
 /// Batches of the log in the channel at most.
 pub(super) const MAX_NOTES: usize = 64;
 /// Operations at which those that wait are joined no further.
-const JOINED_EVENTS: usize = 1000;
+const JOINED_EVENTS: usize = 2000;
+/// How long operations wait for others to be joined to, if nobody asks for what they did.
+const JOINED_WITHIN: Duration = Duration::from_millis(50);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -118,15 +121,16 @@ impl Indexer {
     }
 }
 
-/// Adds the batches that wait in the channel, up to the bound, to the end of the segment, or to a note of another
-/// kind, which is returned: joined they change fewer pages of the index, and its totals once.
+/// Adds the batches that come meanwhile, up to the bounds, to the end of the segment, or to a note of another kind,
+/// which is returned: joined they change fewer pages of the index, and its totals once.
 fn join(
     events: &mut Vec<Event>,
     mut checkpoint: Position,
     notes: &Receiver<Note>,
 ) -> (Position, Option<Note>) {
+    let started = Instant::now();
     while events.len() < JOINED_EVENTS {
-        match notes.try_recv() {
+        match notes.recv_timeout(JOINED_WITHIN.saturating_sub(started.elapsed())) {
             Ok(Note::Apply { events: more, checkpoint: to }) if to.segment == checkpoint.segment => {
                 events.extend(more);
                 checkpoint = to;

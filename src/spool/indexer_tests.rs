@@ -15,6 +15,7 @@ fn apply(number: u128, segment: u64, offset: u64) -> Note {
 fn joined(waiting: Vec<Note>) -> (Vec<TraceId>, Position, Option<Note>) {
     let (notes, channel) = mpsc::channel();
     waiting.into_iter().for_each(|note| notes.send(note).unwrap());
+    drop(notes);
     let mut events = vec![done(1)];
     let (checkpoint, other) = join(&mut events, Position { segment: 1, offset: 10 }, &channel);
     (events.iter().map(|event| event.id().unwrap()).collect(), checkpoint, other)

@@ -10,13 +10,16 @@ mod pages;
 mod queries;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub(super) use entry::{Entry, Event};
 
 use self::entry::Prefix;
+use self::pages::Pages;
 use super::error::SpoolError;
 use super::log::Position;
 use super::model::CopyState;
@@ -24,7 +27,11 @@ use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
+/// Octets of a page of messages: six with one copy each. New ones come in the order of ids, many at once.
+const MESSAGE_PAGE_OCTETS: usize = 2048;
+/// Octets of a page of due times: a dozen. New ones come to every domain, a few at once.
+const DUE_PAGE_OCTETS: usize = 512;
 
 /// How many messages are in the queue, and their octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +75,7 @@ pub(super) struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Totals {
     pub(super) counts: Counts,
-    /// Keys that say when a copy is due.
+    /// Times when a copy is due.
     due: u64,
     pub(super) segments: BTreeMap<u64, Usage>,
     /// The log is applied up to here; `None`: nothing of it is.
@@ -108,8 +115,8 @@ impl Index {
     /// Applies operations of the log in their order; the log is applied up to `checkpoint` then. Returns the
     /// messages that left and had a file.
     pub(super) fn apply(&self, events: Vec<Event>, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
-        let entries = pages::Change::new(&self.tree);
-        let mut change = Change { entries, batch: Batch::default(), totals: self.totals() };
+        let (messages, due_times) = (self.messages().change(), self.due_times().change());
+        let mut change = Change { messages, due_times, batch: Batch::default(), totals: self.totals() };
         let mut without_file = Vec::new();
         for event in events {
             let id = event.id()?;
@@ -127,8 +134,9 @@ impl Index {
         change.totals.checkpoint = Some(checkpoint);
         change.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
         let before = self.totals.lock().segments.clone();
-        let Change { entries, mut batch, totals } = change;
-        entries.write(&mut batch);
+        let Change { messages, due_times, mut batch, totals } = change;
+        messages.write(&mut batch);
+        due_times.write(&mut batch);
         write_totals(&mut batch, &totals, &before);
         self.tree.apply_batch(batch)?;
         *self.totals.lock() = totals;
@@ -159,17 +167,16 @@ impl Index {
         let totals = self.totals();
         let (mut messages, mut octets, mut due) = (0, 0, 0);
         let mut live: BTreeMap<u64, u64> = BTreeMap::new();
-        for page in pages::pages(&self.tree, None)? {
-            for (_, entry) in page?.behind(None) {
-                let Ok(prefix) = Prefix::decode(&entry) else { return Ok(false) };
-                messages += 1;
-                octets += prefix.message_octets;
-                *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
-            }
+        for pair in self.messages().entries(Bound::Unbounded)? {
+            let (_, entry) = pair?;
+            let Ok(prefix) = Prefix::decode(&entry) else { return Ok(false) };
+            messages += 1;
+            octets += prefix.message_octets;
+            *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
         }
         let known = totals.segments.iter().map(|(number, usage)| (*number, usage.live));
         let known: BTreeMap<u64, u64> = known.filter(|(_, live)| *live > 0).collect();
-        for pair in self.tree.scan(&[keys::DUE]) {
+        for pair in self.due_times().entries(Bound::Unbounded)? {
             pair?;
             due += 1;
         }
@@ -178,39 +185,48 @@ impl Index {
             && octets == totals.counts.octets
             && live == known)
     }
+
+    fn messages(&self) -> Pages<'_> {
+        Pages::new(&self.tree, keys::MESSAGES, MESSAGE_PAGE_OCTETS)
+    }
+
+    fn due_times(&self) -> Pages<'_> {
+        Pages::new(&self.tree, keys::DUE, DUE_PAGE_OCTETS)
+    }
 }
 
 /// A batch in the making, and what things are like behind it.
 struct Change<'a> {
-    entries: pages::Change<'a>,
+    messages: pages::Change<'a>,
+    due_times: pages::Change<'a>,
     batch: Batch,
     totals: Totals,
 }
 
 impl Change<'_> {
     fn entry(&mut self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
-        self.entries.get(id)?.map(|entry| Entry::decode(&entry)).transpose()
+        self.messages.get(&id.to_bytes())?.map(|entry| Entry::decode(&entry)).transpose()
     }
 
     fn replace(&mut self, id: TraceId, old: Option<&Entry>, new: Option<&Entry>) -> Result<(), SpoolError> {
         if let Some(old) = old {
-            self.take(id, old);
+            self.take(id, old)?;
         }
         match new {
             Some(new) => {
-                self.put(id, new);
-                self.entries.insert(id, new.encode())
+                self.put(id, new)?;
+                self.messages.insert(Bytes::copy_from_slice(&id.to_bytes()), new.encode())
             }
-            None if old.is_some() => self.entries.remove(id),
+            None if old.is_some() => self.messages.remove(&id.to_bytes()),
             None => Ok(()),
         }
     }
 
-    fn take(&mut self, id: TraceId, entry: &Entry) {
+    fn take(&mut self, id: TraceId, entry: &Entry) -> Result<(), SpoolError> {
         let outline = entry.outline();
         for (domain, due) in &outline.due {
             if let Some(due) = due {
-                self.batch.remove(keys::due(domain, *due, id));
+                self.due_times.remove(&keys::due(domain, *due, id))?;
                 self.totals.due = self.totals.due.saturating_sub(1);
             }
         }
@@ -226,13 +242,14 @@ impl Change<'_> {
         counts.octets = counts.octets.saturating_sub(entry.message_octets);
         let usage = self.totals.segments.entry(entry.location.at.segment).or_default();
         usage.live = usage.live.saturating_sub(entry.location.octets);
+        Ok(())
     }
 
-    fn put(&mut self, id: TraceId, entry: &Entry) {
+    fn put(&mut self, id: TraceId, entry: &Entry) -> Result<(), SpoolError> {
         let outline = entry.outline();
         for (domain, due) in &outline.due {
             if let Some(due) = due {
-                self.batch.insert(keys::due(domain, *due, id), []);
+                self.due_times.insert(keys::due(domain, *due, id).into(), Vec::new())?;
                 self.totals.due += 1;
             }
         }
@@ -245,6 +262,7 @@ impl Change<'_> {
         *self.totals.counts.of_state(outline.state) += 1;
         self.totals.counts.octets += entry.message_octets;
         self.totals.segments.entry(entry.location.at.segment).or_default().live += entry.location.octets;
+        Ok(())
     }
 }
 

@@ -5,8 +5,24 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::Store;
 
-fn id(number: u64) -> TraceId {
-    TraceId::from_bytes(u128::from(number).to_be_bytes())
+const KIND: u8 = b'm';
+
+fn key(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&u128::from(number).to_be_bytes())
+}
+
+/// A tree of another kind's pages, before and behind, which nobody is to meet.
+fn tree(dir: &tempfile::TempDir) -> Tree {
+    let tree = Store::open(dir.path()).unwrap().tree("pages").unwrap();
+    tree.insert(&keys::part(KIND - 1, &key(7), 0), b"before").unwrap();
+    tree.insert(&keys::part(KIND + 1, &key(7), 0), b"behind").unwrap();
+    tree
+}
+
+fn apply(tree: &Tree, change: Change<'_>) {
+    let mut batch = Batch::default();
+    change.write(&mut batch);
+    tree.apply_batch(batch).unwrap();
 }
 
 /// An entry that says whose it is.
@@ -29,62 +45,79 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     prop::collection::vec(prop::collection::vec(step, 1..60), 1..12)
 }
 
-fn all(tree: &Tree, after: Option<TraceId>) -> Vec<(TraceId, Bytes)> {
-    pages(tree, after).unwrap().flat_map(|page| page.unwrap().behind(after)).collect()
+fn all(pages: Pages<'_>, from: Bound<&[u8]>) -> Vec<Entry> {
+    pages.entries(from).unwrap().map(Result::unwrap).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn pages_are_a_map_in_the_order_of_ids(batches in steps()) {
+    fn pages_are_a_map_in_the_order_of_keys(batches in steps()) {
         let dir = tempfile::tempdir().unwrap();
-        let tree = Store::open(dir.path()).unwrap().tree("pages").unwrap();
+        let tree = tree(&dir);
+        let pages = Pages::new(&tree, KIND, 4096);
         let mut map = BTreeMap::new();
         for steps in batches {
-            let mut change = Change::new(&tree);
+            let mut change = pages.change();
             for step in steps {
                 match step {
                     Step::Insert(number, octets) => {
-                        map.insert(id(number), Bytes::from(entry(number, octets)));
-                        change.insert(id(number), entry(number, octets)).unwrap();
+                        map.insert(key(number), Bytes::from(entry(number, octets)));
+                        change.insert(key(number), entry(number, octets)).unwrap();
                     }
                     Step::Remove(number) => {
-                        map.remove(&id(number));
-                        change.remove(id(number)).unwrap();
+                        map.remove(&key(number));
+                        change.remove(&key(number)).unwrap();
                     }
                 }
             }
             for number in 0..200 {
-                prop_assert_eq!(change.get(id(number)).unwrap(), map.get(&id(number)).cloned());
+                prop_assert_eq!(change.get(&key(number)).unwrap(), map.get(&key(number)).cloned());
             }
-            let mut batch = Batch::default();
-            change.write(&mut batch);
-            tree.apply_batch(batch).unwrap();
+            apply(&tree, change);
             for number in 0..200 {
-                prop_assert_eq!(find(&tree, id(number)).unwrap(), map.get(&id(number)).cloned());
-                let behind: Vec<_> = map.range(id(number + 1)..).map(|(id, entry)| (*id, entry.clone())).collect();
-                prop_assert_eq!(all(&tree, Some(id(number))), behind);
+                let key = key(number);
+                prop_assert_eq!(pages.find(&key).unwrap(), map.get(&key).cloned());
+                for from in [Bound::Included(&key[..]), Bound::Excluded(&key)] {
+                    let expected = map.range::<[u8], _>((from, Bound::Unbounded));
+                    let expected: Vec<_> = expected.map(|(key, entry)| (key.clone(), entry.clone())).collect();
+                    prop_assert_eq!(all(pages, from), expected);
+                }
             }
-            let keys: Vec<_> = tree.scan(&[]).map(|pair| pair.unwrap().0).collect();
+            prop_assert_eq!(all(pages, Bound::Unbounded), map.clone().into_iter().collect::<Vec<_>>());
+            let keys: Vec<_> = tree.scan(&[KIND]).map(|pair| pair.unwrap().0).collect();
             prop_assert!(!map.is_empty() || keys.is_empty(), "what is left of nothing: {keys:?}");
         }
     }
 }
 
-#[test]
-fn messages_that_come_one_after_another_share_full_pages() {
+/// Pages of a tree to which rows of a thousand entries of 300 octets were added in turn, 50 of each at once. Their
+/// keys are those from 0 on, from 1,000,000 on, and so on.
+fn pages_of_rows(rows: u64) -> usize {
     let dir = tempfile::tempdir().unwrap();
-    let tree = Store::open(dir.path()).unwrap().tree("pages").unwrap();
+    let tree = tree(&dir);
+    let pages = Pages::new(&tree, KIND, 4096);
     for batch in 0..20 {
-        let mut change = Change::new(&tree);
-        (0..50).for_each(|number| change.insert(id(batch * 50 + number), entry(number, 300)).unwrap());
-        let mut batch = Batch::default();
-        change.write(&mut batch);
-        tree.apply_batch(batch).unwrap();
+        let mut change = pages.change();
+        for number in
+            (0..rows).flat_map(|row| (0..50).map(move |number| row * 1_000_000 + batch * 50 + number))
+        {
+            change.insert(key(number), entry(number, 300)).unwrap();
+        }
+        apply(&tree, change);
     }
-    // A page has room for 12 entries of 320 octets, and is split when the thirteenth comes.
-    assert_eq!(tree.scan(&[]).count(), 1000_usize.div_ceil(12));
+    tree.scan(&[KIND]).count()
+}
+
+#[test]
+fn entries_that_come_one_behind_another_share_full_pages() {
+    // A page has room for 12 entries of 322 octets, and is split when the thirteenth comes.
+    let full = 1000_usize.div_ceil(12);
+    assert_eq!(pages_of_rows(1), full);
+    // A row's first page ends where the next row begins, and it is split there once.
+    let several = pages_of_rows(10);
+    assert!(several <= 10 * (full + 1), "{several}");
 }
 
 /// Who reads one of several parts must not meet the write of a neighbour.
@@ -92,29 +125,48 @@ fn messages_that_come_one_after_another_share_full_pages() {
 fn an_entry_in_several_parts_has_a_page_of_its_own_wherever_it_comes() {
     for long in 0..5 {
         let dir = tempfile::tempdir().unwrap();
-        let tree = Store::open(dir.path()).unwrap().tree("pages").unwrap();
+        let tree = tree(&dir);
+        let pages = Pages::new(&tree, KIND, 4096);
         for octets in [100, 70_000] {
-            let mut change = Change::new(&tree);
-            (0..5).for_each(|number| change.insert(id(number), entry(number, 100)).unwrap());
-            change.insert(id(long), entry(long, octets)).unwrap();
-            let mut batch = Batch::default();
-            change.write(&mut batch);
-            tree.apply_batch(batch).unwrap();
+            let mut change = pages.change();
+            (0..5).for_each(|number| change.insert(key(number), entry(number, 100)).unwrap());
+            change.insert(key(long), entry(long, octets)).unwrap();
+            apply(&tree, change);
         }
-        let pages = pages(&tree, None).unwrap().map(|page| page.unwrap().behind(None).count());
-        let pages: Vec<_> = pages.collect();
-        let before = usize::try_from(long).unwrap();
-        let expected: Vec<_> = [before, 1, 4 - before].into_iter().filter(|count| *count > 0).collect();
-        assert_eq!(pages, expected, "{long}");
-        let read: Vec<_> = all(&tree, None).into_iter().map(|(id, _)| id).collect();
-        assert_eq!(read, (0..5).map(id).collect::<Vec<_>>());
+        let first_parts = tree.scan(&[KIND]).map(|pair| pair.unwrap().0);
+        let first_parts: Vec<_> = first_parts.filter(|key| key.ends_with(&[0, 0])).collect();
+        let mut firsts: Vec<_> = [0, long, long + 1].into_iter().filter(|first| *first < 5).collect();
+        firsts.dedup();
+        let expected: Vec<_> = firsts.into_iter().map(|first| keys::part(KIND, &key(first), 0)).collect();
+        assert_eq!(first_parts, expected, "{long}");
+        let read: Vec<_> = all(pages, Bound::Unbounded).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(read, (0..5).map(key).collect::<Vec<_>>());
     }
+}
+
+/// A reader has a page in hand when it is split, and meets its second half again.
+#[test]
+fn an_entry_that_moves_to_a_new_page_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(&dir);
+    let pages = Pages::new(&tree, KIND, 4096);
+    let mut change = pages.change();
+    (0..10).for_each(|number| change.insert(key(number), entry(number, 300)).unwrap());
+    apply(&tree, change);
+    let mut reader = pages.entries(Bound::Unbounded).unwrap();
+    let mut read = vec![reader.next().unwrap().unwrap().0];
+    let mut change = pages.change();
+    change.insert(key(2), entry(2, 4000)).unwrap();
+    apply(&tree, change);
+    assert!(tree.scan(&[KIND]).count() > 1, "nothing was split");
+    read.extend(reader.map(|pair| pair.unwrap().0));
+    assert_eq!(read, (0..10).map(key).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_page_that_is_cut_short_is_told() {
     let mut page = Page::default();
-    page.insert(id(1), Bytes::from_static(b"entry"));
+    page.insert(key(1), Bytes::from_static(b"entry"), 4096);
     let value = page.encode();
     for octets in 1..value.len() {
         let cut = Page::decode(value.get(..octets).unwrap().to_vec());

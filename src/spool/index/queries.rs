@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::time::SystemTime;
 
-use super::{Entry, Index, keys, pages};
+use super::{Entry, Index, keys};
 use crate::mail::{Domain, TraceId};
 use crate::spool::error::SpoolError;
 use crate::spool::record;
@@ -14,7 +14,7 @@ const LIST_OCTETS: usize = 4 << 20;
 impl Index {
     /// What is kept of a message.
     pub(in crate::spool) fn entry(&self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
-        pages::find(&self.tree, id)?.map(|entry| Entry::decode(&entry)).transpose()
+        self.messages().find(&id.to_bytes())?.map(|entry| Entry::decode(&entry)).transpose()
     }
 
     /// Messages behind an id, in the order of ids: as many as wanted, or fewer and [`LIST_OCTETS`] of them. There are
@@ -24,15 +24,15 @@ impl Index {
         after: Option<TraceId>,
         limit: usize,
     ) -> Result<Vec<Entry>, SpoolError> {
-        let (mut entries, mut octets, mut after) = (Vec::new(), 0, after);
-        for page in pages::pages(&self.tree, after)? {
-            for (id, entry) in page?.behind(after) {
-                if entries.len() == limit || octets >= LIST_OCTETS {
-                    return Ok(entries);
-                }
-                octets += entry.len();
-                entries.push(Entry::decode(&entry)?);
-                after = Some(id);
+        let after = after.map(TraceId::to_bytes);
+        let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(&after[..]));
+        let (mut entries, mut octets) = (Vec::new(), 0);
+        for pair in self.messages().entries(from)?.take(limit) {
+            let (_, entry) = pair?;
+            octets += entry.len();
+            entries.push(Entry::decode(&entry)?);
+            if octets >= LIST_OCTETS {
+                break;
             }
         }
         Ok(entries)
@@ -45,30 +45,31 @@ impl Index {
         until: SystemTime,
         limit: usize,
     ) -> Result<Vec<(SystemTime, TraceId)>, SpoolError> {
-        let from = keys::due_domain(domain.as_str());
-        let last = TraceId::from_bytes([0xff; keys::ID_OCTETS]);
-        let to = keys::due(domain.as_str(), record::millis(until), last);
-        let pairs = self.tree.range(Bound::Included(&from), Bound::Included(&to));
-        pairs
-            .take(limit)
-            .filter_map(|pair| match pair {
-                Ok((key, _)) => keys::read_due(&key).map(|(_, millis, id)| Ok((record::time(millis), id))),
-                Err(error) => Some(Err(error.into())),
-            })
-            .collect()
+        let from = keys::first_due(domain.as_str());
+        let to = keys::last_due(domain.as_str(), record::millis(until));
+        let mut found = Vec::new();
+        for pair in self.due_times().entries(Bound::Included(&from))?.take(limit) {
+            let (key, _) = pair?;
+            if key > to {
+                break;
+            }
+            let (_, millis, id) = read_due(&key)?;
+            found.push((record::time(millis), id));
+        }
+        Ok(found)
     }
 
     /// Each domain with scheduled copies, and when its first is due: one look per domain.
     pub(in crate::spool) fn domains(&self) -> Result<Vec<(Domain, SystemTime)>, SpoolError> {
         let mut domains = Vec::new();
-        let mut from = vec![keys::DUE];
+        let mut last: Option<Vec<u8>> = None;
         loop {
-            let next = self.tree.range(Bound::Included(&from), Bound::Excluded(&[keys::DUE + 1])).next();
-            let Some((key, _)) = next.transpose()? else { return Ok(domains) };
-            let Some((domain, millis, _)) = keys::read_due(&key) else {
-                return Err(SpoolError::Entry("a due time is not one".to_owned()));
+            let from = last.as_ref().map_or(Bound::Unbounded, |last| Bound::Excluded(&last[..]));
+            let Some((key, _)) = self.due_times().entries(from)?.next().transpose()? else {
+                return Ok(domains);
             };
-            from = keys::behind_due_domain(domain);
+            let (domain, millis, _) = read_due(&key)?;
+            last = Some(keys::last_due(domain, u64::MAX));
             let domain = Domain::parse(domain).map_err(|error| SpoolError::Entry(error.to_string()))?;
             domains.push((domain, record::time(millis)));
         }
@@ -94,4 +95,8 @@ impl Index {
         let pairs = self.tree.scan(&[kind]).map(|pair| pair.map(|(key, _)| keys::trailing_id(&key)));
         Ok(pairs.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
+}
+
+fn read_due(key: &[u8]) -> Result<(&str, u64, TraceId), SpoolError> {
+    keys::read_due(key).ok_or_else(|| SpoolError::Entry("a due time is not one".to_owned()))
 }

@@ -1,3 +1,5 @@
+use tokio::task::JoinSet;
+
 use super::*;
 
 /// A message that uses every field.
@@ -104,6 +106,61 @@ async fn what_is_due_is_found_by_domain_and_time() {
     let octets = spool.load(id(2)).await.unwrap().unwrap().1.emitted_octets();
     assert_eq!(described, [Described { queued: awaiting, octets }]);
     assert_eq!(spool.describe(id(2)).await.unwrap(), described.first().cloned());
+}
+
+/// Due times that fill many pages of the index, of domains whose names begin alike.
+#[tokio::test]
+async fn what_is_due_is_found_among_many() {
+    const DOMAINS: [&str; 3] = ["b.example", "b.example.org", "bb.example"];
+    let place = Place::new();
+    let (spool, _) = place.open();
+    let mut known = BTreeMap::new();
+    let mut puts = JoinSet::new();
+    for number in 0..600 {
+        let name = DOMAINS[usize::try_from(number % 3).unwrap()];
+        // In no order.
+        let due = number * 7919 % 600;
+        let (spool, queued) = (spool.clone(), message_to(number, &format!("x@{name}"), due));
+        puts.spawn(async move { spool.put(queued, &octets(number, 10)).await });
+        known.insert(number, (name, due));
+    }
+    puts.join_all().await.into_iter().for_each(|put| put.unwrap());
+    assert_due(&spool, &known).await;
+    for number in (0..600).step_by(4) {
+        spool.remove(id(number)).await.unwrap();
+        known.remove(&number);
+    }
+    for (number, (name, due)) in known.iter_mut().filter(|(number, _)| **number % 5 == 0) {
+        *due += 1000;
+        spool.update(message_to(*number, &format!("x@{name}"), *due)).await.unwrap();
+    }
+    assert_due(&spool, &known).await;
+    drop(spool);
+    let (spool, recovered) = place.open();
+    assert_eq!((recovered.messages, recovered.rebuilt), (450, None));
+    assert_due(&spool, &known).await;
+    for number in known.keys().filter(|number| **number % 3 == 1) {
+        spool.remove(id(*number)).await.unwrap();
+    }
+    known.retain(|_, (name, _)| *name != DOMAINS[1]);
+    assert_due(&spool, &known).await;
+}
+
+/// Whether each domain's messages are due when they are known to be.
+async fn assert_due(spool: &Spool, known: &BTreeMap<u64, (&str, u64)>) {
+    let mut expected: BTreeMap<&str, Vec<(SystemTime, TraceId)>> = BTreeMap::new();
+    for (number, (name, due)) in known {
+        expected.entry(name).or_default().push((at(*due), id(*number)));
+    }
+    for (name, due) in &mut expected {
+        due.sort();
+        assert_eq!(spool.due(&domain(name), at(2000), 1000).await.unwrap(), *due, "{name}");
+        let half = due.len() / 2;
+        assert_eq!(spool.due(&domain(name), due[half].0, 1000).await.unwrap(), due[..=half], "{name}");
+        assert_eq!(spool.due(&domain(name), at(2000), 10).await.unwrap(), due[..10], "{name}");
+    }
+    let firsts: Vec<_> = expected.iter().map(|(name, due)| (domain(name), due[0].0)).collect();
+    assert_eq!(spool.domains().await.unwrap(), firsts);
 }
 
 #[tokio::test]
