@@ -404,6 +404,8 @@ pub enum Silence {
     LookUp,
     /// No host took the connection.
     Unreachable,
+    /// A host answered, and wants less of us or nothing at present.
+    Busy,
     /// A connection ended, or time did, before there was an answer.
     Interrupted,
     /// Its hosts do not show what its policy, or the message, has them show.
@@ -411,7 +413,8 @@ pub enum Silence {
 }
 
 impl Silence {
-    const ALL: [Self; 5] = [Self::Held, Self::LookUp, Self::Unreachable, Self::Interrupted, Self::Tls];
+    const ALL: [Self; 6] =
+        [Self::Held, Self::LookUp, Self::Unreachable, Self::Busy, Self::Interrupted, Self::Tls];
 
     /// The enhanced code, which is also how the spool keeps it (RFC 3463 §3.4, §3.5, §3.8).
     #[must_use]
@@ -420,6 +423,7 @@ impl Silence {
             Self::Held => Enhanced(4, 3, 2),
             Self::LookUp => Enhanced(4, 4, 3),
             Self::Unreachable => Enhanced(4, 4, 1),
+            Self::Busy => Enhanced(4, 4, 5),
             Self::Interrupted => Enhanced(4, 4, 2),
             Self::Tls => Enhanced(4, 7, 5),
         }
@@ -439,6 +443,7 @@ impl Silence {
             Self::Held => "Mail to the destination is held back for the time being",
             Self::LookUp => "The mail servers of the destination could not be looked up",
             Self::Unreachable => "No mail server of the destination could be reached",
+            Self::Busy => "The mail servers of the destination take no more mail from us at present",
             Self::Interrupted => "The connection ended before a mail server of the destination answered",
             Self::Tls => "No mail server of the destination meets what is required of its TLS",
         }

@@ -15,6 +15,13 @@ fn is_code_about_us(code: u16) -> bool {
     matches!(code, 421 | 500..=504 | 530 | 535)
 }
 
+/// Whether a reply asks for less from us, now and for other messages too: 421, or a 4.7.x by which large providers
+/// limit rates.
+#[must_use]
+pub(super) fn is_slow_down(upstream: &Reply) -> bool {
+    upstream.code == 421 || matches!(upstream.enhanced, Some(Enhanced(4, 7, _)))
+}
+
 /// The basic code that the sender hears for an upstream's reply. 552 to RCPT meant too many recipients once
 /// and must be read as 452 (RFC 5321 §4.5.3.1.10).
 #[must_use]

@@ -69,6 +69,9 @@ impl Failure {
             }
             Trouble::Unfit(refusal) => Self::Ruled(refusal),
             Trouble::Message(_) => Self::Ruled(Refusal::Internal),
+            Trouble::Unwelcome(reply) if relay::is_slow_down(&reply) => {
+                Self::no_answer(Silence::Busy, &detail)
+            }
             Trouble::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail),
             Trouble::Unreachable(_) | Trouble::Unwelcome(_) => Self::no_answer(Silence::Unreachable, &detail),
             Trouble::Lost(..) | Trouble::Garbage(_) | Trouble::OutOfStep(_) => {
@@ -207,10 +210,13 @@ fn word(outcome: &Outcome) -> (&'static str, u16) {
 
 /// What failures at all addresses mean together. A host that could not be asked may take what another
 /// cannot, and a refusal of our IPv6 address is not the word of the IPv4 address that did not answer: only
-/// where no failure is for want of an answer is the first of them final.
+/// where no failure is for want of an answer is the first of them final. One host that is there and busy says
+/// more of a destination than others that are not there.
 pub(super) fn verdict(failures: &[Failure]) -> Outcome {
-    let unanswered = failures.iter().rev().find(|failure| matches!(failure, Failure::NoAnswer { .. }));
-    match unanswered.or_else(|| failures.first()) {
+    let is_busy = |failure: &&Failure| matches!(failure, Failure::NoAnswer { silence: Silence::Busy, .. });
+    let is_unanswered = |failure: &&Failure| matches!(failure, Failure::NoAnswer { .. });
+    let last = |wanted: &dyn Fn(&&Failure) -> bool| failures.iter().rev().find(wanted);
+    match last(&is_busy).or_else(|| last(&is_unanswered)).or_else(|| failures.first()) {
         Some(Failure::NoAnswer { silence, detail, .. }) => {
             Outcome::NoAnswer(NoAnswer { silence: *silence, detail: detail.clone() })
         }

@@ -14,6 +14,16 @@ fn a_host_that_was_not_reached_may_take_what_another_cannot() {
 }
 
 #[test]
+fn a_destination_with_a_busy_host_is_busy() {
+    let busy = Failure::no_answer(Silence::Busy, "a.example: 421 too many connections");
+    let silent = Failure::no_answer(Silence::Unreachable, "b.example: connection refused");
+    for failures in [[busy.clone(), silent.clone()], [silent, busy]] {
+        let Outcome::NoAnswer(NoAnswer { silence, detail }) = verdict(&failures) else { panic!() };
+        assert_eq!((silence, &detail[..]), (Silence::Busy, "a.example: 421 too many connections"));
+    }
+}
+
+#[test]
 fn a_refusal_of_our_ipv6_address_is_relayed_when_nobody_else_is_left() {
     let refused = UpstreamReply { host: "a".into(), reply: reply(550, Enhanced(5, 7, 25), "PTR") };
     assert!(matches!(verdict(&[Failure::Ipv6Refused(refused)]), Outcome::Refused(_)));

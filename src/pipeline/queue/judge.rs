@@ -13,9 +13,8 @@ use std::time::{Duration, SystemTime};
 use super::backoff::Backoff;
 use super::schedule::Ended;
 use crate::pipeline::deferred;
-use crate::pipeline::parcel::{Outcome, Recorded};
+use crate::pipeline::parcel::{NoAnswer, Outcome, Recorded, Silence};
 use crate::pipeline::relay;
-use crate::smtp::reply::Enhanced;
 use crate::spool::{CopyState, QueuedCopy};
 
 /// What applies to every copy of a message.
@@ -126,10 +125,9 @@ pub(super) fn ended<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Ende
     let mut best = Ended::Silent;
     for outcome in outcomes {
         let this = match outcome {
+            Outcome::NoAnswer(NoAnswer { silence: Silence::Busy, .. }) => Ended::SlowDown,
             Outcome::NoAnswer(_) | Outcome::Unknown { .. } => Ended::Silent,
-            Outcome::Refused(upstream) if is_slow_down(upstream.reply.code, upstream.reply.enhanced) => {
-                Ended::SlowDown
-            }
+            Outcome::Refused(upstream) if relay::is_slow_down(&upstream.reply) => Ended::SlowDown,
             Outcome::Delivered(_)
             | Outcome::Refused(_)
             | Outcome::Undeliverable(_)
@@ -143,12 +141,6 @@ pub(super) fn ended<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Ende
         };
     }
     best
-}
-
-/// A refusal for now that is about us, not about the mailbox: 421, or a 4.7.x by which large providers
-/// limit rates.
-fn is_slow_down(code: u16, enhanced: Option<Enhanced>) -> bool {
-    code == 421 || matches!(enhanced, Some(Enhanced(4, 7, _)))
 }
 
 #[cfg(test)]

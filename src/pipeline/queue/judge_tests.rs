@@ -2,9 +2,9 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::mail::{Address, RecipientRequest, ReversePath};
-use crate::pipeline::parcel::{NoAnswer, Silence, UpstreamReply};
+use crate::pipeline::parcel::UpstreamReply;
 use crate::pipeline::refusal::Refusal;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use crate::spool::Direction;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,10 +48,11 @@ fn taken() -> Outcome {
 }
 
 fn no_answer() -> Outcome {
-    Outcome::NoAnswer(NoAnswer {
-        silence: Silence::Unreachable,
-        detail: "mx.dest.example: connection refused".into(),
-    })
+    silent(Silence::Unreachable)
+}
+
+fn silent(silence: Silence) -> Outcome {
+    Outcome::NoAnswer(NoAnswer { silence, detail: "mx.dest.example: connection refused".into() })
 }
 
 #[test]
@@ -105,4 +106,5 @@ fn a_destination_is_silent_only_when_nothing_of_it_answered() {
     assert_eq!(ended(&[no_answer(), refused(550, None)]), Ended::Answered);
     assert_eq!(ended(&[taken(), refused(421, None)]), Ended::SlowDown);
     assert_eq!(ended(&[refused(451, Some(Enhanced(4, 7, 28)))]), Ended::SlowDown);
+    assert_eq!(ended(&[no_answer(), silent(Silence::Busy)]), Ended::SlowDown);
 }

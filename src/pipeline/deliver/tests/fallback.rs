@@ -1,6 +1,7 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::pipeline::parcel::Silence;
 
 /// A port that nothing listens on at any loopback address.
 fn unused_port() -> u16 {
@@ -95,6 +96,23 @@ async fn refused_by_all_hosts_before_mail_is_no_answer() {
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert_eq!(said(&outcome), "no answer: mx2.dest.example [127.0.0.2]: 554 5.7.1 you too");
     assert_eq!(world.attempts("ipv4", "unwelcome"), 2);
+}
+
+#[tokio::test]
+async fn what_was_heard_before_mail_tells_a_busy_destination_from_a_silent_one() {
+    for (script, silence) in [
+        ("> 421 4.3.2 busy", Silence::Busy),
+        ("> 220 mx\n < EHLO\n > 450 4.7.1 later", Silence::Busy),
+        ("hello \n < MAIL\n > 421 too fast", Silence::Busy),
+        ("> 554 5.7.1 go away", Silence::Unreachable),
+        ("> 450 4.3.2 not now", Silence::Unreachable),
+        ("close", Silence::Interrupted),
+    ] {
+        let (world, _one, _two) = two_hosts(&[script], &[script]).await;
+        let outcome = world.deliver_one(Mail::to(&[ANA])).await;
+        let Outcome::NoAnswer(no_answer) = outcome else { panic!("{script}: {}", said(&outcome)) };
+        assert_eq!(no_answer.silence, silence, "{script}");
+    }
 }
 
 #[tokio::test]
