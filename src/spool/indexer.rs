@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::committer::{Answer, Status};
 use super::error::SpoolError;
-use super::index::{Event, Index};
+use super::index::{Change, Event, Index};
 use super::log::{Position, Segments};
 use crate::mail::TraceId;
 
 /// Batches of the log in the channel at most.
 pub(super) const MAX_NOTES: usize = 64;
-/// Operations at which those that wait are joined no further.
-const JOINED_EVENTS: usize = 2000;
-/// How long operations wait for others to be joined to, if nobody asks for what they did.
+/// Writes of the database at which no more batches are joined: it does nothing else meanwhile, some 10 ms.
+const JOINED_WRITES: usize = 1000;
+/// How long batches wait for others to be joined to, if nobody asks for what they did.
 const JOINED_WITHIN: Duration = Duration::from_millis(50);
 
 /// What the thread is told.
@@ -56,11 +56,7 @@ impl Indexer {
         let mut next = None;
         while let Some(note) = next.take().or_else(|| notes.recv().ok()) {
             match note {
-                Note::Apply { mut events, checkpoint } => {
-                    let (checkpoint, other) = join(&mut events, checkpoint, notes);
-                    self.apply(events, checkpoint);
-                    next = other;
-                }
+                Note::Apply { events, checkpoint } => next = self.apply(events, checkpoint, notes),
                 Note::Flush(durable) => self.flush(durable),
                 Note::Settle(answer) => {
                     // Whoever asked may be gone.
@@ -70,14 +66,27 @@ impl Indexer {
         }
     }
 
-    fn apply(&mut self, events: Vec<Event>, checkpoint: Position) {
+    /// Applies a batch, and those that come meanwhile. Returns a note that is to be followed next.
+    fn apply(&mut self, events: Vec<Event>, checkpoint: Position, notes: &Receiver<Note>) -> Option<Note> {
         if self.status.index_failure.get().is_some() {
-            return;
+            return None;
         }
-        match self.index.apply(events, checkpoint) {
+        let index = self.index.clone();
+        let mut change = index.change();
+        let until = Instant::now() + JOINED_WITHIN;
+        let joined = change.add(events).and_then(|()| join(&mut change, checkpoint, notes, until));
+        let (checkpoint, next) = match joined {
+            Ok(joined) => joined,
+            Err(error) => {
+                self.fail(error);
+                return None;
+            }
+        };
+        match change.apply(checkpoint) {
             Ok(left) => self.left.extend(left),
             Err(error) => self.fail(error),
         }
+        next
     }
 
     fn fail(&self, error: SpoolError) {
@@ -121,25 +130,25 @@ impl Indexer {
     }
 }
 
-/// Adds the batches that come meanwhile, up to the bounds, to the end of the segment, or to a note of another kind,
-/// which is returned: joined they change fewer pages of the index, and its totals once.
+/// Adds the batches that come until then, up to the end of the segment, or to a note of another kind, which is
+/// returned: joined they write fewer pages of the index, and its totals once. Returns how far the log is applied, too.
 fn join(
-    events: &mut Vec<Event>,
+    change: &mut Change<'_>,
     mut checkpoint: Position,
     notes: &Receiver<Note>,
-) -> (Position, Option<Note>) {
-    let started = Instant::now();
-    while events.len() < JOINED_EVENTS {
-        match notes.recv_timeout(JOINED_WITHIN.saturating_sub(started.elapsed())) {
-            Ok(Note::Apply { events: more, checkpoint: to }) if to.segment == checkpoint.segment => {
-                events.extend(more);
+    until: Instant,
+) -> Result<(Position, Option<Note>), SpoolError> {
+    while change.writes() < JOINED_WRITES {
+        match notes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Note::Apply { events, checkpoint: to }) if to.segment == checkpoint.segment => {
+                change.add(events)?;
                 checkpoint = to;
             }
-            Ok(other) => return (checkpoint, Some(other)),
+            Ok(other) => return Ok((checkpoint, Some(other))),
             Err(_) => break,
         }
     }
-    (checkpoint, None)
+    Ok((checkpoint, None))
 }
 
 #[cfg(test)]

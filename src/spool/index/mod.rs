@@ -28,7 +28,7 @@ use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
 const FORMAT: u64 = 5;
-/// Octets of a page of messages: six with one copy each. New ones come in the order of ids, many at once.
+/// Octets of a page of messages: five with one copy each. New ones come in the order of ids, many at once.
 const MESSAGE_PAGE_OCTETS: usize = 2048;
 /// Octets of a page of due times: a dozen. New ones come to every domain, a few at once.
 const DUE_PAGE_OCTETS: usize = 512;
@@ -112,35 +112,23 @@ impl Index {
         self.totals.lock().counts
     }
 
-    /// Applies operations of the log in their order; the log is applied up to `checkpoint` then. Returns the
-    /// messages that left and had a file.
-    pub(super) fn apply(&self, events: Vec<Event>, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
-        let (messages, due_times) = (self.messages().change(), self.due_times().change());
-        let mut change = Change { messages, due_times, batch: Batch::default(), totals: self.totals() };
-        let mut without_file = Vec::new();
-        for event in events {
-            let id = event.id()?;
-            let old = if matches!(event, Event::New(_)) { None } else { change.entry(id)? };
-            let new = match (event, &old) {
-                (Event::New(entry) | Event::Put(entry), _) => Some(*entry),
-                (Event::State(message), Some(old)) => Some(Entry { message, ..old.clone() }),
-                (Event::State(_), None) | (Event::Done(_), _) => None,
-            };
-            if new.is_none() && old.as_ref().is_some_and(|old| old.in_file) {
-                without_file.push(id);
-            }
-            change.replace(id, old.as_ref(), new.as_ref())?;
+    /// A change in the making. One at a time, and nothing else is written until it is applied.
+    pub(super) fn change(&self) -> Change<'_> {
+        Change {
+            index: self,
+            messages: self.messages().change(),
+            due_times: self.due_times().change(),
+            batch: Batch::default(),
+            totals: self.totals(),
+            without_file: Vec::new(),
         }
-        change.totals.checkpoint = Some(checkpoint);
-        change.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
-        let before = self.totals.lock().segments.clone();
-        let Change { messages, due_times, mut batch, totals } = change;
-        messages.write(&mut batch);
-        due_times.write(&mut batch);
-        write_totals(&mut batch, &totals, &before);
-        self.tree.apply_batch(batch)?;
-        *self.totals.lock() = totals;
-        Ok(without_file)
+    }
+
+    /// Applies operations of the log; see [`Change`].
+    pub(super) fn apply(&self, events: Vec<Event>, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
+        let mut change = self.change();
+        change.add(events)?;
+        change.apply(checkpoint)
     }
 
     /// Notes how far the log is durable, and makes durable what was applied.
@@ -177,7 +165,10 @@ impl Index {
         let known = totals.segments.iter().map(|(number, usage)| (*number, usage.live));
         let known: BTreeMap<u64, u64> = known.filter(|(_, live)| *live > 0).collect();
         for pair in self.due_times().entries(Bound::Unbounded)? {
-            pair?;
+            let (key, _) = pair?;
+            if keys::read_due(&key).is_none() {
+                return Ok(false);
+            }
             due += 1;
         }
         Ok(due == totals.due
@@ -195,15 +186,56 @@ impl Index {
     }
 }
 
-/// A batch in the making, and what things are like behind it.
-struct Change<'a> {
+/// Operations of the log on their way into the index, and what things are like behind them.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    index: &'a Index,
     messages: pages::Change<'a>,
     due_times: pages::Change<'a>,
     batch: Batch,
     totals: Totals,
+    without_file: Vec<TraceId>,
 }
 
 impl Change<'_> {
+    /// Adds operations in their order.
+    pub(super) fn add(&mut self, events: Vec<Event>) -> Result<(), SpoolError> {
+        for event in events {
+            let id = event.id()?;
+            let old = if matches!(event, Event::New(_)) { None } else { self.entry(id)? };
+            let new = match (event, &old) {
+                (Event::New(entry) | Event::Put(entry), _) => Some(*entry),
+                (Event::State(message), Some(old)) => Some(Entry { message, ..old.clone() }),
+                (Event::State(_), None) | (Event::Done(_), _) => None,
+            };
+            if new.is_none() && old.as_ref().is_some_and(|old| old.in_file) {
+                self.without_file.push(id);
+            }
+            self.replace(id, old.as_ref(), new.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Pages, and keys beside them, that are to be written at most.
+    pub(super) fn writes(&self) -> usize {
+        self.messages.pages() + self.due_times.pages() + self.batch.len()
+    }
+
+    /// Writes all of it, or after a crash none: the log is applied up to `checkpoint` then, which is in the segment
+    /// that the operations are in. Returns the messages that left and had a file.
+    pub(super) fn apply(mut self, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
+        self.totals.checkpoint = Some(checkpoint);
+        self.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
+        let Self { index, messages, due_times, mut batch, totals, without_file } = self;
+        let before = index.totals.lock().segments.clone();
+        messages.write(&mut batch);
+        due_times.write(&mut batch);
+        write_totals(&mut batch, &totals, &before);
+        index.tree.apply_batch(batch)?;
+        *index.totals.lock() = totals;
+        Ok(without_file)
+    }
+
     fn entry(&mut self, id: TraceId) -> Result<Option<Entry>, SpoolError> {
         self.messages.get(&id.to_bytes())?.map(|entry| Entry::decode(&entry)).transpose()
     }

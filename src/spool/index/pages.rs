@@ -70,8 +70,8 @@ impl Page {
 
     /// Puts an entry, and splits the page if it is too long then; returns what is split off, the last first. Keys
     /// come in rows, each behind the one before: one at the end gets a page of its own, and the page stays full;
-    /// one in the middle becomes the end. An entry that is too long by itself has no neighbours: it alone may be
-    /// in parts, and is read by who has its message in hand.
+    /// one in the middle becomes the end. An entry that is too long by itself has no neighbours: it alone may be in
+    /// parts, which are not read at once, and is hardly ever written while somebody does.
     fn insert(&mut self, key: Bytes, entry: Bytes, page_octets: usize) -> Vec<Self> {
         let is_long = octets(&key, &entry) > page_octets;
         let at = match self.place(&key) {
@@ -170,7 +170,15 @@ impl<'a> Pages<'a> {
         Ok(Some((Bytes::copy_from_slice(first), number, value)))
     }
 
+    /// The page that a key is in, or would be. One that is written between two of its parts is read again.
     fn read(self, key: &[u8]) -> Result<Option<(Bytes, Stored)>, SpoolError> {
+        match self.read_parts(key) {
+            Err(SpoolError::Entry(_)) => self.read_parts(key),
+            read => read,
+        }
+    }
+
+    fn read_parts(self, key: &[u8]) -> Result<Option<(Bytes, Stored)>, SpoolError> {
         let Some((first, number, last)) = self.last_part(key)? else { return Ok(None) };
         let mut value = Vec::new();
         for part in 0..number {
@@ -272,6 +280,11 @@ struct Open {
 }
 
 impl Change<'_> {
+    /// Pages that were looked into.
+    pub(super) fn pages(&self) -> usize {
+        self.open.len()
+    }
+
     /// What is kept under a key.
     pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, SpoolError> {
         Ok(self.open(key)?.page.get(key).cloned())

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mail::TraceId;
 use crate::store::Store;
 
 const KIND: u8 = b'm';
@@ -36,8 +37,7 @@ enum Step {
     Remove(u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
-    let octets = prop_oneof![20 => 0..600_usize, 1 => 63_900..64_100_usize, 1 => 130_000..200_000_usize];
+fn steps(octets: impl Strategy<Value = usize> + 'static) -> impl Strategy<Value = Vec<Vec<Step>>> {
     let step = prop_oneof![
         3 => (0..200_u64, octets).prop_map(|(number, octets)| Step::Insert(number, octets)),
         2 => (0..200_u64).prop_map(Step::Remove),
@@ -45,50 +45,81 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     prop::collection::vec(prop::collection::vec(step, 1..60), 1..12)
 }
 
+/// As of messages: mostly short, some longer than a page, a few longer than a value may be.
+fn message_octets() -> impl Strategy<Value = usize> {
+    prop_oneof![20 => 0..600_usize, 1 => 63_900..64_100_usize, 1 => 130_000..200_000_usize]
+}
+
+/// Due times of domains whose names begin alike.
+fn due_key(number: u64) -> Bytes {
+    let domain = ["a", "a-b", "a.b", "ab"].into_iter().cycle().nth(usize::try_from(number).unwrap());
+    let id = TraceId::from_bytes(u128::from(number).to_be_bytes());
+    keys::due(domain.unwrap(), number * 7 % 40, id).into()
+}
+
 fn all(pages: Pages<'_>, from: Bound<&[u8]>) -> Vec<Entry> {
     pages.entries(from).unwrap().map(Result::unwrap).collect()
 }
 
+/// Whether pages are a map in the order of keys, and each is as long as it may be at most.
+fn assert_map(
+    key: fn(u64) -> Bytes,
+    page_octets: usize,
+    batches: Vec<Vec<Step>>,
+) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(&dir);
+    let pages = Pages::new(&tree, KIND, page_octets);
+    let mut map = BTreeMap::new();
+    for steps in batches {
+        let mut change = pages.change();
+        for step in steps {
+            match step {
+                Step::Insert(number, octets) => {
+                    map.insert(key(number), Bytes::from(entry(number, octets)));
+                    change.insert(key(number), entry(number, octets)).unwrap();
+                }
+                Step::Remove(number) => {
+                    map.remove(&key(number));
+                    change.remove(&key(number)).unwrap();
+                }
+            }
+        }
+        for number in 0..200 {
+            prop_assert_eq!(change.get(&key(number)).unwrap(), map.get(&key(number)).cloned());
+        }
+        apply(&tree, change);
+        for number in 0..200 {
+            let key = key(number);
+            prop_assert_eq!(pages.find(&key).unwrap(), map.get(&key).cloned());
+            for from in [Bound::Included(&key[..]), Bound::Excluded(&key)] {
+                let expected = map.range::<[u8], _>((from, Bound::Unbounded));
+                let expected: Vec<_> = expected.map(|(key, entry)| (key.clone(), entry.clone())).collect();
+                prop_assert_eq!(all(pages, from), expected);
+            }
+        }
+        prop_assert_eq!(all(pages, Bound::Unbounded), map.clone().into_iter().collect::<Vec<_>>());
+        let parts: Vec<_> = tree.scan(&[KIND]).map(|pair| pair.unwrap()).collect();
+        prop_assert!(!map.is_empty() || parts.is_empty(), "what is left of nothing: {parts:?}");
+        for (key, value) in parts.iter().filter(|(_, value)| value.len() > 2 * page_octets) {
+            let entries = pages.read(keys::read_part(key).unwrap().0).unwrap().unwrap().1.page.entries;
+            prop_assert_eq!(entries.len(), 1, "a page of {} octets", value.len());
+        }
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn pages_are_a_map_in_the_order_of_keys(batches in steps()) {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = tree(&dir);
-        let pages = Pages::new(&tree, KIND, 4096);
-        let mut map = BTreeMap::new();
-        for steps in batches {
-            let mut change = pages.change();
-            for step in steps {
-                match step {
-                    Step::Insert(number, octets) => {
-                        map.insert(key(number), Bytes::from(entry(number, octets)));
-                        change.insert(key(number), entry(number, octets)).unwrap();
-                    }
-                    Step::Remove(number) => {
-                        map.remove(&key(number));
-                        change.remove(&key(number)).unwrap();
-                    }
-                }
-            }
-            for number in 0..200 {
-                prop_assert_eq!(change.get(&key(number)).unwrap(), map.get(&key(number)).cloned());
-            }
-            apply(&tree, change);
-            for number in 0..200 {
-                let key = key(number);
-                prop_assert_eq!(pages.find(&key).unwrap(), map.get(&key).cloned());
-                for from in [Bound::Included(&key[..]), Bound::Excluded(&key)] {
-                    let expected = map.range::<[u8], _>((from, Bound::Unbounded));
-                    let expected: Vec<_> = expected.map(|(key, entry)| (key.clone(), entry.clone())).collect();
-                    prop_assert_eq!(all(pages, from), expected);
-                }
-            }
-            prop_assert_eq!(all(pages, Bound::Unbounded), map.clone().into_iter().collect::<Vec<_>>());
-            let keys: Vec<_> = tree.scan(&[KIND]).map(|pair| pair.unwrap().0).collect();
-            prop_assert!(!map.is_empty() || keys.is_empty(), "what is left of nothing: {keys:?}");
-        }
+    fn pages_of_messages_are_a_map(batches in steps(message_octets())) {
+        assert_map(key, 2048, batches)?;
+    }
+
+    #[test]
+    fn pages_of_due_times_are_a_map(batches in steps(Just(0))) {
+        assert_map(due_key, 512, batches)?;
     }
 }
 
@@ -146,21 +177,18 @@ fn an_entry_in_several_parts_has_a_page_of_its_own_wherever_it_comes() {
 
 /// A reader has a page in hand when it is split, and meets its second half again.
 #[test]
-fn an_entry_that_moves_to_a_new_page_is_read_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let tree = tree(&dir);
-    let pages = Pages::new(&tree, KIND, 4096);
-    let mut change = pages.change();
-    (0..10).for_each(|number| change.insert(key(number), entry(number, 300)).unwrap());
-    apply(&tree, change);
-    let mut reader = pages.entries(Bound::Unbounded).unwrap();
-    let mut read = vec![reader.next().unwrap().unwrap().0];
-    let mut change = pages.change();
-    change.insert(key(2), entry(2, 4000)).unwrap();
-    apply(&tree, change);
-    assert!(tree.scan(&[KIND]).count() > 1, "nothing was split");
-    read.extend(reader.map(|pair| pair.unwrap().0));
-    assert_eq!(read, (0..10).map(key).collect::<Vec<_>>());
+fn an_entry_that_is_met_twice_is_read_once() {
+    let page = |numbers: std::ops::Range<u64>| {
+        let entries = numbers.map(|number| (key(number), Bytes::from(entry(number, 10)))).collect();
+        Ok(Page { entries })
+    };
+    for (from, expected) in
+        [(Bound::Unbounded, 0..12), (Bound::Included(key(2)), 2..12), (Bound::Excluded(key(5)), 6..12)]
+    {
+        let pages = [page(0..10), page(3..10), page(10..12)].into_iter();
+        let read = Entries { pages, page: Vec::new().into_iter(), from }.map(|pair| pair.unwrap().0);
+        assert_eq!(read.collect::<Vec<_>>(), expected.map(key).collect::<Vec<_>>());
+    }
 }
 
 #[test]

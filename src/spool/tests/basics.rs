@@ -144,6 +144,9 @@ async fn what_is_due_is_found_among_many() {
     }
     known.retain(|_, (name, _)| *name != DOMAINS[1]);
     assert_due(&spool, &known).await;
+    drop(spool);
+    std::fs::remove_dir_all(place.path("index")).unwrap();
+    assert_due(&place.open().0, &known).await;
 }
 
 /// Whether each domain's messages are due when they are known to be.

@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::spool::log::Position;
+use crate::store::Store;
 
 /// Three messages, the middle one changed, in a spool that is closed.
 async fn three(place: &Place) -> BTreeMap<TraceId, (Queued, Vec<u8>)> {
@@ -218,6 +219,36 @@ async fn an_index_with_a_bit_flipped_somewhere_loses_no_message() {
         assert_eq!(content(&spool).await, whole, "flipped at {at}");
         let due = spool.due(&domain("b.example"), at_end(), 9).await.unwrap();
         assert_eq!(due.len(), 3, "flipped at {at}");
+    }
+}
+
+/// What the database under the index may do without a word.
+#[tokio::test]
+async fn an_index_that_has_lost_or_changed_a_page_is_made_again() {
+    type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+    let cut: Damage = |value| value.get(..value.len() - 1).map(<[u8]>::to_vec);
+    let not_a_due_time: Damage = |value| {
+        let zero = b"b.example".len() + value.windows(9).position(|name| name == b"b.example").unwrap();
+        let mut changed = value.to_vec();
+        changed[zero] = 1;
+        Some(changed)
+    };
+    let lost: Damage = |_| None;
+    for (kind, damage) in [(b'm', lost), (b'm', cut), (b'd', lost), (b'd', cut), (b'd', not_a_due_time)] {
+        let place = Place::new();
+        let whole = three(&place).await;
+        {
+            let tree = Store::open(&place.path("index")).unwrap().tree("spool").unwrap();
+            let (key, value) = tree.scan(&[kind]).next().unwrap().unwrap();
+            match damage(&value) {
+                Some(value) => tree.insert(&key, &value).unwrap(),
+                None => tree.remove(&key).unwrap(),
+            }
+        }
+        let (spool, recovered) = place.open();
+        assert!(recovered.rebuilt.is_some(), "{kind} {recovered:?}");
+        assert_eq!(content(&spool).await, whole);
+        assert_eq!(spool.due(&domain("b.example"), at_end(), 9).await.unwrap().len(), 3);
     }
 }
 
