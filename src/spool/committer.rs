@@ -166,8 +166,9 @@ impl Committer {
     }
 
     fn note(&self, note: Note) {
-        if self.notes.send(note).is_err() {
-            tracing::error!("the spool's index has stopped");
+        // The other thread goes before this one only by a panic.
+        if self.notes.send(note).is_err() && self.status.index_failure.set(SpoolError::Stopped).is_ok() {
+            tracing::error!("the spool's index has stopped: what is queued stays on the disk");
         }
     }
 
@@ -320,3 +321,7 @@ fn collect(first: Option<Queued>, orders: &Receiver<Queued>) -> (Vec<Write>, Opt
     }
     (writes, None)
 }
+
+#[cfg(test)]
+#[path = "committer_tests.rs"]
+mod tests;
