@@ -1,5 +1,5 @@
 //! Idempotence records: what a sender's retry is answered with, so that it reaches only those who have not
-//! got the message yet. Owns the tree `ledger` of the store.
+//! got the message yet. Owns the tree `ledger` of a store.
 //!
 //! A record exists only while the sender may not know the outcome: something was delivered but our reply
 //! was not 250, or the client vanished before reading it. It is deleted once an answer made from it was

@@ -52,7 +52,8 @@ impl Background<'_> {
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
         let folder = temporary(&config.borrow().node.data_dir);
-        let storage = Storage { store: state.store.clone(), spool: state.spool.clone(), folder };
+        let stores = [state.store.clone(), state.history.clone()];
+        let storage = Storage { stores, spool: state.spool.clone(), folder };
         tasks.spawn(storage.watch(background.clone(), stale.clone()));
         tasks.spawn(report_tls(upstreams.clone(), config.clone(), queue.clone(), draining.clone()));
     }
@@ -125,7 +126,7 @@ async fn run_queue(queue: Queue, stop: CancellationToken, broken: CancellationTo
 
 /// The databases, and the folder whose disk they are on.
 struct Storage {
-    store: Store,
+    stores: [Store; 2],
     spool: Spool,
     folder: PathBuf,
 }
@@ -143,7 +144,7 @@ impl Storage {
     }
 
     fn has_failed(&self) -> bool {
-        self.store.has_failed() || self.spool.index_has_failed()
+        self.stores.iter().any(Store::has_failed) || self.spool.index_has_failed()
     }
 
     /// Whether the disk has room, and takes what it is given.

@@ -44,7 +44,10 @@ const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
 
 /// What owns the node's state on disk.
 pub(super) struct State {
+    /// What must not be lost, and is seldom written.
     pub(super) store: Store,
+    /// What is written all the time, and begun anew where it is damaged.
+    pub(super) history: Store,
     pub(super) ledger: Ledger,
     pub(super) aliases: Arc<Aliases>,
     pub(super) journal: Journal,
@@ -70,7 +73,7 @@ pub(super) struct Parts {
     readiness: Readiness,
     upstreams: Arc<Upstreams>,
     journal: Journal,
-    store: Store,
+    stores: [Store; 2],
     spool: Spool,
     pub(super) queue: Queue,
     actors: Actors,
@@ -152,8 +155,9 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     faces.serve(queue.clone(), &life.tasks, &life.background);
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
-    let State { routing, journal, store, spool, .. } = state;
-    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, store, spool, queue, actors })
+    let State { routing, journal, store, history, spool, .. } = state;
+    let stores = [store, history];
+    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, stores, spool, queue, actors })
 }
 
 impl Network {
@@ -209,20 +213,25 @@ async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State,
         let data_dir = &config.node.data_dir;
         std::fs::create_dir_all(temporary(data_dir))?;
         let store = Store::open(data_dir).map_err(|error| part(&error))?;
-        let flushes = metrics.clone();
-        store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+        let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
+        for store in [&store, &history] {
+            let flushes = metrics.clone();
+            store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+        }
         let committer = Committer::start(store.clone())?;
         let routing = Routing::open(&store, routing_options(&config)).map_err(|error| part(&error))?;
         tell_coverage(&routing, data_dir);
         Ok(State {
-            ledger: Ledger::open(&store, committer.clone()).map_err(|error| part(&error))?,
+            ledger: Ledger::open(&history, Committer::start(history.clone())?)
+                .map_err(|error| part(&error))?,
             aliases: Arc::new(
                 Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
             ),
-            journal: Journal::open(&store, journal::Limits::default()).map_err(|error| part(&error))?,
+            journal: Journal::open(&history, journal::Limits::default()).map_err(|error| part(&error))?,
             routing,
             spool: open_spool(&config, &metrics)?,
             store,
+            history,
         })
     };
     spawn_blocking(open).await.map_err(|error| part(&error))?
@@ -241,8 +250,7 @@ fn tell_coverage(routing: &Routing, data_dir: &Path) {
             %data_dir,
             "the store is gone, and the routing table with it: the queue is delivered, and recipients hear 451, \
              until the folder store/ is restored from a copy (stop the node first), or a routing document \
-             applied (postroadctl apply). Gone too: traces, idempotence records, originals of long return \
-             addresses, suspensions"
+             applied (postroadctl apply). Gone too: originals of long return addresses, suspensions"
         ),
     }
 }
@@ -267,7 +275,7 @@ fn open_network(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Resul
         Some(files) => Some(ServerCertificate::load(files, metrics.clone()).map_err(|error| part(&error))?),
         None => None,
     };
-    let policies = Policies::open(&state.store, dns.clone(), trusted_roots(), HTTPS_PORT)
+    let policies = Policies::open(&state.history, dns.clone(), trusted_roots(), HTTPS_PORT)
         .map_err(|error| part(&error))?;
     let upstreams = Upstreams::new(config, &addresses, policies, state.ledger.clone(), metrics.clone());
     Ok(Network { dns, blocklist, listeners, addresses, certificate, upstreams })
@@ -330,9 +338,10 @@ impl Parts {
             tracing::warn!(tasks = tasks.len(), "background work not waited for");
         }
         self.journal.settled().await;
-        let store = self.store.clone();
-        if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {
-            tracing::error!(%error, "the store could not be flushed");
+        for store in self.stores {
+            if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {
+                tracing::error!(%error, "the store could not be flushed");
+            }
         }
         if let Err(error) = self.spool.sync().await {
             tracing::error!(%error, "the spool could not be flushed");

@@ -17,7 +17,7 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
-    /// The files cannot be understood. Nothing was changed: restore the directory from a copy, or move it
+    /// The files cannot be understood. Sled may have written over them: restore the directory from a copy, or move it
     /// aside to begin with an empty one, as [`super::Store::replaces_lost`].
     #[error("the store in {} is damaged: {detail}; restore it from a copy, or move it aside: the node then \
              delivers its queue and takes no new mail until a routing document is applied", path.display())]
@@ -26,6 +26,12 @@ pub enum StoreError {
         path: PathBuf,
         /// What was found.
         detail: String,
+    },
+    /// Another version of this program wrote it.
+    #[error("{} names a format that this version does not know", path.display())]
+    Unknown {
+        /// The lock file.
+        path: PathBuf,
     },
     /// The disk or the file system refused.
     #[error("cannot {doing} {}: {cause}", path.display())]

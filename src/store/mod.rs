@@ -33,7 +33,7 @@ mod error;
 mod tree;
 
 use std::fs::{self, File, TryLockError};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,6 +111,28 @@ impl Store {
             note(&mark, MARK, &lock_path)?;
         }
         Ok(store)
+    }
+
+    /// As [`Store::open`], for what its owners can do without: a database that cannot be understood is put aside as
+    /// `store.damaged`, in the place of an earlier one, and begun anew.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when the damaged one cannot be put aside.
+    pub fn open_or_renew(data_dir: &Path) -> Result<Self, StoreError> {
+        let (path, detail) = match Self::open(data_dir) {
+            Err(StoreError::Damaged { path, detail }) => (path, detail),
+            opened => return opened,
+        };
+        let aside = path.with_extension("damaged");
+        match fs::remove_dir_all(&aside) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &aside, cause));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        fs::rename(&path, &aside).map_err(|cause| StoreError::io("move aside", &path, cause))?;
+        tracing::error!(path = %path.display(), detail, "a database is damaged: it is put aside and begun anew");
+        Self::open(data_dir)
     }
 
     /// Whether this database was begun because the one that was here is gone, now or at an earlier opening.
@@ -219,7 +241,7 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
         "" => return Ok(Age::New),
         LOST => return Ok(Age::Lost),
         MARK => {}
-        _ => return damaged("store.lock names a format that this version does not know"),
+        _ => return Err(StoreError::Unknown { path: lock_path.to_owned() }),
     }
     if is_empty(dir)? {
         note(lock, LOST, lock_path)?;

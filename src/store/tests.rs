@@ -110,8 +110,41 @@ fn damage_is_named_and_nothing_is_begun_anew_in_its_place() {
     assert!(emptied.contains("is damaged: its log is empty"), "{emptied}");
     let removed = opened_after(|dir| fs::remove_file(dir.join("store/db")).unwrap());
     assert!(removed.contains("is damaged: its log is missing"), "{removed}");
-    let newer = opened_after(|dir| fs::write(dir.join("store.lock"), "postroad store 2\n").unwrap());
-    assert!(newer.contains("names a format that this version does not know"), "{newer}");
+}
+
+#[test]
+fn what_can_be_done_without_is_begun_anew_and_the_damaged_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..3 {
+        let store = Store::open_or_renew(dir.path()).unwrap();
+        store.tree("a").unwrap().insert(b"k", b"v").unwrap();
+        store.flush_durably().unwrap();
+        drop(store);
+        let store = Store::open_or_renew(dir.path()).unwrap();
+        assert_eq!(store.tree("a").unwrap().get(b"k").unwrap().unwrap(), b"v");
+        drop(store);
+        let garbage = vec![round; 10_000];
+        fs::write(dir.path().join("store/db"), &garbage).unwrap();
+        let store = Store::open_or_renew(dir.path()).unwrap();
+        assert_eq!(store.tree("a").unwrap().get(b"k").unwrap(), None);
+        assert_eq!(fs::read(dir.path().join("store.damaged/db")).unwrap(), garbage);
+    }
+}
+
+#[test]
+fn nothing_is_taken_from_another_process_or_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_or_renew(dir.path()).unwrap();
+    store.tree("a").unwrap().insert(b"k", b"v").unwrap();
+    assert!(matches!(Store::open_or_renew(dir.path()), Err(StoreError::Locked { .. })));
+    drop(store);
+    let mark = fs::read(dir.path().join("store.lock")).unwrap();
+    fs::write(dir.path().join("store.lock"), "postroad store 2\n").unwrap();
+    let error = Store::open_or_renew(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("store.lock names a format that this version does not know"), "{error}");
+    fs::write(dir.path().join("store.lock"), mark).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.tree("a").unwrap().get(b"k").unwrap().unwrap(), b"v");
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
 #[tokio::test]
 async fn whatever_folder_of_a_database_is_deleted_each_queued_message_is_delivered_once() {
     for (folder, running) in
-        [("spool/index", true), ("spool/index", false), ("store", true), ("store", false)]
+        ["spool/index", "store", "history"].map(|folder| [(folder, true), (folder, false)]).concat()
     {
         let world = World::impatient().await;
         world.mx.at(Stage::Banner, Act::Close);
@@ -104,6 +104,26 @@ async fn whatever_folder_of_a_database_is_deleted_each_queued_message_is_deliver
         let counts = ["one", "two", "three"].map(|subject| told(&format!("Subject: {subject}\r\n")));
         assert_eq!(counts, [1; 3], "{folder}, running: {running}");
     }
+}
+
+/// What is written all the time is what a loss of power spoils; the table is not beside it.
+#[tokio::test]
+async fn a_node_whose_history_is_damaged_begins_it_anew_and_knows_its_table() {
+    let world = World::start().await;
+    let before = world.sender().await.submit(ALICE, INFO, &letter("before")).await;
+    let garbage = vec![0xaa; 1 << 20];
+    let world =
+        world.restarted_after(|data| fs::write(data.join("history/store/db"), &garbage).unwrap()).await;
+    rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+    let after = world.sender().await.submit(ALICE, INFO, &letter("after")).await;
+    after.starts("250");
+    assert_eq!(world.mx.taken().len(), 2);
+    assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
+    for (heard, status) in [(before, 1), (after, 0)] {
+        let (found, _, said) = world.ctl(&["trace", &heard.trace()]).await;
+        assert_eq!(found, status, "{said}");
+    }
+    assert!(world.data().join("history/store.damaged/db").exists());
 }
 
 /// Whether the sender is in a domain of ours, and so where the word goes, only the table says.

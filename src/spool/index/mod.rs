@@ -352,6 +352,7 @@ pub(super) fn is_damage(error: &SpoolError) -> bool {
             StoreError::Locked { .. } => false,
             StoreError::Io { cause, .. } => cause.kind() != std::io::ErrorKind::StorageFull,
             StoreError::Damaged { .. }
+            | StoreError::Unknown { .. }
             | StoreError::Engine(_)
             | StoreError::Failed
             | StoreError::KeyTooLong(_)
