@@ -217,6 +217,7 @@ fn accepted(octets: &Bytes) -> Accepted {
     let (answer, early) = oneshot::channel();
     let verdict = EarlyVerdict {
         spf_helo: SpfVerdict::None,
+        spf_explanation: None,
         spf_mail_from: SpfVerdict::Pass,
         confirmed_names: Vec::new(),
         iprev: IprevVerdict::PermError,

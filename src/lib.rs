@@ -8,9 +8,10 @@
 //! 5  node                                  builds, starts and drains every part
 //! 4  admin   http   check                  gRPC and HTTP faces of a node; the look at what is around it
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
-//! 2  dns  blocklist  tls  routing  ledger  aliases  journal  spool  owners of state and of the outside
+//! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
+//!                                          owners of state and of the outside
 //! 1  config  clock  telemetry  store
-//! 0  mail  smtp  srs  proto                words: pure, no I/O, no async, no clock
+//! 0  mail  smtp  srs  spf  proto           words: pure, no I/O, no async, no clock
 //! ```
 
 #![cfg_attr(
@@ -26,6 +27,7 @@ pub mod admin;
 pub mod aliases;
 pub mod blocklist;
 pub mod check;
+pub mod check_host;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -41,6 +43,7 @@ pub mod pipeline;
 pub mod proto;
 pub mod routing;
 pub mod smtp;
+pub mod spf;
 pub mod spool;
 pub mod srs;
 pub mod store;

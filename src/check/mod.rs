@@ -6,7 +6,6 @@ mod dkim;
 mod dnsbl;
 mod host;
 mod source;
-mod spf;
 
 use std::fmt;
 use std::future::Future;

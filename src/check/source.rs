@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::check::spf::{Coverage, Walk};
 use crate::check::{Finding, Verdict};
+use crate::check_host::check_host;
 use crate::config::{Service, Source};
 use crate::dns::Dns;
+use crate::spf::{Sender, SpfVerdict};
 
 /// Forward-confirmed reverse DNS: Gmail and others refuse IPv6 mail without it (RFC 8601 §2.7.3 `iprev`).
 pub(super) async fn names(source: &Source, dns: &Dns) -> Vec<Finding> {
@@ -39,11 +40,14 @@ pub(super) async fn spf(source: &Source, service: &Service, dns: &Dns) -> Vec<Fi
         let detail = format!("{address} is not checked: service.spf_name is not set");
         return vec![Finding::new(Verdict::Warn, "spf", detail)];
     };
-    let (verdict, text) = match Walk::new(dns, address).covers(name.as_str()).await {
-        Coverage::Covered => (Verdict::Ok, "is passed by".to_owned()),
-        Coverage::NotCovered => (Verdict::Fail, "is not passed by".to_owned()),
-        Coverage::Unknown(term) => (Verdict::Warn, format!("cannot be told from \"{term}\" in")),
-        Coverage::Broken(cause) => (Verdict::Fail, format!("is not passed, because of {cause}, by")),
+    let sender = Sender {
+        ip: address,
+        helo: source.hostname.to_string(),
+        local: "postmaster".to_owned(),
+        domain: name.to_string(),
     };
-    vec![Finding::new(verdict, "spf", format!("{address} {text} {name}"))]
+    let checked = check_host(dns, &sender).await;
+    let verdict = if checked.verdict == SpfVerdict::Pass { Verdict::Ok } else { Verdict::Fail };
+    let cause = checked.fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
+    vec![Finding::new(verdict, "spf", format!("{address}: {} by {name}{cause}", checked.verdict))]
 }

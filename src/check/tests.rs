@@ -56,10 +56,10 @@ async fn outbound_addresses_are_held_against_ptr_forward_and_spf() {
     for line in [
         "ok    ptr    192.0.2.1 is out.email.relay.example",
         "ok    dns    out.email.relay.example has 192.0.2.1",
-        "ok    spf    192.0.2.1 is passed by _spf.mx.relay.example",
+        "ok    spf    192.0.2.1: pass by _spf.mx.relay.example",
         "FAIL  ptr    192.0.2.9 is pool-9.isp.example, want wrong.email.relay.example",
         "FAIL  dns    wrong.email.relay.example does not have 192.0.2.9",
-        "FAIL  spf    192.0.2.9 is not passed by _spf.mx.relay.example",
+        "FAIL  spf    192.0.2.9: fail by _spf.mx.relay.example",
         "FAIL  ptr    192.0.2.10, want none.email.relay.example: ",
         "FAIL  dns    none.email.relay.example, want 192.0.2.10: ",
     ] {

@@ -18,6 +18,7 @@
 
 mod error;
 mod mail_hosts;
+mod name;
 mod secured;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -38,6 +39,7 @@ use crate::telemetry::Metrics;
 
 pub use error::{Cause, DnsError};
 pub use mail_hosts::{MAX_MAIL_HOSTS, MailHost, MailHosts};
+pub use name::{AsName, DnsName};
 pub use secured::{Security, Tlsa};
 
 /// Longest time an answer is kept, whatever its TTL: 1 day, so that no record outlives a move of its
@@ -157,12 +159,20 @@ impl Dns {
         }
     }
 
+    /// The hosts that the MX records of a name give, as they came and in no order: for SPF, which counts them.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn exchanges(&self, name: &DnsName) -> Result<Answer<DnsName>, DnsError> {
+        self.look_up(name.clone().into(), RecordType::MX, exchange).await
+    }
+
     /// The A records of a name.
     ///
     /// # Errors
     /// When there are none, or nobody knows.
-    pub async fn ipv4(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsError> {
-        self.look_up(absolute(name)?, RecordType::A, ipv4).await
+    pub async fn ipv4(&self, name: &(impl AsName + ?Sized)) -> Result<Answer<Ipv4Addr>, DnsError> {
+        self.look_up(name.as_name()?.into(), RecordType::A, ipv4).await
     }
 
     /// The A records of a name as the servers have them now, past our own cache: for questions whose point
@@ -180,8 +190,8 @@ impl Dns {
     ///
     /// # Errors
     /// When there are none, or nobody knows.
-    pub async fn ipv6(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsError> {
-        self.look_up(absolute(name)?, RecordType::AAAA, ipv6).await
+    pub async fn ipv6(&self, name: &(impl AsName + ?Sized)) -> Result<Answer<Ipv6Addr>, DnsError> {
+        self.look_up(name.as_name()?.into(), RecordType::AAAA, ipv6).await
     }
 
     /// The names an address has by its PTR records: lower case, without trailing dot. An IPv4-mapped
@@ -190,17 +200,23 @@ impl Dns {
     /// # Errors
     /// When there are none, or nobody knows.
     pub async fn ptr(&self, ip: IpAddr) -> Result<Answer<String>, DnsError> {
-        let mut name = Name::from(ip.to_canonical());
-        name.set_fqdn(true);
-        self.look_up(name, RecordType::PTR, pointer).await
+        self.look_up(reverse(ip), RecordType::PTR, |data| pointer(data).map(|name| name.to_string())).await
+    }
+
+    /// Like [`Self::ptr`], the names as they came.
+    ///
+    /// # Errors
+    /// When there are none, or nobody knows.
+    pub async fn pointers(&self, ip: IpAddr) -> Result<Answer<DnsName>, DnsError> {
+        self.look_up(reverse(ip), RecordType::PTR, pointer).await
     }
 
     /// The TXT records of a name, the strings of each joined (RFC 7208 §3.3, RFC 6376 §3.6.2.2).
     ///
     /// # Errors
     /// When there are none, or nobody knows.
-    pub async fn txt(&self, name: &str) -> Result<Answer<Vec<u8>>, DnsError> {
-        self.look_up(absolute(name)?, RecordType::TXT, text).await
+    pub async fn txt(&self, name: &(impl AsName + ?Sized)) -> Result<Answer<Vec<u8>>, DnsError> {
+        self.look_up(name.as_name()?.into(), RecordType::TXT, text).await
     }
 
     async fn look_up<T>(
@@ -282,6 +298,13 @@ fn absolute(name: &str) -> Result<Name, DnsError> {
     Ok(name)
 }
 
+/// The name that an address's PTR records have (RFC 1035 §3.5, RFC 3596 §2.5).
+fn reverse(ip: IpAddr) -> Name {
+    let mut name = Name::from(ip.to_canonical());
+    name.set_fqdn(true);
+    name
+}
+
 /// The name as text in lower case without trailing dot; the root is the empty text.
 fn relative_text(name: &Name) -> String {
     let text = name.to_lowercase().to_ascii();
@@ -309,8 +332,12 @@ fn ipv6(data: &RData) -> Option<Ipv6Addr> {
     if let RData::AAAA(address) = data { Some(address.0) } else { None }
 }
 
-fn pointer(data: &RData) -> Option<String> {
-    if let RData::PTR(name) = data { Some(relative_text(&name.0)) } else { None }
+fn exchange(data: &RData) -> Option<DnsName> {
+    if let RData::MX(mx) = data { Some(DnsName::new(mx.exchange.clone())) } else { None }
+}
+
+fn pointer(data: &RData) -> Option<DnsName> {
+    if let RData::PTR(name) = data { Some(DnsName::new(name.0.clone())) } else { None }
 }
 
 fn text(data: &RData) -> Option<Vec<u8>> {

@@ -14,11 +14,13 @@ use tokio::time::Instant;
 
 pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
 use super::refusal::Refusal;
+use crate::check_host::Explanation;
 use crate::config::OnTempfail;
 pub use crate::ledger::Recorded;
 use crate::mail::{Address, Domain, Enhanced, Envelope, Message, RecipientRequest, ReversePath, TraceId};
 use crate::smtp::reply::Reply;
 pub use crate::smtp::reply::UpstreamReply;
+pub use crate::spf::SpfVerdict;
 use crate::tls::Negotiated;
 
 /// The other end of the session.
@@ -64,6 +66,8 @@ pub struct EarlyVerdict {
     pub spf_helo: SpfVerdict,
     /// SPF of the MAIL FROM identity; for a null reverse-path of `postmaster@HELO` (RFC 7208 §2.4).
     pub spf_mail_from: SpfVerdict,
+    /// What the owner of that domain has to say, where it is a fail.
+    pub spf_explanation: Option<Explanation>,
     /// Names that the client's PTR records give and whose addresses contain the client's (RFC 8601 §2.7.3).
     pub confirmed_names: Vec<Domain>,
     /// What the look-ups for `confirmed_names` came to.
@@ -82,25 +86,6 @@ pub enum IprevVerdict {
     /// DNS did not answer.
     TempError,
     /// There is no name.
-    PermError,
-}
-
-/// An SPF result (RFC 7208 §2.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpfVerdict {
-    /// Authorised.
-    Pass,
-    /// Not authorised.
-    Fail,
-    /// Probably not authorised.
-    SoftFail,
-    /// The domain asserts nothing.
-    Neutral,
-    /// No record.
-    None,
-    /// DNS did not answer.
-    TempError,
-    /// The record cannot be interpreted.
     PermError,
 }
 

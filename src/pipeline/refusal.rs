@@ -27,7 +27,10 @@ pub enum Refusal {
     /// DMARC policy of this domain.
     Dmarc(Domain),
     /// Neither SPF nor DKIM passes.
-    Unauthenticated,
+    Unauthenticated {
+        /// What the owner of the sender's domain has to say of SPF's fail.
+        explanation: Option<String>,
+    },
     /// A DNS answer that would decide is missing for now.
     AuthenticationUnavailable,
     /// The destination publishes a null MX.
@@ -76,7 +79,11 @@ impl Refusal {
             Self::Loop => (reply::LOOP, String::new()),
             Self::BadFrom => (reply::BAD_FROM, String::new()),
             Self::Dmarc(domain) => (reply::DMARC_REJECT, domain.to_string()),
-            Self::Unauthenticated => (reply::UNAUTHENTICATED, String::new()),
+            Self::Unauthenticated { explanation } => {
+                let text =
+                    explanation.as_ref().map(|text| format!(" (the sender's domain explains: {text})"));
+                (reply::UNAUTHENTICATED, text.unwrap_or_default())
+            }
             Self::AuthenticationUnavailable => (reply::AUTHENTICATION_UNAVAILABLE, String::new()),
             Self::RecipientNullMx => (reply::RECIPIENT_NULL_MX, String::new()),
             Self::DestinationUnknown => (reply::DESTINATION_UNKNOWN, String::new()),

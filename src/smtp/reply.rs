@@ -180,8 +180,8 @@ catalogue! {
     BAD_FROM = 550 x(5, 6, 0), "from_header", "Message must have one From field with an address", "dmarc-enforcing";
     /// The argument is the From domain.
     DMARC_REJECT = 550 x(5, 7, 26), "dmarc", "Email rejected per DMARC policy for {}", "dmarc";
-    /// `authentication.require_pass` (RFC 7372 §3.3).
-    UNAUTHENTICATED = 550 x(5, 7, 26), "unauthenticated", "Neither SPF nor DKIM passes for this message", "dmarc-enforcing";
+    /// `authentication.require_pass` (RFC 7372 §3.3). The argument is an SPF explanation (RFC 7208 §6.2) or empty.
+    UNAUTHENTICATED = 550 x(5, 7, 26), "unauthenticated", "Neither SPF nor DKIM passes for this message{}", "dmarc-enforcing";
     /// A DNS answer that would decide is missing for now (RFC 7372 §3.2, RFC 7208 §8.6).
     AUTHENTICATION_UNAVAILABLE = 451 x(4, 7, 24), "auth_temperror", "Authentication could not be checked for now", "dmarc-enforcing";
 

@@ -7,27 +7,30 @@ use std::time::Duration;
 use futures_util::future::{join, join_all, join3};
 
 use super::Context;
-use super::spf::{self, Identity};
+use crate::check_host::{Checked, check_host};
 use crate::dns::{Dns, DnsError, MailHosts};
-use crate::mail::{Address, Domain, ReversePath};
+use crate::mail::{Domain, ReversePath};
 use crate::pipeline::parcel::{Client, EarlyVerdict, IprevVerdict, SpfVerdict};
+use crate::spf::Sender;
 
 /// Names that PTR records may give and that are looked up (as RFC 7208 §4.6.4 has it for "ptr").
 const MAX_NAMES: usize = 10;
+/// The local part of an identity without one (RFC 7208 §2.4, §4.3).
+const POSTMASTER: &str = "postmaster";
 /// For the reverse and the forward look-ups together.
 const IPREV_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks everything. An identity that is no domain has the SPF result "none" (RFC 7208 §2.3, §4.3).
 pub(super) async fn ask(context: &Context, client: &Client, reverse_path: &ReversePath) -> EarlyVerdict {
     let ip = client.ip.to_canonical();
-    let helo = helo_domain(client);
     let ((spf_helo, spf_mail_from), (iprev, confirmed_names), sender_null_mx) = join3(
-        spf_identities(context, ip, helo.as_ref(), reverse_path),
+        spf_identities(&context.dns, client, reverse_path),
         iprev(&context.dns, ip),
         has_null_mx(&context.dns, reverse_path.domain()),
     )
     .await;
-    EarlyVerdict { spf_helo, spf_mail_from, confirmed_names, iprev, sender_null_mx }
+    let Checked { verdict: spf_mail_from, explanation: spf_explanation, .. } = spf_mail_from;
+    EarlyVerdict { spf_helo, spf_mail_from, spf_explanation, confirmed_names, iprev, sender_null_mx }
 }
 
 /// The HELO identity, if it is a domain name (RFC 7208 §2.3).
@@ -35,36 +38,30 @@ pub(super) fn helo_domain(client: &Client) -> Option<Domain> {
     Domain::parse(&client.helo).ok().filter(|domain| !domain.is_literal() && domain.as_str().contains('.'))
 }
 
-async fn spf_identities(
-    context: &Context,
-    ip: IpAddr,
-    helo: Option<&Domain>,
-    reverse_path: &ReversePath,
-) -> (SpfVerdict, SpfVerdict) {
-    let check = |domain, sender: String| async move {
-        let helo = helo.map_or("unknown", Domain::as_str);
-        let receiver = context.settings.hostname.as_str();
-        let identity = Identity { ip, helo, domain, sender: &sender, receiver };
-        spf::check(&context.authenticator, &context.dns, identity).await
+/// SPF of HELO and of MAIL FROM.
+async fn spf_identities(dns: &Dns, client: &Client, reverse_path: &ReversePath) -> (SpfVerdict, Checked) {
+    let check = |local: &str, domain: &Domain| {
+        let (local, domain) = (local.to_owned(), domain.to_string());
+        let sender = Sender { ip: client.ip.to_canonical(), helo: client.helo.clone(), local, domain };
+        async move { check_host(dns, &sender).await }
     };
     let of_helo = async {
-        match helo {
-            Some(domain) => check(domain, format!("postmaster@{domain}")).await,
-            None => SpfVerdict::None,
+        match helo_domain(client) {
+            Some(domain) => check(POSTMASTER, &domain).await,
+            None => Checked::none(),
         }
     };
     match reverse_path.mailbox() {
-        Some(mailbox) => join(of_helo, check(mailbox.domain(), sender_of(mailbox))).await,
+        Some(mailbox) => {
+            let (of_helo, of_mail_from) = join(of_helo, check(mailbox.local(), mailbox.domain())).await;
+            (of_helo.verdict, of_mail_from)
+        }
         // RFC 7208 §2.4: with a null reverse-path, MAIL FROM is postmaster at the HELO identity.
         None => {
-            let verdict = of_helo.await;
-            (verdict, verdict)
+            let checked = of_helo.await;
+            (checked.verdict, checked)
         }
     }
-}
-
-fn sender_of(mailbox: &Address) -> String {
-    format!("{}@{}", mailbox.local(), mailbox.domain())
 }
 
 /// RFC 8601 §3: the client's names that have its address among theirs.

@@ -79,7 +79,7 @@ pub(super) fn judge(findings: &Findings, demands: &Demands<'_>) -> Result<Judgem
     }
     let pass = passing(findings);
     if demands.pass == PassDemand::Required && pass == Passing::Nothing {
-        return Err(Refusal::Unauthenticated);
+        return Err(Refusal::Unauthenticated { explanation: None });
     }
     let deferred = dispositions.iter().any(|(_, disposition)| *disposition == Disposition::Defer);
     if deferred || demands.pass == PassDemand::Required && pass == Passing::Unknown {

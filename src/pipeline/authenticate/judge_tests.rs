@@ -28,6 +28,7 @@ fn nothing() -> Findings {
         helo: Some(domain("mx.sender.example")),
         early: EarlyVerdict {
             spf_helo: SpfVerdict::None,
+            spf_explanation: None,
             spf_mail_from: SpfVerdict::None,
             confirmed_names: Vec::new(),
             iprev: IprevVerdict::PermError,
@@ -168,16 +169,16 @@ fn only_a_chain_of_trusted_sealers_outweighs_a_policy() {
 
 #[test]
 fn require_pass_wants_spf_or_any_signature() {
-    assert_eq!(pass(&nothing()), Err(Refusal::Unauthenticated));
+    assert_eq!(pass(&nothing()), Err(Refusal::Unauthenticated { explanation: None }));
     assert_eq!(pass(&with_spf(nothing(), SpfVerdict::Pass)), Ok(()));
     assert_eq!(pass(&with_signature(nothing(), signature(Outcome::Pass, "other.example"))), Ok(()));
     for verdict in [SpfVerdict::Fail, SpfVerdict::SoftFail, SpfVerdict::Neutral, SpfVerdict::PermError] {
-        assert_eq!(pass(&with_spf(nothing(), verdict)), Err(Refusal::Unauthenticated));
+        assert_eq!(pass(&with_spf(nothing(), verdict)), Err(Refusal::Unauthenticated { explanation: None }));
     }
     for outcome in [Outcome::Fail("x"), Outcome::Policy("x"), Outcome::PermError("x")] {
         assert_eq!(
             pass(&with_signature(nothing(), signature(outcome, "other.example"))),
-            Err(Refusal::Unauthenticated)
+            Err(Refusal::Unauthenticated { explanation: None })
         );
     }
     // A missing answer would decide here.
@@ -188,13 +189,13 @@ fn require_pass_wants_spf_or_any_signature() {
     assert_eq!(pass(&with_signature(with_spf(nothing(), SpfVerdict::Pass), unknown)), Ok(()));
     let mut of_helo_alone = nothing();
     of_helo_alone.early.spf_helo = SpfVerdict::Pass;
-    assert_eq!(pass(&of_helo_alone), Err(Refusal::Unauthenticated));
+    assert_eq!(pass(&of_helo_alone), Err(Refusal::Unauthenticated { explanation: None }));
 }
 
 #[test]
 fn require_pass_takes_a_confirmed_helo_of_a_null_sender() {
     let null = Findings { reverse_path: ReversePath::Null, ..nothing() };
-    assert_eq!(pass(&null), Err(Refusal::Unauthenticated));
+    assert_eq!(pass(&null), Err(Refusal::Unauthenticated { explanation: None }));
     assert_eq!(pass(&with_spf(null.clone(), SpfVerdict::Pass)), Ok(()));
     let confirmed = |name: &str, mut findings: Findings| {
         findings.early.confirmed_names = vec![domain(name)];
@@ -202,8 +203,14 @@ fn require_pass_takes_a_confirmed_helo_of_a_null_sender() {
         findings
     };
     assert_eq!(pass(&confirmed("mx.sender.example", null.clone())), Ok(()));
-    assert_eq!(pass(&confirmed("other.example", null.clone())), Err(Refusal::Unauthenticated));
-    assert_eq!(pass(&confirmed("mx.sender.example", nothing())), Err(Refusal::Unauthenticated));
+    assert_eq!(
+        pass(&confirmed("other.example", null.clone())),
+        Err(Refusal::Unauthenticated { explanation: None })
+    );
+    assert_eq!(
+        pass(&confirmed("mx.sender.example", nothing())),
+        Err(Refusal::Unauthenticated { explanation: None })
+    );
     // Reverse DNS never defers, and our trouble with it never refuses.
     let mut unknown = null;
     unknown.early.iprev = IprevVerdict::TempError;

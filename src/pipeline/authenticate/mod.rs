@@ -23,7 +23,6 @@ mod early;
 mod judge;
 mod load;
 mod results;
-mod spf;
 
 use std::sync::Arc;
 
@@ -189,7 +188,10 @@ async fn authenticate(
     let results = results::text(&findings, &transaction.client, trusted);
     let judgement = match judge::judge(&findings, &demands) {
         Ok(judgement) => judgement,
-        Err(refusal) => return Err(Refused { refusal, results }),
+        Err(refusal) => {
+            let refusal = explained(refusal, &findings.early, context).await;
+            return Err(Refused { refusal, results });
+        }
     };
     let verdict = Verdict {
         spf: findings.early.spf_mail_from,
@@ -200,6 +202,17 @@ async fn authenticate(
         confirmed_name: findings.early.confirmed_names.first().cloned(),
     };
     Ok((original, verdict))
+}
+
+/// With what the owner of the sender's domain has to say, where SPF's fail is a reason (RFC 7208 §6.2).
+async fn explained(refusal: Refusal, early: &EarlyVerdict, context: &Context) -> Refusal {
+    match (refusal, &early.spf_explanation) {
+        (Refusal::Unauthenticated { .. }, Some(explanation)) => {
+            let text = explanation.fetch(&context.dns, context.settings.hostname.as_str()).await;
+            Refusal::Unauthenticated { explanation: text }
+        }
+        (refusal, _) => refusal,
+    }
 }
 
 fn pass_demand(authentication: &Authentication, transaction: &Transaction) -> PassDemand {
@@ -282,7 +295,7 @@ fn identifiers(
 
 fn count(metrics: &Metrics, findings: &Findings) {
     let count = |method, result| metrics.auth_results_total.with_label_values(&[method, result]).inc();
-    count("spf", results::spf_word(findings.early.spf_mail_from));
+    count("spf", findings.early.spf_mail_from.word());
     count("iprev", results::iprev_word(findings.early.iprev));
     count("arc", results::arc_word(findings.chain.result));
     for signature in &findings.signatures {

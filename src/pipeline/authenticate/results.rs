@@ -9,7 +9,7 @@ use super::dmarc::{Assessment, Evaluation, Policy};
 use super::judge::{Findings, Signing};
 use crate::mail::authentication_results::pvalue;
 use crate::mail::{Domain, ReversePath};
-use crate::pipeline::parcel::{ArcState, Client, IprevVerdict, SpfVerdict};
+use crate::pipeline::parcel::{ArcState, Client, IprevVerdict};
 
 /// The field's body without the authserv-id, one method a line: `spf=pass …;\r\n\tdkim=pass …`.
 pub(super) fn text(findings: &Findings, client: &Client, trusted_arc_sealers: &[Domain]) -> String {
@@ -27,26 +27,13 @@ pub(super) fn text(findings: &Findings, client: &Client, trusted_arc_sealers: &[
 /// RFC 8601 §2.7.2.
 fn spf(findings: &Findings, client: &Client) -> Vec<String> {
     let helo = pvalue(&client.helo);
-    let of_helo = format!("spf={} smtp.helo={helo}", spf_word(findings.early.spf_helo));
+    let of_helo = format!("spf={} smtp.helo={helo}", findings.early.spf_helo);
     match &findings.reverse_path {
         ReversePath::Null => vec![of_helo],
         ReversePath::Mailbox(mailbox) => {
             let mailbox = pvalue(&mailbox.to_string());
-            vec![format!("spf={} smtp.mailfrom={mailbox}", spf_word(findings.early.spf_mail_from)), of_helo]
+            vec![format!("spf={} smtp.mailfrom={mailbox}", findings.early.spf_mail_from), of_helo]
         }
-    }
-}
-
-/// The word of an SPF result, in the field and in metrics.
-pub(super) fn spf_word(verdict: SpfVerdict) -> &'static str {
-    match verdict {
-        SpfVerdict::Pass => "pass",
-        SpfVerdict::Fail => "fail",
-        SpfVerdict::SoftFail => "softfail",
-        SpfVerdict::Neutral => "neutral",
-        SpfVerdict::None => "none",
-        SpfVerdict::TempError => "temperror",
-        SpfVerdict::PermError => "permerror",
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::mail::Address;
 use crate::mail::token::{self, Kind};
 use crate::pipeline::parcel::{EarlyVerdict, Protocol};
+use crate::spf::SpfVerdict;
 
 fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
@@ -21,6 +22,7 @@ fn findings(mailbox: &str) -> Findings {
         helo: None,
         early: EarlyVerdict {
             spf_helo: SpfVerdict::None,
+            spf_explanation: None,
             spf_mail_from: SpfVerdict::Pass,
             confirmed_names: vec![domain("mx.sender.example")],
             iprev: IprevVerdict::Pass,

@@ -1,0 +1,49 @@
+//! What the owner of a domain has to say about a fail (RFC 7208 §6.2).
+
+use super::TIME_LIMIT;
+use super::evaluation::{Evaluation, Unexpanded, found};
+use crate::clock;
+use crate::dns::{Dns, DnsName};
+use crate::spf::{Context, Explained, MacroString, Sender};
+
+/// Longest text that is shown, in characters: a reply line or so. It is the words of a stranger.
+const MAX_CHARS: usize = 400;
+
+/// Where the explanation of a fail is to be had.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    sender: Sender,
+    found: Unexpanded,
+}
+
+impl Explanation {
+    pub(super) fn new(sender: Sender, found: Unexpanded) -> Self {
+        Self { sender, found }
+    }
+
+    /// Looks the text up and fills in its macros, on behalf of `receiver` (our host name). Printable ASCII, at
+    /// most 400 characters. `None` when there is none, or several, or none that follows the grammar: "the explanation
+    /// string" is then "as if no "exp" modifier was provided" (RFC 7208 §6.2).
+    pub async fn fetch(&self, dns: &Dns, receiver: &str) -> Option<String> {
+        tokio::time::timeout(TIME_LIMIT, self.look_up(dns, receiver)).await.ok().flatten()
+    }
+
+    async fn look_up(&self, dns: &Dns, receiver: &str) -> Option<String> {
+        let Self { sender, found: Unexpanded { name, domain } } = self;
+        let mut evaluation = Evaluation::new(dns, sender);
+        let name = DnsName::from_octets(&evaluation.expand(Some(name), domain).await)?;
+        let records = found(dns.txt(&name).await).ok()?;
+        let [record] = records.as_slice() else { return None };
+        let text = MacroString::explanation(record)?;
+        let validated = if text.names_the_client() { evaluation.validated_name(domain).await } else { None };
+        let explained = Some(Explained { receiver, at: clock::now() });
+        let text = text.text(&Context { sender, domain, validated: validated.as_deref(), explained });
+        Some(printable(&text)).filter(|text| !text.is_empty())
+    }
+}
+
+/// RFC 7208 §6.2 wants US-ASCII; what a client said of itself may be anything.
+fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.chars().take(MAX_CHARS).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect()
+}
