@@ -14,6 +14,8 @@
 //! - `flush_async` deadlocks under concurrency: it is never called; [`Committer`] is a thread of its own.
 //! - values past 131,052 octets go to files that are never synced: [`MAX_VALUE_OCTETS`] is below that.
 //! - a `snap.*.generating` left by a crash makes the next opening fail: it is removed first, under the lock.
+//! - its lock on `db` is not free once the last handle is dropped, but when its pool of threads has let go of the
+//!   files too, at worst after a sync: [`Store::open`] waits for it.
 //! - damage makes some of its code panic: [`Store::open`] turns that into [`StoreError::Damaged`].
 //! - a `db` that is missing, empty or spoilt from its start is a new database to it: [`Store::open`] knows from
 //!   `store.lock` that one was there, and looks for the mark that it put in. Not done: a damaged segment in the
@@ -37,7 +39,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 pub use committer::Committer;
@@ -62,6 +64,10 @@ const MARK_KEY: &str = "format";
 const LOST_KEY: &str = "replaces";
 /// How often sled flushes by itself, which also drives its garbage collection, in milliseconds.
 const BACKGROUND_FLUSH_MILLISECONDS: u64 = 500;
+/// How long sled's own lock is waited for: longer than a sync takes on a busy disk.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// An open database. Clones share it; it is closed when the last clone and the last [`Tree`] are dropped.
 #[derive(Clone)]
@@ -81,7 +87,8 @@ struct Shared {
 
 impl Store {
     /// Opens the database under `data_dir`, creating both where they are missing: see [`Store::replaces_lost`].
-    /// Blocks for as long as recovery takes: 20 ms to half a second for what a node keeps.
+    /// Blocks for as long as recovery takes: 20 ms to half a second for what a node keeps; where this process has only
+    /// just closed it, for as long as the threads of the old one need, too.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another process has it open, [`StoreError::Damaged`] when its files
@@ -94,7 +101,7 @@ impl Store {
         let log_path = dir.join("db");
         let age = age(&mut lock, &lock_path, &dir)?;
         remove_unfinished_snapshots(&dir)?;
-        let db = recover(&dir)?;
+        let db = recover(&dir, LOCK_PATIENCE)?;
         let replaces_lost = stamp(&db, age, &dir)?;
         let log = File::open(&log_path).map_err(|cause| StoreError::io("open", &log_path, cause))?;
         let failed = AtomicBool::new(false);
@@ -279,7 +286,8 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn recover(dir: &Path) -> Result<sled::Db, StoreError> {
+fn recover(dir: &Path, patience: Duration) -> Result<sled::Db, StoreError> {
+    await_threads(&dir.join("db"), patience)?;
     let open = || {
         sled::Config::new()
             .path(dir)
@@ -296,6 +304,23 @@ fn recover(dir: &Path) -> Result<sled::Db, StoreError> {
             detail: "recovery met what it did not expect".to_owned(),
         }),
     }
+}
+
+/// Waits until nobody holds sled's lock on the log. We have `store.lock`, so whoever does is a thread of ours that is
+/// about to let go; when the patience ends first, sled says what it finds.
+fn await_threads(log: &Path, patience: Duration) -> Result<(), StoreError> {
+    let file = match File::open(log) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(StoreError::io("open", log, cause)),
+    };
+    let until = Instant::now() + patience;
+    let (_kept, nothing) = mpsc::channel::<()>();
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < until {
+        // Nothing comes.
+        let _ = nothing.recv_timeout(LOCK_INTERVAL);
+    }
+    Ok(())
 }
 
 /// Puts our mark into a new database, and looks for it in an old one: without it, recovery found nothing. Says

@@ -77,6 +77,40 @@ fn a_snapshot_left_half_written_does_not_stop_the_opening() {
     assert!(!left.exists());
 }
 
+/// As sled's threads do for a moment after the last handle of a database is dropped.
+#[test]
+fn an_opening_waits_for_whoever_still_holds_the_lock_of_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let held = File::open(dir.path().join("store/db")).unwrap();
+    held.lock().unwrap();
+    // It is removed just before the database is opened.
+    let left = dir.path().join("store/snap.0000000000000000.generating");
+    fs::write(&left, b"half").unwrap();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| Store::open(dir.path()).map(drop));
+        while left.exists() && !opening.is_finished() {
+            std::thread::yield_now();
+        }
+        // Time in which an opening that does not wait has failed.
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        opening.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_lock_of_the_database_that_is_not_given_back_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let held = File::open(dir.path().join("store/db")).unwrap();
+    held.lock().unwrap();
+    let error = recover(&dir.path().join("store"), Duration::ZERO).unwrap_err().to_string();
+    assert!(error.contains("could not acquire lock"), "{error}");
+}
+
 /// A store that was filled and closed, and then spoilt: what opening it says.
 fn opened_after(spoil: impl Fn(&Path)) -> String {
     let dir = tempfile::tempdir().unwrap();
