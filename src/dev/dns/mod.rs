@@ -5,6 +5,7 @@
 //! else, as if it were a recursive resolver of a very small internet. It signs nothing, but can play the
 //! resolver that has validated a zone ([`DnsServer::vouch`]). No zone transfers, no updates.
 
+mod record;
 mod zones;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use record::Data;
 pub use zones::ZoneError;
 use zones::Zones;
 
@@ -51,7 +53,7 @@ pub enum DnsServerError {
     Listen(#[source] io::Error),
 }
 
-/// How the server treats questions for one name.
+/// How the server treats questions for one name, or for one of its types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Behaviour {
     /// By its records.
@@ -76,7 +78,8 @@ pub struct DnsServer {
 #[derive(Default)]
 struct State {
     zones: Zones,
-    behaviours: HashMap<LowerName, Behaviour>,
+    /// By name, and by type; `None` is every type that has no entry of its own.
+    behaviours: HashMap<(LowerName, Option<RecordType>), Behaviour>,
     vouched: HashSet<LowerName>,
     asked: HashMap<(LowerName, RecordType, Transport), usize>,
 }
@@ -120,6 +123,23 @@ impl DnsServer {
         self.addr
     }
 
+    /// Adds a zone, as [`Self::start`] does. It may be the root, `.`, for names that are in no other.
+    ///
+    /// # Errors
+    /// When the text does not parse.
+    pub fn add_zone(&self, origin: &str, records: &str) -> Result<(), DnsServerError> {
+        Ok(self.shared.lock().zones.add(origin, records)?)
+    }
+
+    /// Adds one record to those that its name has; the name is written as those in [`Data`] are.
+    ///
+    /// # Errors
+    /// When a name is none, or is in none of the zones.
+    pub fn publish(&self, name: &[u8], data: &Data<'_>) -> Result<(), DnsServerError> {
+        let name = record::name(name)?;
+        Ok(self.shared.lock().zones.publish(&name, data.to_rdata()?)?)
+    }
+
     /// Replaces record sets: each name and type in this master text has afterwards these records and no
     /// others. All names are absolute.
     ///
@@ -145,7 +165,22 @@ impl DnsServer {
     /// When the text is not a name.
     pub fn behave(&self, name: &str, behaviour: Behaviour) -> Result<(), DnsServerError> {
         let name = zones::name(name)?;
-        self.shared.lock().behaviours.insert(name, behaviour);
+        self.shared.lock().behaviours.insert((name, None), behaviour);
+        Ok(())
+    }
+
+    /// Marks one type (`MX`) of an absolute name; this goes before what [`Self::behave`] says of the name.
+    ///
+    /// # Errors
+    /// When one text is not a name, or the other not a type.
+    pub fn behave_for(
+        &self,
+        name: &str,
+        record_type: &str,
+        behaviour: Behaviour,
+    ) -> Result<(), DnsServerError> {
+        let (name, record_type) = (zones::name(name)?, zones::record_type(record_type)?);
+        self.shared.lock().behaviours.insert((name, Some(record_type)), behaviour);
         Ok(())
     }
 
@@ -174,7 +209,9 @@ impl DnsServer {
     }
 
     fn count(&self, name: &str, record_type: &str, transport: Transport) -> usize {
-        let (Ok(name), Ok(record_type)) = (zones::name(name), record_type.parse()) else { return 0 };
+        let (Ok(name), Ok(record_type)) = (zones::name(name), zones::record_type(record_type)) else {
+            return 0;
+        };
         self.shared.lock().asked.get(&(name, record_type, transport)).copied().unwrap_or(0)
     }
 }
@@ -187,7 +224,7 @@ impl State {
             (OpCode::Query, [question]) => {
                 let name = LowerName::new(question.name());
                 self.note((name.clone(), question.query_type(), transport));
-                match self.behaviours.get(&name).copied().unwrap_or_default() {
+                match self.behaviour(&name, question.query_type()) {
                     Behaviour::Silent => return silence,
                     Behaviour::ServFail => (failure(&query, ResponseCode::ServFail), Duration::ZERO),
                     Behaviour::Answer => (self.answer(&query, &name), Duration::ZERO),
@@ -208,6 +245,11 @@ impl State {
             octets = response.truncate().to_vec().ok();
         }
         Reply { after, octets }
+    }
+
+    fn behaviour(&self, name: &LowerName, record_type: RecordType) -> Behaviour {
+        let of_type = self.behaviours.get(&(name.clone(), Some(record_type)));
+        of_type.or_else(|| self.behaviours.get(&(name.clone(), None))).copied().unwrap_or_default()
     }
 
     fn answer(&self, query: &Message, name: &LowerName) -> Message {

@@ -195,3 +195,58 @@ async fn what_is_no_query_gets_no_answer_or_notimp() {
     let response = send(&server, &update).await;
     assert_eq!(response.metadata.response_code, ResponseCode::NotImp);
 }
+
+#[tokio::test]
+async fn rfc2181_11_names_and_texts_of_any_octets_are_published_and_answered() {
+    let server = server().await;
+    server.add_zone(".", "").unwrap();
+    let odd = b"a b\0.%\xff.Example.ORG";
+    let long = [b'x'; 300];
+    server.publish(odd, &Data::Txt(&[b"v=spf1 \x96all\0", &long])).unwrap();
+    server.publish(odd, &Data::Txt(&[])).unwrap();
+    server.publish(odd, &Data::Mx(0, b"")).unwrap();
+    let ask_odd = |record_type| {
+        let labels = [&b"A b\0"[..], b"%\xff", b"example", b"org"];
+        let mut query = Message::query();
+        query.add_query(Query::query(Name::from_labels(labels).unwrap(), record_type));
+        query
+    };
+    let response = send(&server, &ask_odd(RecordType::TXT)).await;
+    let texts: Vec<Vec<&[u8]>> = response
+        .answers
+        .iter()
+        .map(|record| match &record.data {
+            RData::TXT(txt) => txt.txt_data.iter().map(|s| &**s).collect(),
+            other => panic!("{other}"),
+        })
+        .collect();
+    assert_eq!(texts, [vec![&b"v=spf1 \x96all\0"[..], &long[..255], &long[255..]], vec![&b""[..]]]);
+    let response = send(&server, &ask_odd(RecordType::MX)).await;
+    let RData::MX(mx) = &response.answers[0].data else { panic!("no MX record") };
+    assert!(mx.exchange.is_root());
+    let nothing = ask(&server, "elsewhere.example.org.", RecordType::A).await;
+    assert_eq!(nothing.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(nothing.authorities.len(), 1, "the root zone speaks for it");
+    for name in [&b"a..example.org"[..], &[b'x'; 64], b"."] {
+        let published = server.publish(name, &Data::A(Ipv4Addr::LOCALHOST));
+        assert_eq!(published.is_ok(), name == b".", "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_type_of_a_name_can_fail_while_another_is_answered() {
+    let server = server().await;
+    server.behave_for("ns.example.com.", "TXT", Behaviour::ServFail).unwrap();
+    server.behave("mail.example.com.", Behaviour::ServFail).unwrap();
+    server.behave_for("mail.example.com.", "MX", Behaviour::Answer).unwrap();
+    for (name, record_type, expected) in [
+        ("ns.example.com.", RecordType::A, ResponseCode::NoError),
+        ("ns.example.com.", RecordType::TXT, ResponseCode::ServFail),
+        ("mail.example.com.", RecordType::MX, ResponseCode::NoError),
+        ("mail.example.com.", RecordType::A, ResponseCode::ServFail),
+    ] {
+        let response = ask(&server, name, record_type).await;
+        assert_eq!(response.metadata.response_code, expected, "{name} {record_type}");
+    }
+    assert!(server.behave_for("ns.example.com.", "SPAM", Behaviour::Silent).is_err());
+}

@@ -37,6 +37,9 @@ pub enum ZoneError {
         #[source]
         source: ParseError,
     },
+    /// The text is not a record type.
+    #[error("\"{0}\" is not a record type")]
+    RecordType(String),
     /// A record belongs to none of the zones.
     #[error("\"{name}\" is in none of the zones")]
     Elsewhere {
@@ -71,6 +74,11 @@ pub(super) fn name(text: &str) -> Result<LowerName, ZoneError> {
     Ok(LowerName::from(name))
 }
 
+/// Reads the word for a record type.
+pub(super) fn record_type(text: &str) -> Result<RecordType, ZoneError> {
+    text.parse().map_err(|_| ZoneError::RecordType(text.to_owned()))
+}
+
 impl Zones {
     /// Adds a zone.
     pub(super) fn add(&mut self, origin: &str, records: &str) -> Result<(), ZoneError> {
@@ -87,6 +95,18 @@ impl Zones {
     pub(super) fn replace(&mut self, records: &str) -> Result<(), ZoneError> {
         let parsed = parse(&LowerName::from(Name::root()), records)?;
         self.insert(parsed)
+    }
+
+    /// Adds one record to those that the name has.
+    pub(super) fn publish(&mut self, name: &Name, data: RData) -> Result<(), ZoneError> {
+        let key = LowerName::new(name);
+        if self.origin(&key).is_none() {
+            return Err(ZoneError::Elsewhere { name: name.to_string() });
+        }
+        let record = Record::from_rdata(name.clone(), DEFAULT_TTL, data);
+        let sets = self.names.entry(key).or_default();
+        sets.entry(record.record_type()).or_default().push(record);
+        Ok(())
     }
 
     /// Removes all records of a name.
