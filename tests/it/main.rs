@@ -28,5 +28,6 @@ mod return_path;
 mod sessions;
 mod settlement;
 mod sizes;
+mod suites;
 mod support;
 mod upstream_replies;

@@ -204,13 +204,27 @@ impl Client {
 
     /// DATA, a message in lines that end in CRLF, dot-stuffed here, and the reply to its dot.
     pub(crate) async fn data(&mut self, message: &str) -> Heard {
+        self.data_octets(message.as_bytes()).await
+    }
+
+    /// Like [`Self::data`], for a message that need not be text.
+    pub(crate) async fn data_octets(&mut self, message: &[u8]) -> Heard {
         let heard = self.exchange("DATA").await;
         if heard.code() != 354 {
             return heard;
         }
-        let stuffed = format!("\r\n{message}").replace("\r\n.", "\r\n..");
-        let end = if message.ends_with("\r\n") || message.is_empty() { ".\r\n" } else { "\r\n.\r\n" };
-        self.send_octets(format!("{}{end}", &stuffed[2..]).as_bytes()).await;
+        let mut stuffed = Vec::with_capacity(message.len() + 8);
+        for (at, octet) in message.iter().enumerate() {
+            if *octet == b'.' && (at == 0 || message[..at].ends_with(b"\r\n")) {
+                stuffed.push(b'.');
+            }
+            stuffed.push(*octet);
+        }
+        if !stuffed.is_empty() && !stuffed.ends_with(b"\r\n") {
+            stuffed.extend_from_slice(b"\r\n");
+        }
+        stuffed.extend_from_slice(b".\r\n");
+        self.send_octets(&stuffed).await;
         self.reply().await
     }
 
