@@ -160,17 +160,15 @@ impl<'a> Evaluation<'a> {
         if hosts.len() > MAX_NAMES {
             return Err(Fault::TooManyHosts(name.to_string()));
         }
-        let mut is_void = true;
+        if hosts.is_empty() {
+            self.count_void()?;
+        }
         // The root is no host (RFC 7505 §3).
         for host in hosts.iter().filter(|host| host.labels() > 0) {
             let addresses = addresses(self.dns, host, self.sender.ip).await?;
             if addresses.iter().any(|address| lengths.agree(*address, self.sender.ip)) {
                 return Ok(true);
             }
-            is_void &= addresses.is_empty();
-        }
-        if is_void {
-            self.count_void()?;
         }
         Ok(false)
     }

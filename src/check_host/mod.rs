@@ -7,11 +7,11 @@
 //! - **Terms** (§4.6.4): [`MAX_TERMS`] of those that ask the DNS, over the whole evaluation. The term past the limit is
 //!   not asked about.
 //! - **Void look-ups** (§4.6.4) are counted by term, as the RFC has it ("the number of "terms" for which DNS queries
-//!   return" nothing), whichever record type was wanted: a term is void when the name that it is about has no such
-//!   record, or, for `mx`, when none of its hosts has an address. AAAA records that are missing beside A records
-//!   count: §4.6.4 names an answer of RCODE 0 without records, and every other evaluator that a domain owner may
-//!   have tried counts them, so that a record means the same everywhere. To ask for A as well, to see
-//!   whether the name exists, would be one more question for each void one, where the limit is there to save them.
+//!   return" nothing): a term is void when the name that it is about has no record of the type wanted. The hosts behind
+//!   MX and PTR records have a limit of their own there. AAAA records that are missing beside A records count:
+//!   §4.6.4 names an answer of RCODE 0 without records, and other evaluators that a domain owner may have tried
+//!   count them, so that a record means the same everywhere. To ask for A as well, to see whether the name
+//!   exists, would be one more question for each void one, where the limit is there to save them.
 //! - **Names that cannot be asked**, with an empty label or one of more than 63 octets, do not exist, so that nothing
 //!   matches there; at the target of `include` and `redirect` that is "none" (§4.3), and so a permerror (§5.2, §6.1).
 //!   All other octets are asked for as they are (RFC 2181 §11).

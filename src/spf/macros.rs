@@ -163,11 +163,15 @@ impl MacroString {
         self.parts.iter().any(|part| matches!(part, Part::Macro(m) if m.letter == Letter::ValidatedName))
     }
 
-    /// The name that it stands for: labels with dots between, the last dot left out or not, as it was written.
+    /// The name that it stands for, as `%{d}` has it in the record of that name: labels with dots between, and
+    /// none behind the last.
     #[must_use]
     pub fn name(&self, context: &Context<'_>) -> Vec<u8> {
         let mut name = self.text(context);
-        while name.strip_suffix(b".").unwrap_or(&name).len() > MAX_NAME_OCTETS {
+        if name.ends_with(b".") {
+            name.pop();
+        }
+        while name.len() > MAX_NAME_OCTETS {
             let label = name.iter().position(|b| *b == b'.').map_or(name.len(), |dot| dot + 1);
             name.drain(..label);
         }

@@ -10,6 +10,7 @@
 mod arc_signing;
 mod arc_validation;
 mod cases;
+mod differential;
 mod internet;
 mod openspf;
 mod spf;
