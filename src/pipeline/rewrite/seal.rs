@@ -23,12 +23,7 @@ pub(super) fn set(
     signer: Signer<'_>,
 ) -> Result<Option<String>, SignError> {
     let Some((instance, validation)) = next(state) else { return Ok(None) };
-    // RFC 8617 §5.1.2: a seal that says cv=fail covers its own set only.
-    let covered = match state {
-        ArcState::Pass(_) => sets_below(fields, instance),
-        ArcState::None | ArcState::Fail(_) | ArcState::Ended => Some(Vec::new()),
-    };
-    let Some(mut sealed) = covered else { return Ok(None) };
+    let Some(mut sealed) = covered(state, fields, instance) else { return Ok(None) };
     let Signer { domain, key, timestamp } = signer;
     let (algorithm, selector) = (key.algorithm(), &key.selector);
 
@@ -57,6 +52,14 @@ fn next(state: ArcState) -> Option<(u8, &'static str)> {
         ArcState::Pass(sets) if sets < MAX_INSTANCE => Some((sets + 1, "pass")),
         ArcState::Fail(sets) if sets < MAX_INSTANCE => Some((sets + 1, "fail")),
         ArcState::Pass(_) | ArcState::Fail(_) | ArcState::Ended => None,
+    }
+}
+
+/// The earlier sets that a seal covers. RFC 8617 §5.1.2: one that says cv=fail covers its own set only.
+fn covered(state: ArcState, fields: &[Field<'_>], instance: u8) -> Option<Vec<u8>> {
+    match state {
+        ArcState::Pass(_) => sets_below(fields, instance),
+        ArcState::None | ArcState::Fail(_) | ArcState::Ended => Some(Vec::new()),
     }
 }
 
@@ -98,3 +101,7 @@ fn push_line(field: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 #[path = "seal_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "seal_suite_tests.rs"]
+mod suite_tests;
