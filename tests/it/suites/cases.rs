@@ -13,7 +13,7 @@ use super::{Tally, folder};
 
 /// Worlds at a time.
 const AT_ONCE: usize = 8;
-/// How many there are.
+/// How many there are at least.
 const CASES: usize = 48;
 
 /// One input.

@@ -60,12 +60,12 @@ impl Tally {
         }
     }
 
-    /// Prints the count, and fails when a case is wrong, or when there are not as many as there must be.
-    fn close(mut self, expected: usize) {
+    /// Prints the count, and fails when a case is wrong, or when there are fewer than there must be.
+    fn close(mut self, least: usize) {
         let all = self.right + self.wrong.len();
         println!("{}: {} of {all}", self.of, self.right);
         self.wrong.sort();
         assert!(self.wrong.is_empty(), "{}:\n{}", self.of, self.wrong.join("\n"));
-        assert_eq!(all, expected, "{}: number of cases", self.of);
+        assert!(all >= least, "{}: only {all} of {least} cases are there", self.of);
     }
 }
