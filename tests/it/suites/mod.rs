@@ -10,6 +10,7 @@
 mod arc_signing;
 mod arc_validation;
 mod cases;
+mod check_host;
 mod differential;
 mod internet;
 mod openspf;

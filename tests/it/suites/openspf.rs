@@ -44,6 +44,8 @@ pub(super) struct Case {
     #[serde(rename = "mailfrom")]
     pub(super) mail_from: String,
     result: OneOf,
+    /// Of a fail: what the domain's owner says about it; `DEFAULT` for nothing.
+    pub(super) explanation: Option<String>,
 }
 
 /// What a suite accepts.
