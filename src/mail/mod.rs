@@ -15,6 +15,7 @@ mod id;
 pub mod loop_token;
 mod message;
 pub mod report;
+pub mod tags;
 mod text;
 pub mod token;
 pub mod xtext;
