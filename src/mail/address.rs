@@ -86,6 +86,12 @@ impl Domain {
         &self.0
     }
 
+    /// Whether this is the other domain or a name below it.
+    #[must_use]
+    pub fn is_at_or_below(&self, parent: &Self) -> bool {
+        self.0.strip_suffix(&*parent.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
     /// Whether this is an address literal such as `[192.0.2.1]`, which has no DNS records.
     #[must_use]
     pub fn is_literal(&self) -> bool {

@@ -7,6 +7,7 @@ pub mod author;
 pub mod base64;
 pub mod canonical;
 pub mod date;
+pub mod dkim;
 mod dsn;
 mod enhanced;
 mod envelope;

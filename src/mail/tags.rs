@@ -1,6 +1,7 @@
 //! Tag lists (RFC 6376 §3.2), which DKIM and ARC fields and key records are made of. Read to the letter: two
 //! readers that differ on a sloppy list differ on who signed.
 
+use std::fmt;
 use std::ops::Range;
 
 use thiserror::Error;
@@ -16,14 +17,29 @@ const WHITE: [char; 4] = [' ', '\t', '\r', '\n'];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TagError {
     /// Something is not of the form `name=value`, or holds an octet that none may.
-    #[error("not a tag list")]
     Syntax,
     /// "Tags with duplicate names MUST NOT occur within a single tag-list".
-    #[error("duplicate tag")]
     Duplicate,
     /// More than [`MAX_TAGS`].
-    #[error("too many tags")]
     TooMany,
+}
+
+impl TagError {
+    /// In words, for people.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Syntax => "not a tag list",
+            Self::Duplicate => "duplicate tag",
+            Self::TooMany => "too many tags",
+        }
+    }
+}
+
+impl fmt::Display for TagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
 }
 
 /// One tag.
@@ -43,7 +59,7 @@ pub struct Tags<'a> {
 
 impl<'a> Tags<'a> {
     /// Reads the value of a header field, or a TXT record. Non-ASCII characters pass in values, as U-labels and
-    /// local parts are made of them (RFC 8616 §4); differs: white space behind a last `;` is let through, which
+    /// local parts are made of them (RFC 8616 §5); differs: white space behind a last `;` is let through, which
     /// the grammar has no place for and many records have.
     ///
     /// # Errors

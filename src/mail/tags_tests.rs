@@ -20,8 +20,27 @@ fn rfc6376_3_2_a_tag_list_is_read_with_its_white_space() {
 #[test]
 fn rfc6376_3_2_what_is_no_tag_list_has_no_tags() {
     for text in [
-        "", " ", ";", "a", "a=1;;b=2", ";a=1", "a=1;;", "=1", "_=1", "1=1", "a-b=1", "a b=1", "\u{e4}=1",
-        "a=\u{7f}", "a=\0", "a=\u{85}", "a=x\ny", "a=x\r\ny", "a=x\r y", "a=x\r\n\r\n", "a=1; b",
+        "",
+        " ",
+        ";",
+        "a",
+        "a=1;;b=2",
+        ";a=1",
+        "a=1;;",
+        "=1",
+        "_=1",
+        "1=1",
+        "a-b=1",
+        "a b=1",
+        "\u{e4}=1",
+        "a=\u{7f}",
+        "a=\0",
+        "a=\u{85}",
+        "a=x\ny",
+        "a=x\r\ny",
+        "a=x\r y",
+        "a=x\r\n\r\n",
+        "a=1; b",
     ] {
         assert_eq!(parsed(text), Err(TagError::Syntax), "{text:?}");
     }
@@ -33,7 +52,7 @@ fn rfc6376_3_2_what_is_no_tag_list_has_no_tags() {
 }
 
 #[test]
-fn rfc8616_4_values_hold_u_labels() {
+fn rfc8616_5_values_hold_u_labels() {
     assert_eq!(parsed("d=b\u{fc}cher.example"), Ok(vec![("d", "b\u{fc}cher.example")]));
 }
 

@@ -1,0 +1,106 @@
+//! The octets of a header section that a signature covers (RFC 6376 §3.7, §5.4.2).
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::{Form, Signature};
+use crate::mail::canonical::relaxed_field;
+use crate::mail::header::{self, Field};
+
+/// A header section, its fields found once for all signatures. A field has its name whatever white space stands
+/// before the colon (RFC 5322 §4.5): readers take `Subject :` for a Subject, so it is one for `h=` as well, in
+/// either form; what is hashed is as written.
+#[derive(Debug, Clone, Default)]
+pub struct Section<'a> {
+    octets: &'a [u8],
+    fields: Vec<Field<'a>>,
+    /// Of each name, in lower case, the fields from the bottom up.
+    places: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl<'a> Section<'a> {
+    /// Finds the fields.
+    #[must_use]
+    pub fn new(octets: &'a [u8]) -> Self {
+        let fields: Vec<_> = header::fields(octets).collect();
+        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(fields.len());
+        for (place, field) in fields.iter().enumerate().rev() {
+            places.entry(field.name.to_ascii_lowercase()).or_default().push(place);
+        }
+        Self { octets, fields, places }
+    }
+
+    /// The places of the fields of a name, which is in lower case, from the bottom up.
+    #[must_use]
+    pub fn places(&self, name: &str) -> &[usize] {
+        self.places.get(name.as_bytes()).map_or(&[], Vec::as_slice)
+    }
+
+    /// What stands behind the colon of a field.
+    #[must_use]
+    pub fn value(&self, place: usize) -> &'a [u8] {
+        self.fields.get(place).map_or(b"", |field| field.value)
+    }
+
+    /// What a signature covers that stands in this field: the fields that it names, the last one of a name first,
+    /// then its own, which a name never means, without the value of `b=`.
+    #[must_use]
+    pub fn covered(&self, own: usize, signature: &Signature) -> Vec<u8> {
+        let mut covered = Vec::with_capacity(2048);
+        let mut left: HashMap<&str, std::slice::Iter<'_, usize>> = HashMap::new();
+        for name in &signature.names {
+            let places = left.entry(name).or_insert_with(|| self.places(name).iter());
+            // One that is not there is empty, and so must it stay.
+            if let Some(field) = places.find(|place| **place != own).and_then(|place| self.fields.get(*place))
+            {
+                self.push(field, signature.fields, &mut covered);
+                covered.extend_from_slice(b"\r\n");
+            }
+        }
+        self.push_own(own, signature.fields, &signature.signer.span, &mut covered);
+        covered
+    }
+
+    /// Appends a field in its relaxed form, with its CRLF.
+    pub fn push_relaxed(&self, place: usize, out: &mut Vec<u8>) {
+        if let Some(field) = self.fields.get(place) {
+            self.push(field, Form::Relaxed, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Appends the field that a signature stands in: without the value of `b=` and the white space around it, and
+    /// without its CRLF.
+    pub fn push_own(&self, place: usize, form: Form, span: &Range<usize>, out: &mut Vec<u8>) {
+        let Some(field) = self.fields.get(place) else { return };
+        let parts = [field.value.get(..span.start), field.value.get(span.end..)];
+        let value = parts.into_iter().flatten().flatten().copied().collect::<Vec<_>>();
+        match form {
+            Form::Relaxed => relaxed_field(field.name, &value, out),
+            Form::Simple => {
+                let name = self.octets.get(field.range.start..field.range.end - field.value.len());
+                out.extend_from_slice(name.unwrap_or_default());
+                out.extend_from_slice(without_line_end(&value));
+            }
+        }
+    }
+
+    /// Appends a field without its CRLF.
+    fn push(&self, field: &Field<'_>, form: Form, out: &mut Vec<u8>) {
+        match form {
+            Form::Relaxed => relaxed_field(field.name, field.value, out),
+            Form::Simple => {
+                let octets = self.octets.get(field.range.clone()).unwrap_or_default();
+                out.extend_from_slice(without_line_end(octets));
+            }
+        }
+    }
+}
+
+fn without_line_end(octets: &[u8]) -> &[u8] {
+    octets.strip_suffix(b"\r\n").unwrap_or(octets)
+}
+
+#[cfg(test)]
+#[path = "section_tests.rs"]
+mod tests;
