@@ -61,13 +61,23 @@ struct Policies {
 }
 
 impl Record {
-    /// Reads one TXT record; `None` when it is no DMARC record (RFC 9989 §4.8: `v=DMARC1` comes first).
-    fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let mut tags = text.split(';').map(|tag| tag.split_once('=').map(|(n, v)| (n.trim(), v.trim())));
-        tags.next()?.filter(|(name, version)| *name == "v" && *version == "DMARC1")?;
+    /// Reads one TXT record; `None` when it is no DMARC record (RFC 9989 §4.8: `v=DMARC1` comes first, with nothing
+    /// before it). A record is octets: what is no text in one tag hides no other, and an unknown one is ignored.
+    fn parse(record: &[u8]) -> Option<Self> {
+        let mut specs = record.split(|octet| *octet == b';');
+        // RFC 9989 §4.8: `dmarc-version = "v" equals %s"DMARC1"`, so the name is in any case, and the value is not.
+        let (name, version) = tag(specs.next()?)?;
+        if record.first().is_some_and(|octet| is_white(*octet))
+            || !name.eq_ignore_ascii_case(b"v")
+            || version != b"DMARC1"
+        {
+            return None;
+        }
         let mut values = HashMap::new();
-        for (name, value) in tags.flatten() {
+        for (name, value) in specs.filter_map(tag) {
+            let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
+                continue;
+            };
             values.entry(name.to_ascii_lowercase()).or_insert_with(|| value.to_ascii_lowercase());
         }
         let value = |name: &str| values.get(name).map(String::as_str);
@@ -85,6 +95,23 @@ impl Record {
             testing: value("t") == Some("y"),
         })
     }
+}
+
+/// RFC 9989 §4.8: `equals = *WSP "=" *WSP`.
+fn tag(spec: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = spec.iter().position(|octet| *octet == b'=')?;
+    Some((trimmed(spec.get(..equals)?), trimmed(spec.get(equals + 1..)?)))
+}
+
+fn trimmed(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|octet| !is_white(*octet)).unwrap_or(text.len());
+    let end = text.iter().rposition(|octet| !is_white(*octet)).map_or(start, |last| last + 1);
+    text.get(start..end).unwrap_or_default()
+}
+
+/// `WSP` (RFC 5234 §B.1).
+fn is_white(octet: u8) -> bool {
+    octet == b' ' || octet == b'\t'
 }
 
 impl Policies {

@@ -60,16 +60,45 @@ fn rfc9989_4_10_a_walk_asks_at_most_eight_names() {
 
 #[test]
 fn rfc9989_4_8_records_begin_with_their_version() {
-    for text in
-        ["", "v=DMARC2; p=reject", "p=reject; v=DMARC1", "v=dmarc1; p=reject", "v=spf1 -all", "DMARC1"]
-    {
+    for text in [
+        "",
+        "v=DMARC2; p=reject",
+        "p=reject; v=DMARC1",
+        "v=dmarc1; p=reject",
+        "v=spf1 -all",
+        "DMARC1",
+        " v=DMARC1; p=reject",
+        "v=\u{a0}DMARC1; p=reject",
+        "v=DMARC1\r\n; p=reject",
+        "v=DMARC1 p=reject",
+        "v=DMARC1,p=reject",
+        "; v=DMARC1; p=reject",
+    ] {
         assert_eq!(Record::parse(text.as_bytes()), None, "{text}");
     }
-    assert_eq!(Record::parse(b"v=DMARC1; p=reject\xff"), None);
-    let found = record(" v = DMARC1 ;P=Reject;adkim=S; aspf=s;psd=n; t=y; pct=0; nonsense");
+    for text in ["V=DMARC1;p=reject", "v\t= DMARC1 \t;p=reject;", "v=DMARC1; v=DMARC2; p=reject"] {
+        assert_eq!(record(text).policies.unwrap().domain, Policy::Reject, "{text}");
+    }
+    let found = record("v = DMARC1 ;P=Reject;adkim=S; aspf=s;psd=n; t=y; pct=0; nonsense");
     assert_eq!(found.policies.unwrap().domain, Policy::Reject);
     assert_eq!((found.dkim, found.spf), (Alignment::Strict, Alignment::Strict));
     assert_eq!((found.suffix, found.testing), (Suffix::No, true));
+}
+
+#[test]
+fn rfc9989_4_8_what_is_no_text_in_one_tag_hides_no_other() {
+    for octets in [
+        &b"v=DMARC1; p=reject; x=\xe4"[..],
+        b"v=DMARC1; x=\xe4; p=reject",
+        b"v=DMARC1; \xe4=x; p=reject",
+        b"v=DMARC1; \xe4; p=reject",
+        b"v=DMARC1; p=reject; rua=mailto:\xe4@b.example",
+    ] {
+        let policies = Record::parse(octets).unwrap().policies.unwrap();
+        assert_eq!(policies.domain, Policy::Reject, "{}", octets.escape_ascii());
+    }
+    // A policy that is no text is no valid one (§4.10.1).
+    assert_eq!(Record::parse(b"v=DMARC1; p=reject\xff").unwrap().policies, None);
 }
 
 #[test]
