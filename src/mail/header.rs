@@ -1,6 +1,5 @@
 //! Header fields found in raw octets (RFC 5322 §2.2), without decoding or copying anything.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// One header field: where it stands in the section, and its name and value as written.
@@ -57,20 +56,6 @@ pub fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
 pub fn orphans(section: &[u8]) -> Range<usize> {
     let folded = section.first().is_some_and(|b| *b == b' ' || *b == b'\t');
     0..if folded { field_octets(section) } else { 0 }
-}
-
-/// The section without the lines that are no field: parsers differ on whether such a line ends the section.
-#[must_use]
-pub fn well_formed(section: &[u8]) -> Cow<'_, [u8]> {
-    let end = section.len() - if section.ends_with(b"\r\n\r\n") || section == b"\r\n" { 2 } else { 0 };
-    let mut at = 0;
-    if fields(section).all(|field| field.range.start == std::mem::replace(&mut at, field.range.end))
-        && at == end
-    {
-        return Cow::Borrowed(section);
-    }
-    let ranges = fields(section).filter_map(|field| section.get(field.range));
-    Cow::Owned(ranges.chain([b"\r\n".as_slice()]).flatten().copied().collect())
 }
 
 /// Octets of the first field: its line and the folded lines that follow (RFC 5322 §2.2.3).

@@ -35,21 +35,3 @@ fn folded_lines_before_the_first_field_are_orphans() {
     assert_eq!(orphans(b"\r\n"), 0..0);
     assert_eq!(orphans(b" \r\n\r\nbody"), 0..3);
 }
-
-#[test]
-fn lines_that_are_no_field_are_left_out_of_a_well_formed_section() {
-    for good in [&b"A: 1\r\nB: 2\r\n 3\r\n\r\n"[..], b"A: 1\r\n", b"\r\n"] {
-        assert!(matches!(well_formed(good), Cow::Borrowed(same) if same == good), "{good:?}");
-    }
-    let bad = b" x\r\nA: 1\r\nnot a field\r\n at all\r\nB: 2\r\nno field\r\n\r\n";
-    assert_eq!(well_formed(bad), b"A: 1\r\nB: 2\r\n\r\n".as_slice());
-    assert_eq!(well_formed(b"none\r\n"), b"\r\n".as_slice());
-}
-
-proptest::proptest! {
-    #[test]
-    fn a_section_made_well_formed_is_well_formed(section in "([A-Za-z: \t]{0,6}(\r\n)?){0,8}") {
-        let clean = well_formed(section.as_bytes()).into_owned();
-        proptest::prop_assert_eq!(well_formed(&clean).into_owned(), clean);
-    }
-}

@@ -1,15 +1,19 @@
-//! The ARC chain that came with a message (RFC 8617 §5.2), by mail-auth.
+//! The ARC chain that came with a message (RFC 8617 §5.2): what `mail::dkim::arc` read, and its keys.
 
-use mail_auth::arc::ChainValidation;
-use mail_auth::common::crypto::Algorithm;
-use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters};
+use std::time::UNIX_EPOCH;
 
-use super::dkim::{TIME_LIMIT, plain_names};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
+use futures_util::future::{join, join_all};
+
+use super::dkim::Outcome;
+use super::keys::{self, Proof};
+use super::original::Original;
+use crate::clock;
+use crate::dns::Dns;
+use crate::mail::dkim::arc::{self, Broken, MAX_SETS, Set, Sets};
+use crate::mail::dkim::{Extent, Form, Section, Signer};
 use crate::mail::{Domain, authentication_results};
 use crate::pipeline::parcel::ArcState;
-
-/// RFC 8617 §4.2.1: instances are 1 to 50.
-const MAX_SETS: usize = 50;
 
 /// A chain and what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,73 +53,101 @@ impl Chain {
     }
 }
 
-/// Validates the chain of a message whose body hashes are filled in.
-pub(super) async fn verify(
-    authenticator: &MessageAuthenticator,
-    message: &AuthenticatedMessage<'_>,
-    authors: &[Domain],
-) -> Chain {
-    let sets = message.as_headers.len().max(message.ams_headers.len()).max(message.aar_headers.len());
-    if message.has_arc_errors || sets > MAX_SETS {
-        return Chain::without_word(ArcState::Ended, ChainResult::Fail);
-    }
-    if sets == 0 {
-        return Chain::without_word(ArcState::None, ChainResult::None);
-    }
-    let plain = AuthenticatedMessage { headers: plain_names(message), ..message.clone() };
-    let verified = tokio::time::timeout(TIME_LIMIT, authenticator.verify_arc(Parameters::new(&plain))).await;
-    match verified.as_ref().map(mail_auth::ArcOutput::result) {
-        Ok(DkimResult::Pass) if !uses_sha1(message) => {
-            let count = u8::try_from(sets).unwrap_or(u8::MAX);
-            let state = if sets < MAX_SETS { ArcState::Pass(count) } else { ArcState::Ended };
-            Chain {
-                state,
-                result: ChainResult::Pass,
-                sealers: sealers(message),
-                first_says_pass: first_says_pass(message, authors),
-            }
-        }
+/// Validates the chain of a message.
+pub(super) async fn verify(dns: &Dns, original: &Original<'_>, authors: &[Domain]) -> Chain {
+    let sets = match &original.chain {
+        arc::Chain::Absent => return Chain::without_word(ArcState::None, ChainResult::None),
+        arc::Chain::Unreadable => return Chain::without_word(ArcState::Ended, ChainResult::Fail),
+        arc::Chain::Broken(broken) => return Chain::without_word(state_of(*broken), ChainResult::Fail),
+        arc::Chain::Whole(sets) => sets,
+    };
+    let count = u8::try_from(sets.sets.len()).unwrap_or(MAX_SETS);
+    match signatures(dns, original, sets).await {
+        ChainResult::Pass => Chain {
+            state: if count < MAX_SETS { ArcState::Pass(count) } else { ArcState::Ended },
+            result: ChainResult::Pass,
+            sealers: sealers(&sets.sets),
+            first_says_pass: first_says_pass(&original.section, &sets.sets, authors),
+        },
         // A set of ours would have to say cv=fail, which cannot be taken back.
-        Ok(DkimResult::TempError(_)) | Err(_) => Chain::without_word(ArcState::Ended, ChainResult::TempError),
-        Ok(
-            DkimResult::Pass
-            | DkimResult::Neutral(_)
-            | DkimResult::Fail(_)
-            | DkimResult::PermError(_)
-            | DkimResult::None,
-        ) => Chain::without_word(broken(message), ChainResult::Fail),
+        ChainResult::TempError => Chain::without_word(ArcState::Ended, ChainResult::TempError),
+        ChainResult::None | ChainResult::Fail => {
+            let broken = Broken { newest: count, said: false };
+            Chain::without_word(state_of(broken), ChainResult::Fail)
+        }
     }
 }
 
 /// RFC 8617 §5.1: a failed chain is sealed once more, and not at all once its newest seal says so.
-fn broken(message: &AuthenticatedMessage<'_>) -> ArcState {
-    let instances = message.as_headers.iter().map(|field| field.header.i);
-    let instances = instances.chain(message.ams_headers.iter().map(|field| field.header.i));
-    let newest = instances.chain(message.aar_headers.iter().map(|field| field.header.i)).max().unwrap_or(0);
-    let says_so = message.as_headers.iter().any(|field| field.header.cv == ChainValidation::Fail);
-    match u8::try_from(newest) {
-        Ok(newest) if usize::from(newest) < MAX_SETS && !says_so => ArcState::Fail(newest),
-        Ok(_) | Err(_) => ArcState::Ended,
+fn state_of(broken: Broken) -> ArcState {
+    if broken.newest < MAX_SETS && !broken.said { ArcState::Fail(broken.newest) } else { ArcState::Ended }
+}
+
+/// RFC 8617 §5.2, steps 4 and 6: the newest message signature and every seal. What is certain counts before what is
+/// only unknown for now.
+async fn signatures(dns: &Dns, original: &Original<'_>, sets: &Sets) -> ChainResult {
+    let signature = &sets.signature;
+    let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let whole = signature.extent == Extent::Whole && !signature.has_expired(now);
+    let (Some(newest), true) = (sets.sets.last(), whole) else { return ChainResult::Fail };
+    if !original.has_body_hash(signature.body, &signature.body_hash) {
+        return ChainResult::Fail;
+    }
+    let covered = digest(&SHA256, &original.section.covered(newest.message, signature));
+    let sealed = sealed(&original.section, &sets.sets);
+    let seals = sets.sets.iter().zip(&sealed).map(|(set, digest)| prove(dns, &set.seal.signer, digest));
+    let (message, seals) = join(prove(dns, &signature.signer, &covered), join_all(seals)).await;
+    let outcomes = || seals.iter().chain([&message]);
+    if outcomes().any(|outcome| *outcome == ChainResult::Fail) {
+        ChainResult::Fail
+    } else if outcomes().any(|outcome| *outcome == ChainResult::TempError) {
+        ChainResult::TempError
+    } else {
+        ChainResult::Pass
     }
 }
 
-/// RFC 8301 §3.1 holds for ARC too (RFC 8617 §4.1.2, §4.1.3).
-fn uses_sha1(message: &AuthenticatedMessage<'_>) -> bool {
-    message.as_headers.iter().any(|field| field.header.a == Algorithm::RsaSha1)
-        || message.ams_headers.last().is_some_and(|field| field.header.a == Algorithm::RsaSha1)
+/// Differs: a seal counts whatever `t=y` says of its key. That flag speaks for the mail of a domain, and whose seals
+/// count for anything is the operator's to say (`trusted_arc_sealers`).
+async fn prove(dns: &Dns, signer: &Signer, digest: &Digest) -> ChainResult {
+    match keys::prove(dns, signer, None, digest).await {
+        Proof::Good(_) => ChainResult::Pass,
+        Proof::Bad(Outcome::TempError) => ChainResult::TempError,
+        Proof::Bad(_) => ChainResult::Fail,
+    }
 }
 
-fn sealers(message: &AuthenticatedMessage<'_>) -> Vec<Domain> {
-    let seals = message.as_headers.iter().map(|field| field.header.d.as_str());
-    let names: Vec<&str> =
-        seals.chain(message.ams_headers.iter().map(|field| field.header.d.as_str())).collect();
+/// What each seal covers (RFC 8617 §5.1.1): the sets below it and its own, each as results, signature, seal.
+fn sealed(section: &Section<'_>, sets: &[Set]) -> Vec<Digest> {
+    let mut below = Context::new(&SHA256);
+    let of_set = |set: &Set| {
+        let mut part = Vec::with_capacity(2048);
+        section.push_relaxed(set.results, &mut part);
+        section.push_relaxed(set.message, &mut part);
+        below.update(&part);
+        let mut own = Vec::with_capacity(1024);
+        section.push_own(set.place, Form::Relaxed, &set.seal.signer.span, &mut own);
+        let mut whole = below.clone();
+        whole.update(&own);
+        let mut seal = Vec::with_capacity(1024);
+        section.push_relaxed(set.place, &mut seal);
+        below.update(&seal);
+        whole.finish()
+    };
+    sets.iter().map(of_set).collect()
+}
+
+fn sealers(sets: &[Set]) -> Vec<Domain> {
+    let seals = sets.iter().map(|set| Some(&set.seal.signer.domain));
+    let domains = seals.chain(sets.iter().map(|set| set.message_domain.as_ref()));
     // A name that is no domain makes the whole list worth nothing.
-    names.iter().map(|name| Domain::parse(name)).collect::<Result<_, _>>().unwrap_or_default()
+    domains.map(Option::<&Domain>::cloned).collect::<Option<_>>().unwrap_or_default()
 }
 
-fn first_says_pass(message: &AuthenticatedMessage<'_>, authors: &[Domain]) -> Vec<Domain> {
-    let Some(first) = message.aar_headers.iter().find(|field| field.header.i == 1) else { return Vec::new() };
-    let says = |author: &&Domain| authentication_results::says_dmarc_pass(first.value, author);
+fn first_says_pass(section: &Section<'_>, sets: &[Set], authors: &[Domain]) -> Vec<Domain> {
+    let Some(first) = sets.first() else { return Vec::new() };
+    let value = section.value(first.results);
+    let says = |author: &&Domain| authentication_results::says_dmarc_pass(value, author);
     authors.iter().filter(says).cloned().collect()
 }
 

@@ -1,26 +1,19 @@
-//! DKIM (RFC 6376) by mail-auth: each signature on its own, side by side, with the rules that mail-auth leaves
-//! to its callers.
-//!
-//! The header section is parsed here, the body is hashed apart from it (off the pool when it is large), and the
-//! hashes are put into the parsed message: so nothing is copied. Relaxed hashes are taken of the body
-//! without its blank tail, which mail-auth 0.13 canonicalises wrongly (its issue 62).
+//! DKIM (RFC 6376): each signature on its own, side by side, and what it is worth. What a field says is read by
+//! `mail::dkim`, its key is asked for by [`keys`].
 
-use std::time::Duration;
+use std::time::UNIX_EPOCH;
 
-use bytes::Bytes;
+use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
-use mail_auth::common::crypto::{Algorithm, HashAlgorithm};
-use mail_auth::common::headers::Header;
-use mail_auth::dkim::{Canonicalization, DkimError};
-use mail_auth::{AuthenticatedMessage, DkimResult, Error, MessageAuthenticator, Parameters};
 
-use crate::mail::canonical::without_blank_tail;
+use super::keys::{self, Proof};
+use super::original::Original;
+use crate::clock;
+use crate::dns::Dns;
+use crate::mail::dkim::{self, Algorithm, Extent, Form, Mode, Section, SignatureError};
+use crate::mail::tags::Tags;
 use crate::mail::{Domain, base64};
 
-/// For the keys of one message, asked for side by side.
-pub(super) const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Bodies past this are hashed off the pool: 64 KiB take about 100 µs a hash, and four may be wanted.
-const LARGE_BODY_OCTETS: usize = 64 * 1024;
 /// Characters of `b=` that tell one signature from another (RFC 6008 §3: at least 8).
 const B_CHARS: usize = 12;
 
@@ -32,11 +25,11 @@ pub(super) struct Signature {
     /// `d=`; `None` when that is no domain, and then it never passes.
     pub(super) domain: Option<Domain>,
     /// `s=`, as the signer wrote it.
-    pub(super) selector: String,
-    /// `a=`.
-    pub(super) algorithm: &'static str,
+    pub(super) selector: Option<String>,
+    /// `a=`, when it is known.
+    pub(super) algorithm: Option<&'static str>,
     /// The beginning of `b=`.
-    pub(super) b: String,
+    pub(super) b: Option<String>,
 }
 
 /// The results of RFC 8601 §2.7.1 that occur, with a reason for people.
@@ -46,6 +39,8 @@ pub(super) enum Outcome {
     Fail(&'static str),
     /// It may verify, and is not accepted.
     Policy(&'static str),
+    /// It "contained syntax errors or \[was\] not otherwise able to be processed".
+    Neutral(&'static str),
     PermError(&'static str),
     TempError,
 }
@@ -57,144 +52,150 @@ impl Signature {
     }
 }
 
-/// Parses a header section and fills in the hashes of its body. `None` when there is no field at all.
-pub(super) async fn parse<'x>(head: &'x [u8], body: &Bytes) -> Option<AuthenticatedMessage<'x>> {
-    let mut message = AuthenticatedMessage::parse(head)?;
-    let wanted = message.body_hashes.iter().map(|(form, hash, ..)| (*form, *hash)).collect::<Vec<_>>();
-    let hashes = if body.len() > LARGE_BODY_OCTETS {
-        let body = body.clone();
-        // A panic in there gives no hashes, and without its hash no signature passes.
-        tokio::task::spawn_blocking(move || body_hashes(&wanted, &body)).await.unwrap_or_default()
-    } else {
-        body_hashes(&wanted, body)
-    };
-    let mut hashes = hashes.into_iter();
-    for (.., hash) in &mut message.body_hashes {
-        *hash = hashes.next().unwrap_or_default();
+/// A DKIM-Signature field that is looked at.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    place: usize,
+    /// What is told of it, whatever it is worth.
+    labels: Labels,
+    reading: Result<dkim::Signature, Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Labels {
+    domain: Option<Domain>,
+    selector: Option<String>,
+    algorithm: Option<&'static str>,
+    b: Option<String>,
+}
+
+/// The signatures of a section, from the top. Of more than `limit` those count first that may speak for an author, then
+/// those that can be read: else a stack of others on top would hide the author's own.
+pub(super) fn candidates(section: &Section<'_>, authors: &[Domain], limit: usize) -> Vec<Candidate> {
+    let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let fields = section.places("dkim-signature").iter().rev();
+    let mut found: Vec<_> = fields.map(|place| Candidate::read(section, *place, now)).collect();
+    if found.len() > limit {
+        found.sort_by_key(|candidate| candidate.rank(authors));
+        found.truncate(limit);
+        found.sort_by_key(|candidate| candidate.place);
     }
-    for header in &mut message.dkim_headers {
-        // No look-ups on behalf of historic extensions (RFC 6651 reports, RFC 6541).
-        header.header.r = false;
-        header.header.atps = None;
+    found
+}
+
+impl Candidate {
+    fn read(section: &Section<'_>, place: usize, now: u64) -> Self {
+        let tags = Tags::parse(section.value(place));
+        let labels = tags.as_ref().map(Labels::of).unwrap_or_default();
+        let signature = tags.map_err(SignatureError::from).and_then(|tags| dkim::Signature::of_dkim(&tags));
+        let reading = signature.map_err(ignored).and_then(|signature| acceptable(signature, now));
+        Self { place, labels, reading }
     }
-    Some(message)
-}
 
-fn body_hashes(wanted: &[(Canonicalization, HashAlgorithm)], body: &[u8]) -> Vec<Vec<u8>> {
-    let trimmed = without_blank_tail(body);
-    let hash = |(form, hash): &(Canonicalization, HashAlgorithm)| {
-        let body = match form {
-            Canonicalization::Relaxed => trimmed,
-            Canonicalization::Simple => body,
-        };
-        hash.hash(form.canonical_body(body, 0)).as_ref().to_vec()
-    };
-    wanted.iter().map(hash).collect()
-}
+    /// The form of the body whose hash is wanted.
+    pub(super) fn body(&self) -> Option<Form> {
+        self.reading.as_ref().ok().map(|signature| signature.body)
+    }
 
-/// Verifies the signatures of a message, from the top, at most `limit`; unparseable ones are passed over, as if
-/// they were not there (RFC 6376 §6.1).
-pub(super) async fn verify(
-    authenticator: &MessageAuthenticator,
-    message: &AuthenticatedMessage<'_>,
-    limit: usize,
-) -> Vec<Signature> {
-    join_all(message.dkim_headers.iter().take(limit).map(|field| verify_one(authenticator, message, field)))
-        .await
-}
-
-async fn verify_one(
-    authenticator: &MessageAuthenticator,
-    message: &AuthenticatedMessage<'_>,
-    field: &Header<'_, mail_auth::dkim::Signature>,
-) -> Signature {
-    let tags = &field.header;
-    let domain = Domain::parse(&tags.d).ok().filter(|domain| !domain.is_literal());
-    let outcome = match refused(tags, domain.as_ref()) {
-        Some(outcome) => outcome,
-        None => {
-            let headers = match tags.ch {
-                Canonicalization::Relaxed => plain_names(message),
-                Canonicalization::Simple => message.headers.clone(),
-            };
-            let alone = AuthenticatedMessage {
-                headers,
-                body_hashes: message.body_hashes.clone(),
-                dkim_headers: vec![field.clone()],
-                ..AuthenticatedMessage::default()
-            };
-            let verified = authenticator.verify_dkim(Parameters::new(&alone));
-            let verified = tokio::time::timeout(TIME_LIMIT, verified).await;
-            verified
-                .map_or(Outcome::TempError, |found| found.first().map_or(NO_RESULT, |o| outcome(o.result())))
+    fn rank(&self, authors: &[Domain]) -> u8 {
+        match &self.reading {
+            Ok(signature) if authors.iter().any(|author| are_related(author, &signature.signer.domain)) => 0,
+            Ok(_) => 1,
+            Err(_) => 2,
         }
-    };
-    let b = base64::encode(&tags.b).chars().take(B_CHARS).collect();
-    Signature { outcome, domain, selector: tags.s.clone(), algorithm: tags.a.name(), b }
+    }
 }
 
-/// The fields with names as the relaxed form has them: mail-auth does not find `From :` as From, which obsolete syntax
-/// allows (RFC 5322 §4.5), so that a signed one would fail, and one added beside a signed one pass.
-pub(super) fn plain_names<'x>(message: &AuthenticatedMessage<'x>) -> Vec<(&'x [u8], &'x [u8])> {
-    message.headers.iter().map(|(name, value)| (name.trim_ascii_end(), *value)).collect()
+/// Whether they may align (RFC 9989 §4.4), as far as can be told from the names alone.
+fn are_related(author: &Domain, signer: &Domain) -> bool {
+    author.is_at_or_below(signer) || signer.is_at_or_below(author)
 }
 
-const NO_RESULT: Outcome = Outcome::PermError("not evaluated");
+impl Labels {
+    fn of(tags: &Tags<'_>) -> Self {
+        let b = |value: &str| {
+            let octets = base64::decode(value).filter(|octets| !octets.is_empty())?;
+            Some(base64::encode(&octets).chars().take(B_CHARS).collect())
+        };
+        let domain = |name| Domain::parse(name).ok().filter(|domain| !domain.is_literal());
+        Self {
+            domain: tags.get("d").and_then(domain),
+            selector: tags.get("s").filter(|selector| !selector.is_empty()).map(str::to_owned),
+            algorithm: tags.get("a").and_then(Algorithm::of).map(Algorithm::name),
+            b: tags.get("b").and_then(b),
+        }
+    }
+}
+
+/// What becomes of a signature that is to be ignored (RFC 6376 §6.1.1). RFC 8601 §2.7.1 has `neutral` for syntax
+/// errors and what cannot be processed, and `permerror` for what is missing for good, "such as a required header
+/// field being absent".
+fn ignored(error: SignatureError) -> Outcome {
+    match error {
+        SignatureError::FromNotSigned | SignatureError::Identity => Outcome::PermError(error.reason()),
+        SignatureError::Tags(_)
+        | SignatureError::Incomplete
+        | SignatureError::Version
+        | SignatureError::Algorithm
+        | SignatureError::Canonicalization
+        | SignatureError::Query
+        | SignatureError::Domain
+        | SignatureError::Selector
+        | SignatureError::Fields
+        | SignatureError::UnreadableIdentity
+        | SignatureError::Number
+        | SignatureError::Expiry
+        | SignatureError::Encoding
+        | SignatureError::Validation
+        | SignatureError::Instance => Outcome::Neutral(error.reason()),
+    }
+}
 
 /// What can be said of a signature without its key.
-fn refused(tags: &mail_auth::dkim::Signature, domain: Option<&Domain>) -> Option<Outcome> {
-    if tags.a == Algorithm::RsaSha1 {
+fn acceptable(signature: dkim::Signature, now: u64) -> Result<dkim::Signature, Outcome> {
+    if signature.signer.algorithm == Algorithm::RsaSha1 {
         // RFC 8301 §3.1: "MUST NOT be used for signing or verifying".
-        return Some(Outcome::Policy("rsa-sha1 is historic"));
+        return Err(Outcome::Policy("rsa-sha1 is historic"));
     }
-    if tags.v != 1 {
-        return Some(Outcome::PermError("incompatible version"));
+    if signature.extent == Extent::Beginning {
+        // RFC 6376 §8.2.
+        return Err(Outcome::Policy("l= leaves the body open"));
     }
-    if domain.is_none() {
-        return Some(Outcome::PermError("invalid domain"));
+    if signature.has_expired(now) {
+        return Err(Outcome::Fail("signature expired"));
     }
-    // RFC 6376 §6.1.1: "If the "h=" tag does not include the From header field, the Verifier MUST ignore the
-    // DKIM-Signature header field and return PERMFAIL (From field not signed)."
-    let signs_from = tags.h.iter().any(|name| name.eq_ignore_ascii_case("from"));
-    (!signs_from).then_some(Outcome::PermError("From not signed"))
+    Ok(signature)
 }
 
-fn outcome(result: &DkimResult) -> Outcome {
-    match result {
-        DkimResult::Pass => Outcome::Pass,
-        DkimResult::TempError(_) => Outcome::TempError,
-        DkimResult::PermError(error) => Outcome::PermError(match error {
-            Error::Dns(_) => "no key",
-            Error::Dkim(DkimError::RevokedPublicKey) => "key revoked",
-            Error::ParseError
-            | Error::MissingParameters
-            | Error::NoHeadersFound
-            | Error::Base64
-            | Error::NotAligned
-            | Error::Io(_)
-            | Error::Crypto(_)
-            | Error::Dkim(_)
-            | Error::Arc(_)
-            | Error::Dkim2(_) => "unusable key",
-        }),
-        DkimResult::Neutral(error) | DkimResult::Fail(error) => Outcome::Fail(match error {
-            Error::Dkim(DkimError::FailedBodyHashMatch) => "body hash did not verify",
-            Error::Dkim(DkimError::SignatureExpired) => "signature expired",
-            Error::Dkim(DkimError::FailedAuidMatch) => "i= is not in d=",
-            // Keys of fewer than 1024 bits end here too: AWS-LC takes none (RFC 8301 §3.2).
-            Error::ParseError
-            | Error::MissingParameters
-            | Error::NoHeadersFound
-            | Error::Base64
-            | Error::NotAligned
-            | Error::Io(_)
-            | Error::Crypto(_)
-            | Error::Dns(_)
-            | Error::Dkim(_)
-            | Error::Arc(_)
-            | Error::Dkim2(_) => "signature did not verify",
-        }),
-        DkimResult::None => NO_RESULT,
+/// Verifies the signatures that are looked at, from the top.
+pub(super) async fn verify(dns: &Dns, original: &Original<'_>) -> Vec<Signature> {
+    join_all(original.candidates.iter().map(|candidate| verify_one(dns, original, candidate))).await
+}
+
+async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -> Signature {
+    let outcome = match &candidate.reading {
+        Ok(signature) => check(dns, original, (candidate.place, signature)).await,
+        Err(outcome) => *outcome,
+    };
+    let Labels { domain, selector, algorithm, b } = &candidate.labels;
+    Signature {
+        outcome,
+        domain: domain.clone(),
+        selector: selector.clone(),
+        algorithm: *algorithm,
+        b: b.clone(),
+    }
+}
+
+async fn check(dns: &Dns, original: &Original<'_>, (place, signature): (usize, &dkim::Signature)) -> Outcome {
+    if !original.has_body_hash(signature.body, &signature.body_hash) {
+        return Outcome::Fail("body hash did not verify");
+    }
+    let covered = digest(&SHA256, &original.section.covered(place, signature));
+    match keys::prove(dns, &signature.signer, signature.identity.as_ref(), &covered).await {
+        Proof::Good(Mode::Live) => Outcome::Pass,
+        Proof::Good(Mode::Testing) => Outcome::Policy("the key is for testing"),
+        Proof::Bad(outcome) => outcome,
     }
 }
 

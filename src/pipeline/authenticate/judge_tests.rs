@@ -11,9 +11,9 @@ fn signature(outcome: Outcome, name: &str) -> Signature {
     Signature {
         outcome,
         domain: Some(domain(name)),
-        selector: "s".into(),
-        algorithm: "rsa-sha256",
-        b: "b".into(),
+        selector: Some("s".into()),
+        algorithm: Some("rsa-sha256"),
+        b: Some("b".into()),
     }
 }
 

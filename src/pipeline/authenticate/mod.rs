@@ -21,7 +21,9 @@ mod dkim;
 mod dmarc;
 mod early;
 mod judge;
+mod keys;
 mod load;
+mod original;
 mod results;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use tracing::{debug, warn};
 
 use self::dmarc::{Identifier, Method};
 use self::judge::{Demands, Findings, PassDemand, Signing};
+use self::original::Original;
 use crate::config::{Authentication, Config};
 use crate::dns::Dns;
 use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
@@ -234,12 +237,10 @@ async fn find(
     authors: &[Domain],
     (head, body): (&[u8], &bytes::Bytes),
 ) -> Findings {
-    let authenticator = &context.authenticator;
-    let readable = header::well_formed(head);
-    let parsed = dkim::parse(&readable, body).await.unwrap_or_default();
+    let original = Original::read(head, body, authors, context.settings.dkim_signatures).await;
     let (signatures, chain, ()) = join3(
-        dkim::verify(authenticator, &parsed, context.settings.dkim_signatures),
-        arc::verify(authenticator, &parsed, authors),
+        dkim::verify(&context.dns, &original),
+        arc::verify(&context.dns, &original, authors),
         dmarc::ask_ahead(&context.dns, authors),
     )
     .await;
@@ -286,7 +287,10 @@ fn identifiers(
         let standing = match signature.outcome {
             dkim::Outcome::Pass => dmarc::Standing::Proven,
             dkim::Outcome::TempError => dmarc::Standing::Unknown,
-            dkim::Outcome::Fail(_) | dkim::Outcome::Policy(_) | dkim::Outcome::PermError(_) => return None,
+            dkim::Outcome::Fail(_)
+            | dkim::Outcome::Policy(_)
+            | dkim::Outcome::Neutral(_)
+            | dkim::Outcome::PermError(_) => return None,
         };
         Some(Identifier { domain: signature.domain.clone()?, method: Method::Dkim, standing })
     });

@@ -42,7 +42,10 @@ fn dkim(findings: &Findings) -> Vec<String> {
     let of_signature = |signature: &super::dkim::Signature| {
         let mut text = format!("dkim={}", dkim_word(&signature.outcome));
         match signature.outcome {
-            Outcome::Fail(reason) | Outcome::Policy(reason) | Outcome::PermError(reason) => {
+            Outcome::Fail(reason)
+            | Outcome::Policy(reason)
+            | Outcome::Neutral(reason)
+            | Outcome::PermError(reason) => {
                 let _ = write!(text, " ({reason})");
             }
             Outcome::Pass | Outcome::TempError => {}
@@ -50,8 +53,17 @@ fn dkim(findings: &Findings) -> Vec<String> {
         if let Some(domain) = &signature.domain {
             let _ = write!(text, " header.d={domain}");
         }
-        let (selector, b) = (pvalue(&signature.selector), pvalue(&signature.b));
-        let _ = write!(text, "\r\n\t header.s={selector} header.a={} header.b={b}", signature.algorithm);
+        let labels = [
+            ("s", signature.selector.as_deref().map(pvalue)),
+            ("a", signature.algorithm.map(str::to_owned)),
+            ("b", signature.b.as_deref().map(pvalue)),
+        ];
+        let labels =
+            labels.into_iter().filter_map(|(name, value)| Some(format!(" header.{name}={}", value?)));
+        let labels: String = labels.collect();
+        if !labels.is_empty() {
+            let _ = write!(text, "\r\n\t{labels}");
+        }
         text
     };
     match (findings.signatures.is_empty(), findings.signing) {
@@ -67,6 +79,7 @@ pub(super) fn dkim_word(outcome: &Outcome) -> &'static str {
         Outcome::Pass => "pass",
         Outcome::Fail(_) => "fail",
         Outcome::Policy(_) => "policy",
+        Outcome::Neutral(_) => "neutral",
         Outcome::PermError(_) => "permerror",
         Outcome::TempError => "temperror",
     }

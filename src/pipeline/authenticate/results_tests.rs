@@ -31,9 +31,9 @@ fn findings(mailbox: &str) -> Findings {
         signatures: vec![Signature {
             outcome: Outcome::Fail("body hash did not verify"),
             domain: Some(domain("sender.example")),
-            selector: "sel".into(),
-            algorithm: "rsa-sha256",
-            b: "abc/+def1234".into(),
+            selector: Some("sel".into()),
+            algorithm: Some("rsa-sha256"),
+            b: Some("abc/+def1234".into()),
         }],
         signing: Signing::Signed,
         chain: Chain::without_word(ArcState::None, ChainResult::None),
@@ -63,9 +63,19 @@ fn the_field_says_what_was_found() {
 }
 
 #[test]
+fn a_signature_that_cannot_be_read_has_its_reason_and_no_more() {
+    let mut unreadable = findings("a@sender.example");
+    let outcome = Outcome::Neutral("duplicate tag");
+    unreadable.signatures =
+        vec![Signature { outcome, domain: None, selector: None, algorithm: None, b: None }];
+    let text = text(&unreadable, &client("mx.sender.example", Ipv4Addr::LOCALHOST.into()), &[]);
+    assert!(text.contains(";\r\n\tdkim=neutral (duplicate tag);\r\n"), "{text}");
+}
+
+#[test]
 fn nothing_that_a_peer_chose_adds_a_method() {
     let mut hostile = findings("\"x; dkim=pass\"@sender.example");
-    hostile.signatures[0].selector = "x;dmarc=pass (\"\r\nX: y".into();
+    hostile.signatures[0].selector = Some("x;dmarc=pass (\"\r\nX: y".into());
     let client = client("a\" ; dmarc=pass header.from=bank.example (", Ipv6Addr::LOCALHOST.into());
     let text = text(&hostile, &client, &[]);
     let tokens = token::tokens(text.as_bytes(), b";").unwrap();

@@ -41,6 +41,21 @@ const ZONES: &[(&str, &str)] = &[
         "7.2 PTR mx.sender.example.\n7.2 PTR elsewhere.example.\n8.2 PTR mx.sender.example.\n",
     ),
     ("relay.example", ""),
+    ("xn--bcher-kva.example", ""),
+];
+
+/// Key records of `keys.example`: selector, and what stands before `p=`.
+const KEYS: &[(&str, &str)] = &[
+    ("plain", ""),
+    ("testing", "v=DKIM1; t=y; "),
+    ("exact", "v=DKIM1; t=s; "),
+    ("sha1", "v=DKIM1; h=sha1; "),
+    ("tlsrpt", "v=DKIM1; s=tlsrpt; "),
+    ("mail", "v=DKIM1; h=sha1:sha256; s=tlsrpt:email; "),
+    ("twice", "v=DKIM1; p=; "),
+    ("late", "k=rsa; v=DKIM1; "),
+    ("several", "v=DKIM1; s=tlsrpt; "),
+    ("several", "v=DKIM1; "),
 ];
 
 /// A small internet, a key that its domains sign with, and a context that asks there.
@@ -65,7 +80,16 @@ impl World {
             .iter()
             .map(|(origin, records)| (*origin, format!("{records}s._domainkey TXT {}\n", strings.join(" "))))
             .collect();
-        let zones: Vec<_> = zones.iter().map(|(origin, records)| (*origin, records.as_str())).collect();
+        let keys: String = KEYS
+            .iter()
+            .map(|(selector, tags)| {
+                let record = format!("{tags}p={}", base64::encode(KEY.public_key().as_ref()));
+                let (first, second) = record.split_at(200);
+                format!("{selector}._domainkey TXT \"{first}\" \"{second}\"\n")
+            })
+            .collect();
+        let zones = zones.iter().map(|(origin, records)| (*origin, records.as_str()));
+        let zones: Vec<_> = zones.chain([("keys.example", keys.as_str())]).collect();
         let server = DnsServer::start(&zones).await.unwrap();
         let dns = Dns::new(
             &config::Dns { servers: vec![server.addr()], ..Default::default() },
