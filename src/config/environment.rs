@@ -66,6 +66,7 @@ fn value_of(kind: Kind, text: &str) -> Value {
         | Kind::File
         | Kind::Duration(..)
         | Kind::Flag
+        | Kind::FlagOr(_)
         | Kind::Number(..)
         | Kind::List(_)
         | Kind::Tables => value,

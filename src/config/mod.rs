@@ -208,8 +208,19 @@ pub struct DkimKey {
 /// `[arc]`
 #[derive(Debug, Clone)]
 pub struct Arc {
-    /// Whether forwarded mail gets an ARC set (RFC 8617).
-    pub seal: bool,
+    /// Which forwarded mail gets an ARC set (RFC 8617).
+    pub seal: Sealing,
+}
+
+/// Which forwarded mail gets an ARC set of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealing {
+    /// All of it.
+    On,
+    /// What its receiver cannot judge by the author's own signature, and what came with a chain.
+    Needed,
+    /// None.
+    Off,
 }
 
 /// `[srs]`

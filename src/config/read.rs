@@ -172,6 +172,25 @@ impl<'a> Section<'a> {
         flag
     }
 
+    /// `true`, the word of its row, or `false`, each with its meaning.
+    pub(super) fn flag_or_word<T>(&self, key: &Key, [yes, between, no]: [T; 3]) -> Option<T> {
+        let value = self.value(key)?;
+        let Kind::FlagOr(word) = key.kind else { return None };
+        match &value {
+            Value::Boolean(true) => Some(yes),
+            Value::Boolean(false) => Some(no),
+            Value::String(text) if text == word => Some(between),
+            Value::String(text) => {
+                self.invalid(key, format!("\"{text}\" is none of {}", key.expected()));
+                None
+            }
+            Value::Integer(_) | Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => {
+                self.wrong_type(key, None, &key.expected(), &value);
+                None
+            }
+        }
+    }
+
     /// One word of a closed set.
     pub(super) fn word<T: Copy>(&self, key: &Key, words: &[(&str, T)]) -> Option<T> {
         let text: String = self.one(key)?;

@@ -11,6 +11,8 @@ pub enum Kind {
     File,
     /// `true` or `false`.
     Flag,
+    /// `true`, `false`, or this word for what lies between them.
+    FlagOr(&'static str),
     /// An integer from, to, of this unit.
     Number(u64, u64, &'static str),
     /// A string such as `"45s"` or `"5d"`; the bounds in seconds.
@@ -107,7 +109,7 @@ macro_rules! keys {
     };
 }
 
-use Kind::{Duration, File, Flag, List, Number, Tables, Text};
+use Kind::{Duration, File, Flag, FlagOr, List, Number, Tables, Text};
 use Presence::{Default, Mandatory, Optional};
 
 const HOST_NAME: Kind = Text("a host name");
@@ -208,8 +210,13 @@ keys! {
     /// RSA as above, or Ed25519 (PKCS#8, PEM; RFC 8463).
     DKIM_KEY_PRIVATE_KEY_FILE = "dkim.key[]", "private_key_file", File, Mandatory("\"/etc/postroad/dkim-2022-ed.pem\"");
 
-    /// Whether forwarded mail gets an ARC set, so that the destination can see what we saw.
-    ARC_SEAL = "arc", "seal", Flag, Default("true");
+    /// Which forwarded mail gets an ARC set, so that the destination can see what we saw.
+    /// true: all of it, as large receivers ask of forwarders; one that trusts us sees our verdict on every message.
+    /// "needed": not where a DKIM signature aligned with From passes and survives us, since the destination can verify that itself;
+    /// a chain that came with the message is continued all the same. It saves two of three RSA signatures of most mail: for a node
+    /// whose CPU is its limit.
+    /// false: none; for when nobody behind this node reads ARC.
+    ARC_SEAL = "arc", "seal", FlagOr("needed"), Default("true");
 
     /// One secret a line, 16 octets or more: the first signs, all verify. The same on every node.
     SRS_SECRET_FILE = "srs", "secret_file", File, Mandatory("\"/etc/postroad/srs-secrets\"");
@@ -289,6 +296,7 @@ impl Key {
             Text(form) => form.to_owned(),
             File => "a file".to_owned(),
             Flag => "true or false".to_owned(),
+            FlagOr(word) => format!("true | \"{word}\" | false"),
             Number(min, max, unit) => format!("{unit}, {min} to {max}"),
             Duration(min, max) => format!("a duration, \"{}\" to \"{}\"", seconds(min), seconds(max)),
             List(form) => format!("an array of {form}"),

@@ -14,8 +14,8 @@ use crate::config::read::Section;
 use crate::config::schema::{self as keys, Key};
 use crate::config::{
     AddressLog, Admin, Arc, Authentication, Config, Delivery, Dkim, DkimKey, DmarcMode, Dns, Dnsbl, Http,
-    KeyPairFiles, Limits, Log, LogAddresses, MxHost, Node, OnTempfail, PrivateAddresses, Public, Service,
-    Smtp, Source, Srs, TrustAd,
+    KeyPairFiles, Limits, Log, LogAddresses, MxHost, Node, OnTempfail, PrivateAddresses, Public, Sealing,
+    Service, Smtp, Source, Srs, TrustAd,
 };
 use crate::mail::Domain;
 
@@ -38,7 +38,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
     let authentication = authentication(&root.section("authentication"));
     let dnsbl = dnsbl(root);
     let dkim = dkim(&root.section("dkim"));
-    let arc = root.section("arc").flag(keys::ARC_SEAL);
+    let arc = arc(&root.section("arc"));
     let srs = srs(&root.section("srs"));
     let delivery = delivery(&root.section("delivery"));
     let dns = dns(&root.section("dns"));
@@ -54,7 +54,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
         authentication: authentication?,
         dnsbl: dnsbl?,
         dkim: dkim?,
-        arc: Arc { seal: arc? },
+        arc: arc?,
         srs: srs?.0,
         delivery: delivery?,
         dns: dns?,
@@ -65,6 +65,11 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
     };
     listeners_differ(&config, root);
     Some(config)
+}
+
+fn arc(section: &Section<'_>) -> Option<Arc> {
+    let seal = section.flag_or_word(keys::ARC_SEAL, [Sealing::On, Sealing::Needed, Sealing::Off])?;
+    Some(Arc { seal })
 }
 
 fn dns(section: &Section<'_>) -> Option<Dns> {

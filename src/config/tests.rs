@@ -36,7 +36,7 @@ fn mandatory_keys_are_enough() {
     assert_eq!(config.delivery.in_session_timeout, Duration::from_secs(45));
     assert_eq!(config.authentication.dmarc, DmarcMode::Enforce);
     assert_eq!(config.srs.max_age_days, 21);
-    assert!(config.public.is_none() && config.dnsbl.is_empty() && config.arc.seal);
+    assert!(config.public.is_none() && config.dnsbl.is_empty() && config.arc.seal == Sealing::On);
 }
 
 #[test]
@@ -150,7 +150,8 @@ fn every_wrong_value_is_named_by_its_path() {
             "dnsbl = [{ name = 'a', zone = 'b.example', lsted = [] }]",
             "dnsbl[0].lsted: unknown key, did you mean dnsbl.listed?",
         ),
-        ("arc.seal = 1", "arc.seal: must be true or false, not an integer"),
+        ("arc.seal = 1", "arc.seal: must be true | \"needed\" | false, not an integer"),
+        ("arc.seal = 'true'", "arc.seal: \"true\" is none of true | \"needed\" | false"),
         (
             "delivery.on_tempfail = 'keep'",
             "delivery.on_tempfail: \"keep\" is none of relay | queue | verified",
@@ -306,9 +307,23 @@ fn the_environment_beats_the_file() {
     assert_eq!(config.limits.sessions, 7);
     assert_eq!(config.limits.command_timeout, Duration::from_secs(9));
     assert_eq!(config.dkim.keys[0].selector, "2026");
-    assert!(!config.arc.seal);
+    assert_eq!(config.arc.seal, Sealing::Off);
     assert_eq!(config.dnsbl[0].zone.as_str(), "bl.example");
     assert_eq!(config.delivery.sources[0].hostname.as_str(), "out.example");
+}
+
+#[test]
+fn arc_seals_are_for_all_mail_for_what_needs_them_or_for_none() {
+    let files = Files::new();
+    let sealing = |line: &str, variables: &[(String, String)]| {
+        Config::parse(&files.with(line), variables).unwrap().arc.seal
+    };
+    assert_eq!(sealing("arc.seal = true", &[]), Sealing::On);
+    assert_eq!(sealing("arc.seal = 'needed'", &[]), Sealing::Needed);
+    assert_eq!(sealing("arc.seal = false", &[]), Sealing::Off);
+    assert_eq!(sealing("", &[set("POSTROAD__ARC__SEAL", "needed")]), Sealing::Needed);
+    assert_eq!(sealing("", &[set("POSTROAD__ARC__SEAL", "\"needed\"")]), Sealing::Needed);
+    assert_eq!(sealing("arc.seal = false", &[set("POSTROAD__ARC__SEAL", "true")]), Sealing::On);
 }
 
 #[test]
@@ -361,7 +376,7 @@ fn every_default_and_example_is_toml_of_the_keys_type() {
         let value: toml::Value = text.parse().unwrap();
         let fits = match key.kind {
             Kind::Text(_) | Kind::File | Kind::Duration(..) => value.is_str(),
-            Kind::Flag => value.is_bool(),
+            Kind::Flag | Kind::FlagOr(_) => value.is_bool(),
             Kind::Number(..) => value.is_integer(),
             Kind::List(_) | Kind::Tables => value.is_array(),
         };

@@ -138,7 +138,7 @@ impl Dns {
         Ok(Self { shared: Arc::new(Shared { resolver, secured, time_limit: options.time_limit, metrics }) })
     }
 
-    /// The resolver itself, cache and all: for `mail-auth`, which asks for itself, and nobody else.
+    /// The resolver itself, cache and all: for mail-auth as a second judge (`dev`), which asks for itself, and nobody else.
     #[must_use]
     pub fn resolver(&self) -> &TokioResolver {
         &self.shared.resolver

@@ -58,6 +58,14 @@ pub fn orphans(section: &[u8]) -> Range<usize> {
     0..if folded { field_octets(section) } else { 0 }
 }
 
+/// Whether every line of the section is part of a field: parsers differ on whether one that is none ends it.
+#[must_use]
+pub fn is_well_formed(section: &[u8]) -> bool {
+    let end = section.len() - if section.ends_with(b"\r\n\r\n") || section == b"\r\n" { 2 } else { 0 };
+    let mut at = 0;
+    fields(section).all(|field| field.range.start == std::mem::replace(&mut at, field.range.end)) && at == end
+}
+
 /// Octets of the first field: its line and the folded lines that follow (RFC 5322 §2.2.3).
 fn field_octets(rest: &[u8]) -> usize {
     let mut end = 0;

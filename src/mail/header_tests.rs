@@ -35,3 +35,18 @@ fn folded_lines_before_the_first_field_are_orphans() {
     assert_eq!(orphans(b"\r\n"), 0..0);
     assert_eq!(orphans(b" \r\n\r\nbody"), 0..3);
 }
+
+#[test]
+fn a_section_with_a_line_that_is_no_field_is_not_well_formed() {
+    for section in ["A: b\r\n\r\n", "A: b\r\n c\r\nB : d\r\n\r\n", "\r\n", "A: b\r\n"] {
+        assert!(is_well_formed(section.as_bytes()), "{section:?}");
+    }
+    for section in [
+        " fold\r\nA: b\r\n\r\n",
+        "A: b\r\nno field\r\nB: c\r\n\r\n",
+        "A: b\r\nno field\r\n\r\n",
+        ": x\r\n\r\n",
+    ] {
+        assert!(!is_well_formed(section.as_bytes()), "{section:?}");
+    }
+}

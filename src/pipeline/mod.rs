@@ -20,6 +20,7 @@ pub mod handoff;
 pub mod inbound;
 pub mod parcel;
 pub mod queue;
+mod receiver;
 pub mod refusal;
 mod relay;
 pub mod rewrite;

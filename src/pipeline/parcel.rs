@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
+pub use super::receiver::ReceiverHelp;
 use super::refusal::Refusal;
 use crate::check_host::Explanation;
 use crate::config::OnTempfail;
@@ -220,6 +221,8 @@ pub struct Verdict {
     pub results: String,
     /// The state of the ARC chain that came with the message.
     pub arc: ArcState,
+    /// Whether its receivers need an ARC set of ours.
+    pub help: ReceiverHelp,
     /// A name of the client that its addresses confirm, for the Received field.
     pub confirmed_name: Option<Domain>,
 }

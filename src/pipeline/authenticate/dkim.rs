@@ -30,6 +30,8 @@ pub(super) struct Signature {
     pub(super) algorithm: Option<&'static str>,
     /// The beginning of `b=`.
     pub(super) b: Option<String>,
+    /// The names of `h=`; none where the field cannot be read.
+    pub(super) signed: Vec<String>,
 }
 
 /// The results of RFC 8601 §2.7.1 that occur, with a reason for people.
@@ -184,6 +186,7 @@ async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -
         selector: selector.clone(),
         algorithm: *algorithm,
         b: b.clone(),
+        signed: candidate.reading.as_ref().map(|signature| signature.names.clone()).unwrap_or_default(),
     }
 }
 

@@ -14,6 +14,7 @@ fn signature(outcome: Outcome, name: &str) -> Signature {
         selector: Some("s".into()),
         algorithm: Some("rsa-sha256"),
         b: Some("b".into()),
+        signed: vec!["from".into()],
     }
 }
 

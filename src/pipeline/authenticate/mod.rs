@@ -1,5 +1,6 @@
-//! The stage that finds out whom a message is from, and refuses it if policy says so. Sole user of mail-auth's
-//! verifiers.
+//! The stage that finds out whom a message is from, and refuses it if policy says so. What each result does to a
+//! message is in `docs/authentication.md`. Records, signatures and keys are read by floors below (`spf`, `mail::dkim`);
+//! of mail-auth only the canonical form of bodies is used.
 //!
 //! Two questions come in: [`Opened`] at MAIL, answered with what DNS says of the sender, and [`Accepted`] at the
 //! dot, which goes on as [`Authenticated`] or ends here. What is done, in order:
@@ -25,13 +26,13 @@ mod keys;
 mod load;
 mod original;
 mod results;
+mod survival;
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use futures_util::future::{join_all, join3};
-use mail_auth::MessageAuthenticator;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -39,13 +40,14 @@ use tracing::{debug, warn};
 use self::dmarc::{Identifier, Method};
 use self::judge::{Demands, Findings, PassDemand, Signing};
 use self::original::Original;
-use crate::config::{Authentication, Config};
+use crate::config::{Authentication, Config, Sealing};
 use crate::dns::Dns;
 use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::parcel::{
-    Accepted, Authenticated, EarlyVerdict, Loaded, Opened, SpfVerdict, Standing, Transaction, Verdict,
+    Accepted, Authenticated, EarlyVerdict, Loaded, Opened, ReceiverHelp, SpfVerdict, Standing, Transaction,
+    Verdict,
 };
 use crate::pipeline::refusal::Refusal;
 use crate::telemetry::Metrics;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub authentication: Authentication,
     /// `limits.dkim_signatures`.
     pub dkim_signatures: usize,
+    /// `arc.seal`: whether it is asked what receivers can do without.
+    pub sealing: Sealing,
 }
 
 impl From<&Config> for Settings {
@@ -70,6 +74,7 @@ impl From<&Config> for Settings {
             service_domain: config.service.domain.clone(),
             authentication: config.authentication.clone(),
             dkim_signatures: config.limits.dkim_signatures,
+            sealing: config.arc.seal,
         }
     }
 }
@@ -77,7 +82,6 @@ impl From<&Config> for Settings {
 /// What every message of the stage shares. A reload puts a new one in place.
 pub struct Context {
     settings: Settings,
-    authenticator: MessageAuthenticator,
     dns: Dns,
     contiguous: Arc<Semaphore>,
     chronicle: Chronicle,
@@ -87,8 +91,7 @@ impl Context {
     /// `contiguous` holds a permit for each octet that may be used for bodies read back from files.
     #[must_use]
     pub fn new(settings: Settings, dns: Dns, contiguous: Arc<Semaphore>, chronicle: Chronicle) -> Self {
-        let authenticator = MessageAuthenticator(dns.resolver().clone());
-        Self { settings, authenticator, dns, contiguous, chronicle }
+        Self { settings, dns, contiguous, chronicle }
     }
 }
 
@@ -196,12 +199,14 @@ async fn authenticate(
             return Err(Refused { refusal, results });
         }
     };
+    let help = help(context, message.head(), &authors, &findings.signatures).await;
     let verdict = Verdict {
         spf: findings.early.spf_mail_from,
         dmarc: judgement.dmarc,
         vouched: judgement.vouched,
         results,
         arc: findings.chain.state,
+        help,
         confirmed_name: findings.early.confirmed_names.first().cloned(),
     };
     Ok((original, verdict))
@@ -221,6 +226,22 @@ async fn explained(refusal: Refusal, early: &EarlyVerdict, context: &Context) ->
 fn pass_demand(authentication: &Authentication, transaction: &Transaction) -> PassDemand {
     let ordinary = transaction.recipients.iter().any(|recipient| recipient.standing == Standing::Ordinary);
     if authentication.require_pass && ordinary { PassDemand::Required } else { PassDemand::Exempt }
+}
+
+async fn help(
+    context: &Context,
+    head: &[u8],
+    authors: &[Domain],
+    signatures: &[dkim::Signature],
+) -> ReceiverHelp {
+    match context.settings.sealing {
+        Sealing::Needed => {
+            let survivors = survival::survivors(head, &context.settings.service_domain, signatures);
+            survival::help(&context.dns, authors, &survivors).await
+        }
+        // Nobody looks at it.
+        Sealing::On | Sealing::Off => ReceiverHelp::Needed,
+    }
 }
 
 fn omit_forged(message: &mut Message, ours: &Domain) {

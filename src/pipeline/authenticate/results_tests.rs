@@ -34,6 +34,7 @@ fn findings(mailbox: &str) -> Findings {
             selector: Some("sel".into()),
             algorithm: Some("rsa-sha256"),
             b: Some("abc/+def1234".into()),
+            signed: vec!["from".into()],
         }],
         signing: Signing::Signed,
         chain: Chain::without_word(ArcState::None, ChainResult::None),
@@ -66,8 +67,14 @@ fn the_field_says_what_was_found() {
 fn a_signature_that_cannot_be_read_has_its_reason_and_no_more() {
     let mut unreadable = findings("a@sender.example");
     let outcome = Outcome::Neutral("duplicate tag");
-    unreadable.signatures =
-        vec![Signature { outcome, domain: None, selector: None, algorithm: None, b: None }];
+    unreadable.signatures = vec![Signature {
+        outcome,
+        domain: None,
+        selector: None,
+        algorithm: None,
+        b: None,
+        signed: Vec::new(),
+    }];
     let text = text(&unreadable, &client("mx.sender.example", Ipv4Addr::LOCALHOST.into()), &[]);
     assert!(text.contains(";\r\n\tdkim=neutral (duplicate tag);\r\n"), "{text}");
 }

@@ -105,6 +105,7 @@ impl World {
                 trusted_arc_sealers: vec![domain("list.example")],
             },
             dkim_signatures: 3,
+            sealing: Sealing::Needed,
         };
         let (chronicle, directory) = testing::chronicle();
         let context = Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle);

@@ -19,7 +19,7 @@
 //! because nothing that it covers is touched.
 //!
 //! All of a message's signatures are made in one piece on the blocking pool (0.27 ms an RSA-2048 signature, three of
-//! them with ARC); the body is hashed once.
+//! them with ARC); the body is hashed once. Which messages get an ARC set is `seal::is_wanted`.
 
 mod envelope;
 mod fields;
@@ -43,6 +43,7 @@ pub use self::keys::{KeyError, SignError, SigningKeys};
 use self::sign::{Field, Signer};
 use crate::clock;
 use crate::config::Config;
+pub use crate::config::Sealing;
 use crate::mail::loop_token::{self, LoopKey, LoopToken};
 use crate::mail::{Body, Domain, Message, ReversePath, header};
 use crate::pipeline::chronicle::Chronicle;
@@ -66,21 +67,12 @@ pub struct Settings {
     pub sealing: Sealing,
 }
 
-/// Whether ARC sets are added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sealing {
-    /// They are.
-    On,
-    /// They are not.
-    Off,
-}
-
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             hostname: config.node.hostname.clone(),
             service_domain: config.service.domain.clone(),
-            sealing: if config.arc.seal { Sealing::On } else { Sealing::Off },
+            sealing: config.arc.seal,
         }
     }
 }
@@ -309,7 +301,8 @@ async fn rewrite(
         ),
         sections: message.emitted_head(),
         body: original.body.clone(),
-        chain: (verdict.arc, verdict.results.clone()),
+        chain: seal::is_wanted(context.settings.sealing, verdict.arc, verdict.help)
+            .then(|| (verdict.arc, verdict.results.clone())),
         now,
     };
     let rewriter = context.rewriter(now);
@@ -354,7 +347,8 @@ struct Draft {
     /// The header section as it is sent on, less what we put on top.
     sections: Vec<Bytes>,
     body: Bytes,
-    chain: (ArcState, String),
+    /// What an ARC set says, where there is to be one.
+    chain: Option<(ArcState, String)>,
     now: SystemTime,
 }
 
@@ -367,13 +361,12 @@ impl Draft {
         let timestamp = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let domain = &settings.service_domain;
         let signatures = context.dkim_fields(&own, &body_hash, timestamp)?;
-        let (state, results) = &self.chain;
-        let set = match (settings.sealing, secrets.keys.iter().next()) {
-            (Sealing::On, Some(key)) => {
+        let set = match (&self.chain, secrets.keys.iter().next()) {
+            (Some((state, results)), Some(key)) => {
                 let all: Vec<Field<'_>> = section_fields(signatures.as_bytes()).chain(own).collect();
                 seal::set(&all, &body_hash, (*state, results), Signer { domain, key, timestamp })?
             }
-            (Sealing::Off, _) | (Sealing::On, None) => None,
+            (None, _) | (Some(_), None) => None,
         };
         Ok([set.unwrap_or_default(), signatures, self.plain].concat())
     }

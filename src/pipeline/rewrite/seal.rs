@@ -1,16 +1,27 @@
 //! Our ARC set (RFC 8617 §5.1), put on last, when nothing changes any more.
 //!
-//! The IETF is about to call ARC historic; large receivers still ask forwarders for it. So it is sealed by default and
-//! nothing of ours depends on it. Its successor (DKIM2) would be composed in this module's place.
+//! The IETF is about to call ARC historic; large receivers still ask forwarders for it. So all mail is sealed by default,
+//! or what needs it if the operator says so ([`is_wanted`]), and nothing of ours depends on it. Its successor (DKIM2) would be composed in this module's place.
 
 use super::fields;
 use super::keys::SignError;
 use super::sign::{Field, Signatures, Signer, complete, select};
+use crate::config::Sealing;
 use crate::mail::canonical::relaxed_field;
-use crate::pipeline::parcel::ArcState;
+use crate::pipeline::parcel::{ArcState, ReceiverHelp};
 
 /// RFC 8617 §4.2.1.
 const MAX_INSTANCE: u8 = 50;
+
+/// Whether a message that came with this chain is to get a set. A chain that began is continued whatever its receivers
+/// need: whoever began it or went on with it wants its end to be read.
+pub(super) fn is_wanted(sealing: Sealing, state: ArcState, help: ReceiverHelp) -> bool {
+    match (sealing, help) {
+        (Sealing::Off, _) => false,
+        (Sealing::On, _) | (Sealing::Needed, ReceiverHelp::Needed) => true,
+        (Sealing::Needed, ReceiverHelp::NotNeeded) => state != ArcState::None,
+    }
+}
 
 /// The three fields, ARC-Seal first, with their CRLFs. `None` for a chain that is not to be continued.
 ///

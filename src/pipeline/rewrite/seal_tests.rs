@@ -11,6 +11,20 @@ fn rfc8617_4_2_1_instances_end_at_fifty() {
 }
 
 #[test]
+fn a_set_is_wanted_by_the_mode_the_need_and_the_chain() {
+    use ArcState::{Ended, Fail, None, Pass};
+    use ReceiverHelp::{Needed, NotNeeded};
+    for state in [None, Pass(1), Fail(1), Ended] {
+        for help in [Needed, NotNeeded] {
+            assert!(is_wanted(Sealing::On, state, help));
+            assert!(!is_wanted(Sealing::Off, state, help));
+        }
+        assert!(is_wanted(Sealing::Needed, state, Needed));
+        assert_eq!(is_wanted(Sealing::Needed, state, NotNeeded), state != None, "{state:?}");
+    }
+}
+
+#[test]
 fn the_instance_is_a_tag_of_its_own() {
     assert_eq!(instance_of(b" i=1; mx.example; spf=pass"), Some(1));
     assert_eq!(instance_of(b" a=rsa-sha256; b=i=3;\r\n\ti = 12; x"), Some(12));

@@ -17,8 +17,8 @@ use crate::mail::{
 };
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
-    Advance, Client, DmarcVerdict, Loaded, Protocol, Recipient, SpfVerdict, Standing, TargetKind, Verdict,
-    Vouched,
+    Advance, Client, DmarcVerdict, Loaded, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing,
+    TargetKind, Verdict, Vouched,
 };
 use crate::pipeline::testing;
 use crate::srs::Secret;
@@ -119,6 +119,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
             vouched: Vouched::Yes,
             results: "spf=pass smtp.mailfrom=bob@sender.example;\r\n\tdkim=none".to_owned(),
             arc,
+            help: ReceiverHelp::Needed,
             confirmed_name: Some(domain("mx.sender.example")),
         },
         targets: vec![Target {
@@ -285,6 +286,37 @@ async fn fields_are_on_top_in_their_order_and_forged_ones_are_gone() {
     let key = LoopKey::new(b"tops3cr3t-tops3cr3t", &domain(SERVICE));
     assert_eq!(loop_token::find(&octets), [key.token(&address("Ann@customer.example"))]);
     assert_eq!(octets.len() as u64, rewritten.message.emitted_octets());
+}
+
+#[tokio::test]
+async fn what_receivers_can_judge_themselves_gets_no_set_when_only_what_needs_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(signing_keys(directory.path()), Sealing::Needed);
+    for (help, state, first) in [
+        (ReceiverHelp::NotNeeded, ArcState::None, "DKIM-Signature"),
+        (ReceiverHelp::Needed, ArcState::None, "ARC-Seal"),
+        (ReceiverHelp::NotNeeded, ArcState::Fail(1), "ARC-Seal"),
+        (ReceiverHelp::NotNeeded, ArcState::Ended, "DKIM-Signature"),
+    ] {
+        let (mut routed, _answered) = routed(MESSAGE, state);
+        routed.verdict.help = help;
+        let octets = octets_of(&staged(routed, &context).await);
+        let first_field = header::fields(&octets).next().unwrap();
+        assert_eq!(String::from_utf8_lossy(first_field.name), first, "{help:?} {state:?}");
+    }
+}
+
+/// `authenticate` knows by this list which signatures break.
+#[tokio::test]
+async fn without_a_set_the_fields_on_top_are_those_that_are_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(signing_keys(directory.path()), Sealing::Off);
+    let (_, octets) = rewritten(MESSAGE, ArcState::None, &context).await;
+    let on_top = &octets[..octets.len() - MESSAGE.len()];
+    let mut names: Vec<_> =
+        header::fields(on_top).map(|field| String::from_utf8_lossy(field.name).into_owned()).collect();
+    names.dedup();
+    assert_eq!(names, crate::pipeline::receiver::FIELDS_ON_TOP);
 }
 
 #[tokio::test]

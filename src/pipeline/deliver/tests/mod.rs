@@ -24,8 +24,8 @@ use crate::dev::dns::DnsServer;
 use crate::ledger::Ledger;
 use crate::mail::{BodyType, Domain, Envelope, Message, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{
-    Advance, ArcState, Client, DmarcVerdict, Protocol, SpfVerdict, Target, TargetKind, Transaction, Verdict,
-    Vouched,
+    Advance, ArcState, Client, DmarcVerdict, Protocol, ReceiverHelp, SpfVerdict, Target, TargetKind,
+    Transaction, Verdict, Vouched,
 };
 use crate::store::{Committer, Store};
 use crate::tls::{HTTPS_PORT, RootCertStore, trusted_roots};
@@ -217,6 +217,7 @@ fn verdict() -> Verdict {
         vouched: Vouched::Yes,
         results: String::new(),
         arc: ArcState::None,
+        help: ReceiverHelp::Needed,
         confirmed_name: None,
     }
 }

@@ -1,0 +1,82 @@
+//! Whether the receivers behind us can judge a message by its author's own signature: it passes here, and nothing that
+//! we do breaks it.
+//!
+//! We touch nothing that is there, put fields on top ([`FIELDS_ON_TOP`]) and leave out what was forged in our name. DKIM
+//! takes the fields of a name from the bottom up (RFC 6376 §5.4.2), so one more on top breaks a signature only where
+//! `h=` names it oftener than the message has it. An ARC set counts for nothing here: where the answer matters, none is
+//! put on.
+//!
+//! Wherever it is not certain, a receiver is taken to need our help.
+
+use futures_util::future::join_all;
+
+use super::dkim::Signature;
+use super::dmarc::{self, Evaluation, Identifier, Method, Standing};
+use crate::dns::Dns;
+use crate::mail::dkim::Algorithm;
+use crate::mail::{Domain, authentication_results, header};
+use crate::pipeline::receiver::{FIELDS_ON_TOP, ReceiverHelp};
+
+/// What receivers can authenticate of a message by its signatures once it has been through us.
+pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) -> Vec<Identifier> {
+    // Readers differ on where a section ends that has lines which are no field, and we leave some of these out.
+    if !header::is_well_formed(head) {
+        return Vec::new();
+    }
+    let omitted = if authentication_results::forged(head, ours).is_empty() {
+        Omitted::Nothing
+    } else {
+        Omitted::Results
+    };
+    // Large receivers do not verify Ed25519 (RFC 8463) yet.
+    let readable =
+        signatures.iter().filter(|signature| signature.algorithm == Some(Algorithm::RsaSha256.name()));
+    readable
+        .filter(|signature| survives(&signature.signed, head, omitted))
+        .filter_map(Signature::passes)
+        .map(|domain| Identifier { domain: domain.clone(), method: Method::Dkim, standing: Standing::Proven })
+        .collect()
+}
+
+/// What is left out of a message on its way through us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Omitted {
+    Nothing,
+    /// Authentication-Results fields in our name.
+    Results,
+}
+
+/// Whether a signature over the fields of these names covers the same octets before us and behind us.
+fn survives(signed: &[String], head: &[u8], omitted: Omitted) -> bool {
+    FIELDS_ON_TOP.iter().all(|name| {
+        let times = signed.iter().filter(|signed| signed.trim().eq_ignore_ascii_case(name)).count();
+        if times == 0 {
+            return true;
+        }
+        let is_results = name.eq_ignore_ascii_case(authentication_results::NAME);
+        let there = header::fields(head).filter(|field| field.is(name)).count();
+        // The signature itself is not among what it names (RFC 6376 §5.4), but some verifiers may count it.
+        let itself = usize::from(name.eq_ignore_ascii_case("DKIM-Signature"));
+        times + itself <= there && !(is_results && omitted == Omitted::Results)
+    })
+}
+
+/// Whether every Author Domain is authenticated by these identifiers alone. Asks only where one is not the author itself.
+pub(super) async fn help(dns: &Dns, authors: &[Domain], survivors: &[Identifier]) -> ReceiverHelp {
+    if authors.is_empty() || survivors.is_empty() {
+        return ReceiverHelp::Needed;
+    }
+    let stand = join_all(authors.iter().map(|author| stands(dns, author, survivors))).await;
+    if stand.into_iter().all(|stands| stands) { ReceiverHelp::NotNeeded } else { ReceiverHelp::Needed }
+}
+
+/// The author itself is aligned in either mode (RFC 9989 §4.4), and is all that counts where no policy applies; of
+/// others the author's record decides.
+async fn stands(dns: &Dns, author: &Domain, survivors: &[Identifier]) -> bool {
+    survivors.iter().any(|survivor| survivor.domain == *author)
+        || dmarc::assess(dns, author, survivors).await.result == Evaluation::Pass
+}
+
+#[cfg(test)]
+#[path = "survival_tests.rs"]
+mod tests;
