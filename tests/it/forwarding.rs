@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
-use postroad::config;
+use postroad::config::{self, Sealing};
 use postroad::dns::Dns;
 use postroad::telemetry::Metrics;
 
@@ -38,6 +38,37 @@ async fn a_signed_message_arrives_once_unchanged_and_signed_by_us() {
     assert!(passed.contains(&"email.relay.example"), "{outputs:?}");
     let arc = authenticator.verify_arc(&parsed).await;
     assert_eq!(*arc.result(), DkimResult::Pass);
+}
+
+/// `arc.seal = "needed"`.
+#[tokio::test]
+async fn what_the_destination_can_judge_itself_gets_no_seal_when_only_what_needs_it_does() {
+    let world = World::with(|config| config.arc.seal = Sealing::Needed).await;
+    let message = signed(&letter("signed"));
+    world.sender().await.submit(ALICE, &["info@ours.example"], &message).await.starts("250");
+    world.sender().await.submit(ALICE, &["info@ours.example"], &letter("unsigned")).await.starts("250");
+    // Signed, but not by the author's domain.
+    let foreign = signed(&letter("foreign").replace(ALICE, "bob@plain.example"));
+    world.sender().await.submit(ALICE, &["info@ours.example"], &foreign).await.starts("250");
+    let taken = world.mx.taken();
+    let seals: Vec<bool> =
+        taken.iter().map(|received| received.text().starts_with("ARC-Seal: i=1;")).collect();
+    assert_eq!(seals, [false, true, true]);
+    assert!(!taken[0].text().contains("ARC-"), "{}", taken[0].text());
+    assert!(taken[0].octets.ends_with(message.as_bytes()), "{}", taken[0].text());
+}
+
+#[tokio::test]
+async fn a_chain_that_came_with_a_message_is_continued_though_nobody_needs_it() {
+    let first = World::start().await;
+    first.sender().await.submit(ALICE, &["info@ours.example"], &signed(&letter("one"))).await.starts("250");
+    let sealed = first.mx.only().text();
+
+    let world = World::with(|config| config.arc.seal = Sealing::Needed).await;
+    world.sender().await.submit(ALICE, &["sales@ours.example"], &sealed).await.starts("250");
+    let text = world.mx.only().text();
+    assert!(text.starts_with("ARC-Seal: i=2; a=rsa-sha256;"), "{text}");
+    assert!(text.contains("cv=pass"), "{text}");
 }
 
 #[tokio::test]
