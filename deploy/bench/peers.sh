@@ -8,12 +8,16 @@
 #                                      --rounds 3 --messages 2000), then RIG/check.py ENDPOINT, then down
 #   deploy/bench/peers.sh RIG deferred [MESSAGES]   up; while nothing listens at the destination, messages accepted a second, in
 #                                      turn by the node and by the rig's postfix stack, three times; then down
+#   deploy/bench/peers.sh RIG seal [PAIRS [MESSAGES]]   CPU seconds for 1,000 messages with arc.seal true and "needed", in turn,
+#                                      each with a node of its own; the pairs' ratios and their median
+#
+# POSTROAD__SECTION__KEY variables reach the node, as POSTROAD__ARC__SEAL=needed does.
 #
 # RIG is the rig's folder: it has rig.sh, bench.py, check.py and lib.sh with `aliases` (lines `ADDRESS DESTINATION`), gives
 # DNS on 127.0.0.53:53 with a DNSBL at dnsbl.test, and keeps the DKIM key of relay.test, selector r1, in $RIG_DIR/keys.
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 [ $# -ge 2 ] || usage
 rig=$(cd "$1" && pwd) verb=$2
 shift 2
@@ -110,6 +114,19 @@ seconds = max(e for _, e in out) - min(b for b, _ in out) if out else 0
 print(sys.argv[1], len(out), "accepted,", round(len(out) / seconds) if seconds else 0, "a second", flush=True)' "$1"
 }
 
+# rounds of bench.py, two a pair: CPU seconds, how much faster the second is
+pairs() {
+  python3 -c '
+import json, statistics, sys
+ratios, rounds = [], iter(map(json.loads, sys.stdin))
+for number, (sealed, needed) in enumerate(zip(rounds, rounds), 1):
+    a, b = sealed["cpu_s_per_1000"], needed["cpu_s_per_1000"]
+    ratios.append(b / a)
+    arc = [r.get("correct", {}).get("arc") for r in (sealed, needed)]
+    print(f"pair {number}: true {a:.3f} s (ARC on {arc[0]}), needed {b:.3f} s (ARC on {arc[1]}), ratio {b / a:.3f}", flush=True)
+if ratios: print(f"median ratio {statistics.median(ratios):.3f}")'
+}
+
 case "$verb" in
 up) up; echo "$endpoint $(cat "$state/pid")" ;;
 down) down ;;
@@ -129,6 +146,15 @@ deferred)
       "$RIG_DIR/venv/bin/python" "$rig/load.py" "$peer" --messages "${1:-2000}" --concurrency 64 --limit 120 --tag "d$round" | accepted "$peer"
     done
   done ;;
+seal)
+  trap down EXIT
+  for pair in $(seq "${1:-5}"); do
+    for seal in true needed; do
+      POSTROAD__ARC__SEAL=$seal up
+      "$rig/bench.py" --peer "$endpoint" --pid "$(cat "$state/pid")" --rounds 1 --messages "${2:-2000}" | tee >(cat >&2)
+      down
+    done
+  done | pairs ;;
 memory)
   up
   trap 'down; [ -z "${sink:-}" ] || kill "$sink"' EXIT
