@@ -176,7 +176,7 @@ keys! {
     LIMITS_TRANSACTIONS = "limits", "transactions", Number(1, 1_000_000, "transactions"), Default("1000");
     /// The largest header section of a message; it is parsed in memory. Real ones stay under 100 KB.
     LIMITS_HEADER_OCTETS = "limits", "header_octets", Number(16_384, 4_194_304, "octets"), Default("262144");
-    /// DKIM signatures checked on one message; further ones are ignored (RFC 6376 §6.1 lets verifiers limit them).
+    /// DKIM signatures checked on one message, an author's before others; further ones are ignored (RFC 6376 §6.1).
     LIMITS_DKIM_SIGNATURES = "limits", "dkim_signatures", Number(1, 100, "signatures"), Default("10");
     /// Received fields before a message counts as looping (RFC 5321 §6.3: at least 100).
     LIMITS_HOPS = "limits", "hops", Number(10, 1000, "fields"), Default("100");

@@ -3,6 +3,22 @@
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// What stands in [`DIGITS`] for a character that is no digit.
+const NO_DIGIT: u8 = 0xff;
+/// The value of each character.
+static DIGITS: [u8; 256] = digits();
+
+#[allow(clippy::indexing_slicing, reason = "in a constant, where the compiler checks it")]
+const fn digits() -> [u8; 256] {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 64 {
+        digits[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+}
+
 /// Octets that make one line of 76 characters.
 const LINE_OCTETS: usize = 57;
 
@@ -59,14 +75,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'A'..=b'Z' => Some(character - b'A'),
-        b'a'..=b'z' => Some(character - b'a' + 26),
-        b'0'..=b'9' => Some(character - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
+    DIGITS.get(usize::from(character)).copied().filter(|digit| *digit != NO_DIGIT)
 }
 
 #[cfg(test)]

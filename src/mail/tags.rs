@@ -119,7 +119,7 @@ impl<'a> Tag<'a> {
         let (name, value) = (name.trim_matches(WHITE), value.trim_matches(WHITE));
         let starts_right = name.starts_with(|c: char| c.is_ascii_alphabetic());
         let is_name = starts_right && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let is_value = value.chars().all(|c| !c.is_control() || WHITE.contains(&c));
+        let is_value = value.bytes().all(|b| b >= b' ' && b != 0x7f || b"\t\r\n".contains(&b));
         (is_name && is_value).then_some(Self { name, value, span })
     }
 }

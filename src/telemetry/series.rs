@@ -27,7 +27,7 @@ const VERDICTS: &[&str] = &["forwarded", "queued", "rejected", "dropped", "tempf
 const AUTH_RESULTS: &[(&str, &[&str])] = &[
     ("iprev", &["pass", "fail", "temperror", "permerror"]),
     ("spf", &["none", "pass", "fail", "softfail", "neutral", "temperror", "permerror"]),
-    ("dkim", &["pass", "fail", "policy", "temperror", "permerror"]),
+    ("dkim", &["pass", "fail", "policy", "neutral", "temperror", "permerror"]),
     ("arc", &["none", "pass", "fail", "temperror"]),
     ("dmarc", &["none", "pass", "fail", "temperror"]),
 ];

@@ -1,6 +1,6 @@
 //! The octets of a header section that a signature covers (RFC 6376 §3.7, §5.4.2).
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::{Form, Signature};
@@ -14,8 +14,8 @@ use crate::mail::header::{self, Field};
 pub struct Section<'a> {
     octets: &'a [u8],
     fields: Vec<Field<'a>>,
-    /// Of each name, in lower case, the fields from the bottom up.
-    places: HashMap<Vec<u8>, Vec<usize>>,
+    /// The places of the fields, sorted by name; those of one name from the bottom up.
+    by_name: Vec<usize>,
 }
 
 impl<'a> Section<'a> {
@@ -23,17 +23,30 @@ impl<'a> Section<'a> {
     #[must_use]
     pub fn new(octets: &'a [u8]) -> Self {
         let fields: Vec<_> = header::fields(octets).collect();
-        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::with_capacity(fields.len());
-        for (place, field) in fields.iter().enumerate().rev() {
-            places.entry(field.name.to_ascii_lowercase()).or_default().push(place);
-        }
-        Self { octets, fields, places }
+        let mut by_name: Vec<usize> = (0..fields.len()).rev().collect();
+        by_name.sort_by(|a, b| match (fields.get(*a), fields.get(*b)) {
+            (Some(a), Some(b)) => folded(a.name).cmp(folded(b.name)),
+            (_, _) => Ordering::Equal,
+        });
+        Self { octets, fields, by_name }
     }
 
-    /// The places of the fields of a name, which is in lower case, from the bottom up.
+    /// The places of the fields of a name, from the bottom up.
     #[must_use]
     pub fn places(&self, name: &str) -> &[usize] {
-        self.places.get(name.as_bytes()).map_or(&[], Vec::as_slice)
+        self.by_name.get(self.run(name)).unwrap_or_default()
+    }
+
+    /// Where in `by_name` the fields of a name stand.
+    fn run(&self, name: &str) -> Range<usize> {
+        let before = |order: fn(Ordering) -> bool| {
+            self.by_name.partition_point(|place| {
+                self.fields
+                    .get(*place)
+                    .is_some_and(|field| order(folded(field.name).cmp(folded(name.as_bytes()))))
+            })
+        };
+        before(Ordering::is_lt)..before(Ordering::is_le)
     }
 
     /// What stands behind the colon of a field.
@@ -47,15 +60,20 @@ impl<'a> Section<'a> {
     #[must_use]
     pub fn covered(&self, own: usize, signature: &Signature) -> Vec<u8> {
         let mut covered = Vec::with_capacity(2048);
-        let mut left: HashMap<&str, std::slice::Iter<'_, usize>> = HashMap::new();
+        // How many fields are taken of the name whose first one stands here in `by_name`.
+        let mut taken = vec![0; self.by_name.len()];
         for name in &signature.names {
-            let places = left.entry(name).or_insert_with(|| self.places(name).iter());
+            let run = self.run(name);
+            let Some(taken) = taken.get_mut(run.start) else { continue };
+            let mut places = self.by_name.get(run.start + *taken..run.end).unwrap_or_default().iter();
+            let left = places.len();
             // One that is not there is empty, and so must it stay.
             if let Some(field) = places.find(|place| **place != own).and_then(|place| self.fields.get(*place))
             {
                 self.push(field, signature.fields, &mut covered);
                 covered.extend_from_slice(b"\r\n");
             }
+            *taken += left - places.len();
         }
         self.push_own(own, signature.fields, &signature.signer.span, &mut covered);
         covered
@@ -95,6 +113,11 @@ impl<'a> Section<'a> {
             }
         }
     }
+}
+
+/// A name as names are compared (RFC 5322 §1.2.2).
+fn folded(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
 }
 
 fn without_line_end(octets: &[u8]) -> &[u8] {

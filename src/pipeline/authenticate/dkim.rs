@@ -10,9 +10,9 @@ use super::keys::{self, Proof};
 use super::original::Original;
 use crate::clock;
 use crate::dns::Dns;
+use crate::mail::Domain;
 use crate::mail::dkim::{self, Algorithm, Extent, Form, Mode, Section, SignatureError};
 use crate::mail::tags::Tags;
-use crate::mail::{Domain, base64};
 
 /// Characters of `b=` that tell one signature from another (RFC 6008 §3: at least 8).
 const B_CHARS: usize = 12;
@@ -116,15 +116,14 @@ fn are_related(author: &Domain, signer: &Domain) -> bool {
 impl Labels {
     fn of(tags: &Tags<'_>) -> Self {
         let b = |value: &str| {
-            let octets = base64::decode(value).filter(|octets| !octets.is_empty())?;
-            Some(base64::encode(&octets).chars().take(B_CHARS).collect())
+            value.chars().filter(|c| !c.is_ascii_whitespace()).take(B_CHARS).collect::<String>()
         };
         let domain = |name| Domain::parse(name).ok().filter(|domain| !domain.is_literal());
         Self {
             domain: tags.get("d").and_then(domain),
             selector: tags.get("s").filter(|selector| !selector.is_empty()).map(str::to_owned),
             algorithm: tags.get("a").and_then(Algorithm::of).map(Algorithm::name),
-            b: tags.get("b").and_then(b),
+            b: tags.get("b").map(b).filter(|b| !b.is_empty()),
         }
     }
 }
