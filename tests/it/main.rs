@@ -22,6 +22,7 @@ mod lost_store;
 mod observation;
 mod octets;
 mod outage;
+mod permanent_faults;
 mod queue;
 mod queue_orders;
 mod return_path;
