@@ -203,10 +203,7 @@ fn vouched(findings: &Findings) -> Vouched {
 }
 
 fn is_related(a: &Domain, b: &Domain) -> bool {
-    let below = |name: &Domain, parent: &Domain| {
-        let rest = name.as_str().strip_suffix(parent.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) && parent.as_str().contains('.')
-    };
+    let below = |name: &Domain, parent: &Domain| name.is_at_or_below(parent) && parent.as_str().contains('.');
     below(a, b) || below(b, a)
 }
 
