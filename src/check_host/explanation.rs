@@ -4,6 +4,7 @@ use super::TIME_LIMIT;
 use super::evaluation::{Evaluation, Unexpanded, found};
 use crate::clock;
 use crate::dns::{Dns, DnsName};
+use crate::smtp::reply;
 use crate::spf::{Context, Explained, MacroString, Sender};
 
 /// Longest text that is shown, in characters: a reply line or so. It is the words of a stranger.
@@ -21,8 +22,8 @@ impl Explanation {
         Self { sender, found }
     }
 
-    /// Looks the text up and fills in its macros, on behalf of `receiver` (our host name). Printable ASCII, at
-    /// most 400 characters. `None` when there is none, or several, or none that follows the grammar: "the explanation
+    /// Looks the text up and fills in its macros, on behalf of `receiver` (our host name), behind the name of the domain
+    /// that says so (RFC 7208 §6.2). Printable ASCII, the text at most 400 characters. `None` when there is none, or several, or none that follows the grammar: "the explanation
     /// string" is then "as if no "exp" modifier was provided" (RFC 7208 §6.2).
     pub async fn fetch(&self, dns: &Dns, receiver: &str) -> Option<String> {
         tokio::time::timeout(TIME_LIMIT, self.look_up(dns, receiver)).await.ok().flatten()
@@ -38,12 +39,10 @@ impl Explanation {
         let validated = if text.names_the_client() { evaluation.validated_name(domain).await } else { None };
         let explained = Some(Explained { receiver, at: clock::now() });
         let text = text.text(&Context { sender, domain, validated: validated.as_deref(), explained });
-        Some(printable(&text)).filter(|text| !text.is_empty())
+        // RFC 7208 §6.2 wants US-ASCII; what a client said of itself may be anything.
+        let text = reply::clean(&String::from_utf8_lossy(&text));
+        let text: String = text.trim().chars().take(MAX_CHARS).collect();
+        let domain = reply::clean(&String::from_utf8_lossy(domain));
+        (!text.is_empty()).then(|| format!("{domain} explains: {text}"))
     }
-}
-
-/// RFC 7208 §6.2 wants US-ASCII; what a client said of itself may be anything.
-fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.chars().take(MAX_CHARS).map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect()
 }

@@ -12,9 +12,12 @@
 //!   §4.6.4 names an answer of RCODE 0 without records, and other evaluators that a domain owner may have tried
 //!   count them, so that a record means the same everywhere. To ask for A as well, to see whether the name
 //!   exists, would be one more question for each void one, where the limit is there to save them.
+//! - **Size**: a record of more than 8,192 octets is a permerror, as one that nobody publishes for his mail.
+//! - **The hosts of an `mx`** are asked side by side and compared in order of preference.
 //! - **Names that cannot be asked**, with an empty label or one of more than 63 octets, do not exist, so that nothing
 //!   matches there; at the target of `include` and `redirect` that is "none" (§4.3), and so a permerror (§5.2, §6.1).
-//!   All other octets are asked for as they are (RFC 2181 §11).
+//!   All other octets are asked for as they are (RFC 2181 §11), but for a local part that is not ASCII, which matches
+//!   nothing (RFC 8616 §4).
 //! - **`ptr` and `%{p}`**: of the client's names the first [`MAX_NAMES`] count, the others are ignored (§4.6.4).
 //! - **`exp`** is looked up only when somebody wants to show it: [`Explanation::fetch`].
 
@@ -105,6 +108,8 @@ impl Fault {
 
 /// Checks whether the domain of a sender lets the client send for it.
 pub async fn check_host(dns: &Dns, sender: &Sender) -> Checked {
+    // RFC 7208 §5: an IPv4-mapped address is an IPv4 address for every mechanism.
+    let sender = &Sender { ip: sender.ip.to_canonical(), ..sender.clone() };
     let mut evaluation = Evaluation::new(dns, sender);
     let evaluated = tokio::time::timeout(TIME_LIMIT, evaluation.check(sender.domain.as_bytes())).await;
     match evaluated.unwrap_or(Err(Fault::Time)) {

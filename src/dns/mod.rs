@@ -30,7 +30,7 @@ use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, R
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
 use crate::config;
@@ -47,6 +47,14 @@ pub use secured::{Security, Tlsa};
 pub const MAX_POSITIVE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest time a negative answer is kept: 1 hour (RFC 2308 §5: values of one to three hours work well).
 pub const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// Largest response that is kept, in octets of memory, about: four times what the largest in use take. A response may have
+/// 64 KiB on the wire, and ten times that in memory when it is made of empty strings.
+const MAX_CACHED_OCTETS: usize = 16 * 1024;
+/// What a record takes in memory beside its strings, about.
+const RECORD_OCTETS: usize = 128;
+/// What a string of a TXT record takes beside its octets.
+const STRING_OCTETS: usize = 16;
 
 /// Queries in flight on one TCP connection to a resolver, past which hickory calls it busy. Its default
 /// of 32 is less than what one burst of messages asks.
@@ -65,11 +73,12 @@ pub struct DnsOptions {
     /// Times a server that does not answer is asked, within the time limit; lost datagrams are sent again
     /// within each.
     pub attempts: u8,
-    /// Responses kept in memory, about 1 KB each.
+    /// Responses kept in memory, about 1 KB each and 16 KiB at most; larger ones are not kept.
     pub cache_entries: u64,
 }
 
-/// 5 s and two attempts, as resolv.conf(5) has it for each server; 16,384 responses, about 16 MB.
+/// 5 s and two attempts, as resolv.conf(5) has it for each server; 16,384 responses, about 16 MB, and 256 MiB when
+/// somebody fills the cache on purpose.
 impl Default for DnsOptions {
     fn default() -> Self {
         Self { time_limit: Duration::from_secs(5), attempts: 2, cache_entries: 16_384 }
@@ -159,12 +168,14 @@ impl Dns {
         }
     }
 
-    /// The hosts that the MX records of a name give, as they came and in no order: for SPF, which counts them.
+    /// The hosts that the MX records of a name give, best preference first, all of them and each as it came: for SPF.
     ///
     /// # Errors
     /// When there are none, or nobody knows.
-    pub async fn exchanges(&self, name: &DnsName) -> Result<Answer<DnsName>, DnsError> {
-        self.look_up(name.clone().into(), RecordType::MX, exchange).await
+    pub async fn exchanges(&self, name: &DnsName) -> Result<Vec<DnsName>, DnsError> {
+        let mut records = self.look_up(name.clone().into(), RecordType::MX, exchange).await?.records;
+        records.sort_by_key(|(preference, _)| *preference);
+        Ok(records.into_iter().map(|(_, host)| host).collect())
     }
 
     /// The A records of a name.
@@ -238,7 +249,12 @@ impl Dns {
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
         match tokio::time::timeout(self.shared.time_limit, lookup).await {
-            Ok(Ok(lookup)) => read_answer(name, &lookup, read),
+            Ok(Ok(lookup)) => {
+                if octets_of(&lookup) > MAX_CACHED_OCTETS {
+                    self.shared.resolver.clear_lookup_cache(name.clone(), lookup.query().query_type());
+                }
+                read_answer(name, &lookup, read)
+            }
             Ok(Err(error)) => Err(DnsError::from_resolver(name, &error)),
             Err(_elapsed) => Err(DnsError::from_resolver(name, &NetError::Timeout)),
         }
@@ -311,6 +327,16 @@ fn relative_text(name: &Name) -> String {
     text.strip_suffix('.').unwrap_or(&text).to_owned()
 }
 
+/// About how much memory a response takes.
+fn octets_of(lookup: &Lookup) -> usize {
+    let records = lookup.answers().iter().chain(lookup.authorities()).chain(lookup.additionals());
+    let strings = |record: &Record| {
+        let RData::TXT(text) = &record.data else { return 0 };
+        text.txt_data.iter().map(|string| STRING_OCTETS + string.len()).sum()
+    };
+    records.map(|record| RECORD_OCTETS + strings(record)).sum()
+}
+
 fn read_answer<T>(
     name: &Name,
     lookup: &Lookup,
@@ -332,8 +358,8 @@ fn ipv6(data: &RData) -> Option<Ipv6Addr> {
     if let RData::AAAA(address) = data { Some(address.0) } else { None }
 }
 
-fn exchange(data: &RData) -> Option<DnsName> {
-    if let RData::MX(mx) = data { Some(DnsName::new(mx.exchange.clone())) } else { None }
+fn exchange(data: &RData) -> Option<(u16, DnsName)> {
+    if let RData::MX(mx) = data { Some((mx.preference, DnsName::new(mx.exchange.clone()))) } else { None }
 }
 
 fn pointer(data: &RData) -> Option<DnsName> {

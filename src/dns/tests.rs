@@ -242,6 +242,22 @@ async fn answers_are_cached() {
 }
 
 #[tokio::test]
+async fn responses_that_take_much_memory_are_not_kept() {
+    let world = world().await;
+    let strings = |count: usize| "\"\" ".repeat(count);
+    world
+        .server
+        .replace(&format!("large.example.com TXT {}\nsmall.example.com TXT {}", strings(1500), strings(500)))
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.dns.txt("large.example.com").await.unwrap().records, [b""]);
+        assert_eq!(world.dns.txt("small.example.com").await.unwrap().records, [b""]);
+    }
+    assert_eq!(world.server.queries_over_tcp("large.example.com", "TXT"), 2);
+    assert_eq!(world.server.queries("small.example.com", "TXT"), 1);
+}
+
+#[tokio::test]
 async fn a_fresh_look_up_sees_what_the_cache_does_not() {
     let world = world().await;
     world.dns.ipv4("host.example.com").await.unwrap();

@@ -80,8 +80,7 @@ impl Refusal {
             Self::BadFrom => (reply::BAD_FROM, String::new()),
             Self::Dmarc(domain) => (reply::DMARC_REJECT, domain.to_string()),
             Self::Unauthenticated { explanation } => {
-                let text =
-                    explanation.as_ref().map(|text| format!(" (the sender's domain explains: {text})"));
+                let text = explanation.as_ref().map(|text| format!(" ({text})"));
                 (reply::UNAUTHENTICATED, text.unwrap_or_default())
             }
             Self::AuthenticationUnavailable => (reply::AUTHENTICATION_UNAVAILABLE, String::new()),

@@ -1,8 +1,11 @@
-//! Macro strings (RFC 7208 §7): parsed once, expanded to octets.
+//! Macro strings (RFC 7208 §7): checked once, expanded to octets.
 //!
 //! ```text
 //! macro-expand = "%{" letter *DIGIT ["r"] *delimiter "}" / "%%" / "%_" / "%-"
 //! ```
+//!
+//! Whoever wrote one is a stranger: it is kept as its text, so that a record takes no more memory than it has octets,
+//! and what it stands for is made only as far as it counts.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -11,6 +14,8 @@ use super::{SyntaxError, excerpt};
 
 /// Longest name that a macro string becomes; of a longer one labels are cut from the left (RFC 7208 §7.3).
 pub const MAX_NAME_OCTETS: usize = 253;
+/// Longest text that is made of the text of an explanation.
+const MAX_TEXT_OCTETS: usize = 2048;
 /// What may separate the parts of a value (RFC 7208 §7.1 `delimiter`).
 const DELIMITERS: &[u8] = b".-+,/_=";
 /// What is left as it is where a value is escaped for a URL (RFC 3986 §2.3 `unreserved`), beside letters and digits.
@@ -19,26 +24,26 @@ const UNRESERVED: &[u8] = b"-._~";
 /// A macro string that follows the grammar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MacroString {
-    parts: Vec<Part>,
+    text: Box<[u8]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Literal(Vec<u8>),
+enum Part<'a> {
+    Literal(&'a [u8]),
     /// What `%%`, `%_` and `%-` stand for.
     Fixed(&'static str),
-    Macro(Macro),
+    Macro(Macro<'a>),
 }
 
 /// `%{…}`
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Macro {
+struct Macro<'a> {
     letter: Letter,
     escaping: Escaping,
     /// How many parts are kept, from the right; at least 1.
     kept: usize,
     order: Order,
-    delimiters: Vec<u8>,
+    delimiters: &'a [u8],
 }
 
 /// RFC 7208 §7.2.
@@ -74,7 +79,7 @@ enum Order {
 /// Whose mail is checked, for macros.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    /// The client; an IPv4-mapped address is IPv4 here (RFC 7208 §5).
+    /// The client.
     pub ip: IpAddr,
     /// What the client said with EHLO or HELO.
     pub helo: String,
@@ -134,19 +139,26 @@ impl MacroString {
     }
 
     fn parse(text: &[u8], place: Place) -> Option<Self> {
-        let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let (part, behind) = Part::parse(rest, place)?;
-            parts.push(part);
-            rest = behind;
+            rest = Part::parse(rest, place)?.1;
         }
-        Some(Self { parts })
+        Some(Self { text: text.into() })
+    }
+
+    /// Its parts, in order. It was read before, so that none is missing.
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let mut rest = &*self.text;
+        std::iter::from_fn(move || {
+            let (part, behind) = Part::parse(rest, Place::Explanation).filter(|_| !rest.is_empty())?;
+            rest = behind;
+            Some(part)
+        })
     }
 
     /// `domain-end = ( "." toplabel [ "." ] ) / macro-expand`
     fn ends_as_domain(&self) -> bool {
-        match self.parts.last() {
+        match self.parts().last() {
             Some(Part::Macro(_) | Part::Fixed(_)) => true,
             Some(Part::Literal(text)) => {
                 let text = text.strip_suffix(b".").unwrap_or(text);
@@ -157,38 +169,66 @@ impl MacroString {
         }
     }
 
+    fn has(&self, letters: &[Letter]) -> bool {
+        self.parts().any(|part| matches!(part, Part::Macro(found) if letters.contains(&found.letter)))
+    }
+
     /// Whether it holds `%{p}`, for which the client's names must be looked up.
     #[must_use]
     pub fn names_the_client(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Macro(m) if m.letter == Letter::ValidatedName))
+        self.has(&[Letter::ValidatedName])
+    }
+
+    /// Whether it holds `%{l}` or `%{s}`.
+    #[must_use]
+    pub fn names_the_mailbox(&self) -> bool {
+        self.has(&[Letter::LocalPart, Letter::Sender])
     }
 
     /// The name that it stands for, as `%{d}` has it in the record of that name: labels with dots between, and
     /// none behind the last.
     #[must_use]
     pub fn name(&self, context: &Context<'_>) -> Vec<u8> {
-        let mut name = self.text(context);
+        let mut name = self.end_of_text(context);
         if name.ends_with(b".") {
             name.pop();
         }
-        while name.len() > MAX_NAME_OCTETS {
-            let label = name.iter().position(|b| *b == b'.').map_or(name.len(), |dot| dot + 1);
-            name.drain(..label);
+        let excess = name.len().saturating_sub(MAX_NAME_OCTETS);
+        if excess > 0 {
+            let dot = name.iter().skip(excess - 1).position(|b| *b == b'.');
+            name.drain(..dot.map_or(name.len(), |dot| excess + dot));
         }
         name
     }
 
-    /// The text that it stands for.
+    /// Of what is too long for a name the end: two octets more show a last dot, and where a label is cut.
+    fn end_of_text(&self, context: &Context<'_>) -> Vec<u8> {
+        let mut pieces = Vec::new();
+        let mut octets = 0;
+        for part in self.parts().collect::<Vec<_>>().iter().rev() {
+            let mut piece = Vec::new();
+            part.append(context, &mut piece);
+            octets += piece.len();
+            pieces.push(piece);
+            if octets > MAX_NAME_OCTETS + 1 {
+                break;
+            }
+        }
+        pieces.reverse();
+        pieces.concat()
+    }
+
+    /// The text that it stands for, cut where it is much longer than anybody is shown.
     #[must_use]
     pub fn text(&self, context: &Context<'_>) -> Vec<u8> {
         let mut text = Vec::new();
-        for part in &self.parts {
-            match part {
-                Part::Literal(octets) => text.extend_from_slice(octets),
-                Part::Fixed(octets) => text.extend_from_slice(octets.as_bytes()),
-                Part::Macro(expanded) => expanded.append(context, &mut text),
+        for part in self.parts() {
+            part.append(context, &mut text);
+            if text.len() > MAX_TEXT_OCTETS {
+                break;
             }
         }
+        text.truncate(MAX_TEXT_OCTETS);
         text
     }
 }
@@ -201,9 +241,9 @@ fn is_top_label(label: &[u8]) -> bool {
         && !label.iter().all(u8::is_ascii_digit)
 }
 
-impl Part {
+impl<'a> Part<'a> {
     /// The first part of a text that is not empty, and what is behind it.
-    fn parse(text: &[u8], place: Place) -> Option<(Self, &[u8])> {
+    fn parse(text: &'a [u8], place: Place) -> Option<(Self, &'a [u8])> {
         match text {
             [b'%', b'{', rest @ ..] => {
                 let end = rest.iter().position(|b| *b == b'}')?;
@@ -218,15 +258,23 @@ impl Part {
                 let end = text.iter().position(|b| *b == b'%').unwrap_or(text.len());
                 let (literal, rest) = text.split_at_checked(end)?;
                 let allowed = |b: &u8| b.is_ascii_graphic() || *b == b' ' && place == Place::Explanation;
-                literal.iter().all(allowed).then(|| (Self::Literal(literal.to_vec()), rest))
+                literal.iter().all(allowed).then_some((Self::Literal(literal), rest))
             }
+        }
+    }
+
+    fn append(&self, context: &Context<'_>, text: &mut Vec<u8>) {
+        match self {
+            Self::Literal(octets) => text.extend_from_slice(octets),
+            Self::Fixed(octets) => text.extend_from_slice(octets.as_bytes()),
+            Self::Macro(expanded) => expanded.append(context, text),
         }
     }
 }
 
-impl Macro {
+impl<'a> Macro<'a> {
     /// Reads what stands between the braces.
-    fn parse(inside: &[u8], place: Place) -> Option<Self> {
+    fn parse(inside: &'a [u8], place: Place) -> Option<Self> {
         let (letter, rest) = inside.split_first()?;
         let escaping = if letter.is_ascii_uppercase() { Escaping::Url } else { Escaping::None };
         let letter = Letter::parse(letter.to_ascii_lowercase(), place)?;
@@ -238,7 +286,7 @@ impl Macro {
         };
         let delimiters = delimiters.iter().all(|b| DELIMITERS.contains(b)).then_some(delimiters)?;
         let delimiters = if delimiters.is_empty() { b".".as_slice() } else { delimiters };
-        Some(Self { letter, escaping, kept: kept(digits)?, order, delimiters: delimiters.to_vec() })
+        Some(Self { letter, escaping, kept: kept(digits)?, order, delimiters })
     }
 
     fn append(&self, context: &Context<'_>, text: &mut Vec<u8>) {

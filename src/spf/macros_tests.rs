@@ -121,6 +121,16 @@ fn rfc7208_7_3_a_name_that_is_too_long_loses_labels_from_the_left() {
     let found = expand_for(&long, "%{l}.0123456789.%{d}");
     assert_eq!(found.len(), 61 * 3 + 11 + 17);
     assert!(found.starts_with("xx") && found.ends_with(".0123456789.email.example.com"), "{found}");
+    let exact = Sender {
+        local: [vec!["x".repeat(60); 3].join("."), "y".repeat(52)].join("."),
+        ..sender("192.0.2.3")
+    };
+    assert_eq!(expand_for(&exact, "%{l}.%{d}").len(), MAX_NAME_OCTETS);
+    assert_eq!(
+        expand_for(&exact, "zz.%{l}.%{d}."),
+        expand_for(&exact, "%{l}.%{d}"),
+        "only what is too much is cut"
+    );
     let one_label = Sender { local: "x".repeat(300), ..sender("192.0.2.3") };
     assert_eq!(expand_for(&one_label, "%{l}"), "", "nothing is left of a single label");
 }
@@ -148,4 +158,16 @@ fn rfc7208_6_2_the_text_of_an_explanation() {
     for wrong in [b"100% sure".as_slice(), b"a\tb", b"\xE4", b"%{x}", b"a\r\nb"] {
         assert_eq!(MacroString::explanation(wrong), None, "{}", String::from_utf8_lossy(wrong));
     }
+}
+
+/// A record of 8 KiB is a thousand macros, each of which stands for an address.
+#[test]
+fn a_name_costs_no_more_than_its_end_and_a_text_no_more_than_is_shown() {
+    let many = Sender { helo: "a.".repeat(127), ..sender("192.0.2.3") };
+    let name = expand_for(&many, &format!("{}.example.com", "%{h}".repeat(2000)));
+    assert_eq!(name.len(), MAX_NAME_OCTETS - 1, "whole labels are cut");
+    assert!(name.starts_with("a.a.a") && name.ends_with("a..example.com"), "{name}");
+    let context = Context { sender: &many, domain: b"d.example", validated: None, explained: None };
+    let text = MacroString::explanation("%{s} ".repeat(2000).as_bytes()).unwrap();
+    assert_eq!(text.text(&context).len(), MAX_TEXT_OCTETS);
 }

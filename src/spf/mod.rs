@@ -13,7 +13,7 @@ use std::fmt;
 use thiserror::Error;
 
 pub use macros::{Context, Explained, MAX_NAME_OCTETS, MacroString, Sender};
-pub use record::{Record, select};
+pub use record::{MAX_RECORD_OCTETS, Record, select};
 pub use term::{Directive, Mechanism, PrefixLengths, Qualifier};
 
 /// An SPF result (RFC 7208 §2.6).
@@ -64,6 +64,9 @@ pub enum SyntaxError {
     /// RFC 7208 §4.5: there must be one.
     #[error("several SPF records")]
     SeveralRecords,
+    /// More than anybody needs.
+    #[error("a record of more than {MAX_RECORD_OCTETS} octets")]
+    TooLong,
     /// No mechanism of this name.
     #[error("unknown mechanism in \"{0}\"")]
     Mechanism(String),

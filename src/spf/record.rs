@@ -5,6 +5,9 @@ use super::{MacroString, SyntaxError};
 
 /// How a record begins (RFC 7208 §4.5), in any case, as all literals of the grammar.
 const VERSION: &[u8] = b"v=spf1";
+/// Longest record that is read, in octets. RFC 7208 §3.4 wants one to fit in 512; the longest in use, lists of networks,
+/// have a few thousand.
+pub const MAX_RECORD_OCTETS: usize = 8192;
 
 /// A record that follows the grammar (RFC 7208 §4.6.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,9 @@ impl Record {
     /// Reads the terms of a record, all of them: "if there are any syntax errors anywhere in the record,
     /// check_host() returns immediately with the result "permerror"" (RFC 7208 §4.6).
     fn parse(terms: &[u8]) -> Result<Self, SyntaxError> {
+        if terms.len() > MAX_RECORD_OCTETS - VERSION.len() {
+            return Err(SyntaxError::TooLong);
+        }
         let mut record = Self { directives: Vec::new(), redirect: None, explanation: None };
         for term in terms.split(|b| *b == b' ').filter(|term| !term.is_empty()) {
             match Term::parse(term)? {

@@ -252,3 +252,10 @@ fn an_error_names_the_term_and_shows_no_octet_that_is_not_printable() {
     let long = format!("v=spf1 {}", "x".repeat(500));
     assert_eq!(parse(&long).unwrap_err(), SyntaxError::Mechanism("x".repeat(80)));
 }
+
+#[test]
+fn a_record_has_at_most_8192_octets() {
+    let of = |octets: usize| format!("v=spf1 {}", "a ".repeat(octets)).get(..octets).unwrap().to_owned();
+    assert!(parse(&of(MAX_RECORD_OCTETS)).is_ok());
+    assert_eq!(parse(&of(MAX_RECORD_OCTETS + 1)), Err(SyntaxError::TooLong));
+}

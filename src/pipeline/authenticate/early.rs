@@ -42,7 +42,7 @@ pub(super) fn helo_domain(client: &Client) -> Option<Domain> {
 async fn spf_identities(dns: &Dns, client: &Client, reverse_path: &ReversePath) -> (SpfVerdict, Checked) {
     let check = |local: &str, domain: &Domain| {
         let (local, domain) = (local.to_owned(), domain.to_string());
-        let sender = Sender { ip: client.ip.to_canonical(), helo: client.helo.clone(), local, domain };
+        let sender = Sender { ip: client.ip, helo: client.helo.clone(), local, domain };
         async move { check_host(dns, &sender).await }
     };
     let of_helo = async {

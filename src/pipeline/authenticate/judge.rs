@@ -156,17 +156,20 @@ enum Passing {
 }
 
 /// SPF of MAIL FROM or any signature; for a null reverse-path SPF of HELO (which MAIL FROM stands for), or a
-/// HELO name that the client's address confirms. Reverse DNS never defers: a missing answer there counts
-/// for the sender.
+/// HELO name that the client's address confirms. A missing answer of reverse DNS counts for the sender, but where SPF
+/// of that very name fails.
 fn passing(findings: &Findings) -> Passing {
     let early = &findings.early;
-    let confirmed = findings.reverse_path == ReversePath::Null
-        && findings.helo.as_ref().is_some_and(|helo| {
-            early.iprev == IprevVerdict::TempError || early.confirmed_names.contains(helo)
-        });
+    let helo = findings.helo.as_ref().filter(|_| findings.reverse_path == ReversePath::Null);
+    let confirmed = helo.is_some_and(|helo| early.confirmed_names.contains(helo));
+    let in_doubt = helo.is_some() && early.iprev == IprevVerdict::TempError;
     let signed = findings.signatures.iter().any(|signature| signature.passes().is_some());
     if early.spf_mail_from == SpfVerdict::Pass || signed || confirmed {
         return Passing::Something;
+    }
+    if in_doubt {
+        // Whoever spoofs a HELO name can have his own reverse DNS fail.
+        return if early.spf_mail_from == SpfVerdict::Fail { Passing::Unknown } else { Passing::Something };
     }
     let undecided = findings.signatures.iter().any(|signature| signature.outcome == Outcome::TempError);
     if undecided || early.spf_mail_from == SpfVerdict::TempError {

@@ -212,10 +212,12 @@ fn require_pass_takes_a_confirmed_helo_of_a_null_sender() {
         pass(&confirmed("mx.sender.example", nothing())),
         Err(Refusal::Unauthenticated { explanation: None })
     );
-    // Reverse DNS never defers, and our trouble with it never refuses.
+    // Our trouble with reverse DNS never refuses, and defers only whom SPF of the same name fails.
     let mut unknown = null;
     unknown.early.iprev = IprevVerdict::TempError;
     assert_eq!(pass(&unknown), Ok(()));
+    assert_eq!(pass(&with_spf(unknown.clone(), SpfVerdict::SoftFail)), Ok(()));
+    assert_eq!(pass(&with_spf(unknown, SpfVerdict::Fail)), Err(UNAVAILABLE));
 }
 
 #[test]

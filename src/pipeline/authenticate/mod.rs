@@ -119,9 +119,14 @@ impl Handler<Opened> for Authenticate {
     fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
         let context = self.context.load_full();
         tokio::spawn(async move {
-            let verdict = early::ask(&context, &opened.client, &opened.reverse_path).await;
+            let Opened { client, reverse_path, mut answer } = opened;
+            let verdict = tokio::select! {
+                verdict = early::ask(&context, &client, &reverse_path) => verdict,
+                // The transaction is over: nobody waits, so nobody's DNS is kept busy.
+                () = answer.closed() => return,
+            };
             // A session that has ended does not wait for it.
-            let _ = opened.answer.send(verdict);
+            let _ = answer.send(verdict);
         });
     }
 }

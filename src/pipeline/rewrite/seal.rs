@@ -1,7 +1,8 @@
 //! Our ARC set (RFC 8617 §5.1), put on last, when nothing changes any more.
 //!
 //! The IETF is about to call ARC historic; large receivers still ask forwarders for it. So all mail is sealed by default,
-//! or what needs it if the operator says so ([`is_wanted`]), and nothing of ours depends on it. Its successor (DKIM2) would be composed in this module's place.
+//! or what needs it if the operator says so ([`is_wanted`]), and nothing of ours depends on it. Its successor (DKIM2)
+//! would be composed in this module's place.
 
 use super::fields;
 use super::keys::SignError;
