@@ -22,8 +22,14 @@ impl Explanation {
         Self { sender, found }
     }
 
-    /// Looks the text up and fills in its macros, on behalf of `receiver` (our host name), behind the name of the domain
-    /// that says so (RFC 7208 §6.2). Printable ASCII, the text at most 400 characters. `None` when there is none, or several, or none that follows the grammar: "the explanation
+    /// Who explains: the domain whose record the fail is from. Printable ASCII.
+    #[must_use]
+    pub fn domain(&self) -> String {
+        reply::clean(&String::from_utf8_lossy(&self.found.domain))
+    }
+
+    /// Looks the text up and fills in its macros, on behalf of `receiver` (our host name). Printable ASCII, at most 400
+    /// characters. `None` when there is none, or several, or none that follows the grammar: "the explanation
     /// string" is then "as if no "exp" modifier was provided" (RFC 7208 §6.2).
     pub async fn fetch(&self, dns: &Dns, receiver: &str) -> Option<String> {
         tokio::time::timeout(TIME_LIMIT, self.look_up(dns, receiver)).await.ok().flatten()
@@ -42,7 +48,6 @@ impl Explanation {
         // RFC 7208 §6.2 wants US-ASCII; what a client said of itself may be anything.
         let text = reply::clean(&String::from_utf8_lossy(&text));
         let text: String = text.trim().chars().take(MAX_CHARS).collect();
-        let domain = reply::clean(&String::from_utf8_lossy(domain));
-        (!text.is_empty()).then(|| format!("{domain} explains: {text}"))
+        (!text.is_empty()).then_some(text)
     }
 }

@@ -64,6 +64,19 @@ async fn mail_that_nothing_vouches_for_is_refused() {
     client.submit("x@plain.example", INFO, &message).await.starts("550 5.7.26").contains("(trace ");
 }
 
+/// RFC 7208 §6.2: in its owner's words, and said to be his.
+#[tokio::test]
+async fn a_refusal_after_an_spf_fail_says_what_the_domain_has_to_say() {
+    let world = World::start().await;
+    let records = "@ TXT \"v=spf1 -all exp=why.%{d}\"\nwhy TXT \"%{i} is no host of ours;\" \" see http://%{d}/?s=%{S}\"\n";
+    world.dns.add_zone("strict.example", records).unwrap();
+    let message = letter("x").replace("sender.example", "strict.example");
+    let mut client = world.client(STRANGER, "strict.example").await;
+    let heard = client.submit("x@strict.example", INFO, &message).await;
+    heard.starts("550 5.7.26").contains("strict.example explains: 127.0.0.20 is no host of ours; see http");
+    heard.contains("?s=x%40strict.example)").contains("(trace ");
+}
+
 #[tokio::test]
 async fn mail_that_nothing_vouches_for_still_reaches_postmaster_and_abuse() {
     let world = World::start().await;

@@ -16,6 +16,8 @@ fn rfc6376_3_6_1_a_key_is_all_that_a_record_must_have() {
     ] {
         assert_eq!(rsa(record), Ok(key.clone()), "{record}");
     }
+    let latin1 = b"v=DKIM1; n=Schl\xFCssel; x=\xE4; p=QUJD";
+    assert_eq!(Key::parse(latin1, Algorithm::RsaSha256), Ok(key.clone()), "a note is octets");
     assert_eq!(rsa("t=s : y; p=QUJD"), Ok(Key { mode: Mode::Testing, reach: Reach::Exact, ..key }));
 }
 

@@ -8,6 +8,9 @@ use super::{Algorithm, Form};
 use crate::mail::tags::{self, TagError, Tags};
 use crate::mail::{Domain, base64};
 
+/// Most names of `h=`. Signers that name every field twice have about a hundred.
+pub(super) const MAX_NAMES: usize = 512;
+
 /// Why a signature is ignored (RFC 6376 §6.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
@@ -29,6 +32,8 @@ pub enum SignatureError {
     Selector,
     /// `h=` names no fields, or what it may not.
     Fields,
+    /// `h=` names more than [`MAX_NAMES`] fields.
+    TooManyFields,
     /// `h=` leaves out From.
     FromNotSigned,
     /// `i=` cannot be read.
@@ -61,6 +66,7 @@ impl SignatureError {
             Self::Domain => "invalid domain",
             Self::Selector => "invalid selector",
             Self::Fields => "invalid h=",
+            Self::TooManyFields => "too many fields in h=",
             Self::FromNotSigned => "From not signed",
             Self::UnreadableIdentity => "invalid i=",
             Self::Identity => "i= is not in d=",
@@ -129,6 +135,8 @@ pub struct Signature {
     pub body_hash: Vec<u8>,
     /// The domain of `i=`, if it is given.
     pub identity: Option<Domain>,
+    /// `t=`, in seconds since 1970.
+    pub signed_at: Option<u64>,
     /// `x=`, in seconds since 1970.
     pub expires: Option<u64>,
     /// Whether there is an `l=`.
@@ -180,6 +188,13 @@ impl Signature {
         self.expires.is_some_and(|expires| now > expires)
     }
 
+    /// Whether it holds all the time from `now` until then, in seconds since 1970. RFC 6376 §3.5 lets verifiers ignore one
+    /// that is of the future.
+    #[must_use]
+    pub fn holds(&self, now: u64, until: u64) -> bool {
+        self.signed_at.is_none_or(|signed_at| signed_at <= now) && !self.has_expired(until)
+    }
+
     fn read(tags: &Tags<'_>) -> Result<Self, SignatureError> {
         let signer = Signer::read(tags)?;
         let (fields, body) = tags.get("c").map_or(Ok((Form::Simple, Form::Simple)), forms)?;
@@ -191,7 +206,7 @@ impl Signature {
             return Err(SignatureError::Expiry);
         }
         let extent = if number(tags, "l")?.is_some() { Extent::Beginning } else { Extent::Whole };
-        Ok(Self { signer, fields, body, names, body_hash, identity: None, expires, extent })
+        Ok(Self { signer, fields, body, names, body_hash, identity: None, signed_at, expires, extent })
     }
 }
 
@@ -224,8 +239,11 @@ fn forms(value: &str) -> Result<(Form, Form), SignatureError> {
 
 /// Differs: a name that is empty is passed over, beside others, as everybody does.
 fn names(value: &str) -> Result<Vec<String>, SignatureError> {
-    let names: Vec<String> =
-        tags::items(value).filter(|name| !name.is_empty()).map(str::to_ascii_lowercase).collect();
+    let names = tags::items(value).filter(|name| !name.is_empty()).take(MAX_NAMES + 1);
+    let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+    if names.len() > MAX_NAMES {
+        return Err(SignatureError::TooManyFields);
+    }
     // RFC 5322 §3.6.8.
     let is_name = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
     if names.is_empty() || !names.iter().all(is_name) {
@@ -234,11 +252,12 @@ fn names(value: &str) -> Result<Vec<String>, SignatureError> {
     Ok(names)
 }
 
-/// The domain of `i=` (RFC 6376 §3.5): `[ Local-part ] "@" domain-name` in quoted-printable.
+/// The domain of `i=` (RFC 6376 §3.5): `[ Local-part ] "@" domain-name` in quoted-printable. The local part is the
+/// signer's own affair.
 fn identity(value: &str) -> Result<Domain, SignatureError> {
-    let text = tags::unquoted(value).ok_or(SignatureError::UnreadableIdentity)?;
-    let (_, domain_name) = text.rsplit_once('@').ok_or(SignatureError::UnreadableIdentity)?;
-    domain(domain_name).ok_or(SignatureError::UnreadableIdentity)
+    let (_, domain_name) = value.rsplit_once('@').ok_or(SignatureError::UnreadableIdentity)?;
+    let text = tags::unquoted(domain_name).ok_or(SignatureError::UnreadableIdentity)?;
+    domain(&text).ok_or(SignatureError::UnreadableIdentity)
 }
 
 #[cfg(test)]

@@ -117,6 +117,8 @@ fn rfc6376_3_5_one_query_method_must_be_known() {
 fn rfc6376_3_5_an_identity_is_in_the_domain_or_below_it() {
     let identity = |tag: &str| and(tag).map(|signature| signature.identity.unwrap().to_string());
     assert_eq!(identity("i=@sender.example").as_deref(), Ok("sender.example"));
+    // Octets of the local part need not be text.
+    assert_eq!(identity("i==E4@sender.example").as_deref(), Ok("sender.example"));
     assert_eq!(identity("i=joe=40x@Mail.Sender.Example").as_deref(), Ok("mail.sender.example"));
     for outside in ["i=@example", "i=@other.example", "i=@notsender.example", "i=@sender.example.net"] {
         let error = if outside == "i=@example" {
@@ -126,7 +128,7 @@ fn rfc6376_3_5_an_identity_is_in_the_domain_or_below_it() {
         };
         assert_eq!(and(outside), Err(error), "{outside}");
     }
-    for unreadable in ["i=", "i=sender.example", "i=@", "i==4@sender.example"] {
+    for unreadable in ["i=", "i=sender.example", "i=@", "i=@=4.example"] {
         assert_eq!(and(unreadable), Err(SignatureError::UnreadableIdentity), "{unreadable}");
     }
 }
@@ -151,4 +153,11 @@ fn rfc8617_4_1_2_a_message_signature_of_arc_has_no_version_and_covers_no_seal() 
     assert!(read(&good).is_ok() && read(&format!("{good}; v=7")).is_ok());
     assert_eq!(read(&good.replace("a=rsa", "A=rsa")), Err(SignatureError::Incomplete));
     assert_eq!(read(&good.replace("Subject", "ARC-Seal")), Err(SignatureError::Fields));
+}
+
+#[test]
+fn a_signature_names_at_most_512_fields() {
+    let names = |count: usize| with("h=From:Subject", &format!("h=from{}", ":x".repeat(count - 1)));
+    assert!(names(MAX_NAMES).is_ok());
+    assert_eq!(names(MAX_NAMES + 1), Err(SignatureError::TooManyFields));
 }

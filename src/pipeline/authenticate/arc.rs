@@ -22,7 +22,7 @@ pub(super) struct Chain {
     pub(super) state: ArcState,
     /// The result (RFC 8617 §4.4), or that it is not known for now.
     pub(super) result: ChainResult,
-    /// Every domain that sealed or signed; empty unless the chain is valid.
+    /// Every domain that sealed or signed; empty unless the chain is valid, or may be.
     pub(super) sealers: Vec<Domain>,
     /// Of the Author Domains asked about: those for which the first sealer says that DMARC passed.
     pub(super) first_says_pass: Vec<Domain>,
@@ -46,8 +46,16 @@ impl Chain {
     /// Whether an unbroken chain of sealers that are all trusted begins with a DMARC pass for this author. One
     /// stranger in it, and the first word may be the stranger's own.
     pub(super) fn vouches_for(&self, author: &Domain, trusted: &[Domain]) -> bool {
-        self.result == ChainResult::Pass
-            && !self.sealers.is_empty()
+        self.result == ChainResult::Pass && self.speaks_for(author, trusted)
+    }
+
+    /// Whether it would vouch for this author if a key of it were there that DNS does not give for now.
+    pub(super) fn may_vouch_for(&self, author: &Domain, trusted: &[Domain]) -> bool {
+        self.result == ChainResult::TempError && self.speaks_for(author, trusted)
+    }
+
+    fn speaks_for(&self, author: &Domain, trusted: &[Domain]) -> bool {
+        !self.sealers.is_empty()
             && self.sealers.iter().all(|sealer| trusted.contains(sealer))
             && self.first_says_pass.contains(author)
     }
@@ -59,18 +67,23 @@ pub(super) async fn verify(dns: &Dns, original: &Original<'_>, authors: &[Domain
         arc::Chain::Absent => return Chain::without_word(ArcState::None, ChainResult::None),
         arc::Chain::Unreadable => return Chain::without_word(ArcState::Ended, ChainResult::Fail),
         arc::Chain::Broken(broken) => return Chain::without_word(state_of(*broken), ChainResult::Fail),
+        // As for a signature: where a line of the header is no field, readers differ on what was sealed.
+        arc::Chain::Whole(_) if !original.section.is_well_formed() => {
+            return Chain::without_word(ArcState::Ended, ChainResult::Fail);
+        }
         arc::Chain::Whole(sets) => sets,
     };
     let count = u8::try_from(sets.sets.len()).unwrap_or(MAX_SETS);
+    let word = Chain {
+        state: if count < MAX_SETS { ArcState::Pass(count) } else { ArcState::Ended },
+        result: ChainResult::Pass,
+        sealers: sealers(&sets.sets),
+        first_says_pass: first_says_pass(&original.section, &sets.sets, authors),
+    };
     match signatures(dns, original, sets).await {
-        ChainResult::Pass => Chain {
-            state: if count < MAX_SETS { ArcState::Pass(count) } else { ArcState::Ended },
-            result: ChainResult::Pass,
-            sealers: sealers(&sets.sets),
-            first_says_pass: first_says_pass(&original.section, &sets.sets, authors),
-        },
+        ChainResult::Pass => word,
         // A set of ours would have to say cv=fail, which cannot be taken back.
-        ChainResult::TempError => Chain::without_word(ArcState::Ended, ChainResult::TempError),
+        ChainResult::TempError => Chain { state: ArcState::Ended, result: ChainResult::TempError, ..word },
         ChainResult::None | ChainResult::Fail => {
             let broken = Broken { newest: count, said: false };
             Chain::without_word(state_of(broken), ChainResult::Fail)

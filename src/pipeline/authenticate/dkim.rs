@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::join_all;
 
+use super::dmarc::second_level;
 use super::keys::{self, Proof};
 use super::original::Original;
 use crate::clock;
@@ -13,9 +14,15 @@ use crate::dns::Dns;
 use crate::mail::Domain;
 use crate::mail::dkim::{self, Algorithm, Extent, Form, Mode, Section, SignatureError};
 use crate::mail::tags::Tags;
+use crate::pipeline::receiver::FIELDS_ON_TOP;
 
 /// Characters of `b=` that tell one signature from another (RFC 6008 §3: at least 8).
 const B_CHARS: usize = 12;
+
+/// How long a message may wait in a queue (RFC 5321 §4.5.4.1: 4 to 5 days).
+const SECONDS_UNDER_WAY: u64 = 5 * 24 * 60 * 60;
+/// Longest signature that every verifier takes: RFC 8301 §3.2 asks for keys of up to 4096 bits.
+const MAX_COMMON_OCTETS: usize = 4096 / 8;
 
 /// One signature and what it is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +37,19 @@ pub(super) struct Signature {
     pub(super) algorithm: Option<&'static str>,
     /// The beginning of `b=`.
     pub(super) b: Option<String>,
-    /// The names of `h=`; none where the field cannot be read.
+    /// Of the names of `h=` those of fields that we add ([`FIELDS_ON_TOP`]), in lower case.
     pub(super) signed: Vec<String>,
+    /// What other verifiers make of it.
+    pub(super) endurance: Endurance,
+}
+
+/// What a receiver makes of a signature that passes here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endurance {
+    /// The same, even if it gets the message days later.
+    Lasting,
+    /// Perhaps something else: it expires soon, is of the future, or its key is longer than every verifier takes.
+    Doubtful,
 }
 
 /// The results of RFC 8601 §2.7.1 that occur, with a reason for people.
@@ -61,6 +79,8 @@ pub(super) struct Candidate {
     /// What is told of it, whatever it is worth.
     labels: Labels,
     reading: Result<dkim::Signature, Outcome>,
+    /// In seconds since 1970.
+    read_at: u64,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +97,9 @@ pub(super) fn candidates(section: &Section<'_>, authors: &[Domain], limit: usize
     let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let fields = section.places("dkim-signature").iter().rev();
     let mut found: Vec<_> = fields.map(|place| Candidate::read(section, *place, now)).collect();
+    if !section.is_well_formed() {
+        found.iter_mut().for_each(Candidate::spoil);
+    }
     if found.len() > limit {
         found.sort_by_key(|candidate| candidate.rank(authors));
         found.truncate(limit);
@@ -91,7 +114,14 @@ impl Candidate {
         let labels = tags.as_ref().map(Labels::of).unwrap_or_default();
         let signature = tags.map_err(SignatureError::from).and_then(|tags| dkim::Signature::of_dkim(&tags));
         let reading = signature.map_err(ignored).and_then(|signature| acceptable(signature, now));
-        Self { place, labels, reading }
+        Self { place, labels, reading, read_at: now }
+    }
+
+    /// RFC 6376 §3.8: what is no message is not verified. A reader may take for the body what we pass over.
+    fn spoil(&mut self) {
+        if self.reading.is_ok() {
+            self.reading = Err(Outcome::Fail("a line of the header is no field"));
+        }
     }
 
     /// The form of the body whose hash is wanted.
@@ -99,18 +129,37 @@ impl Candidate {
         self.reading.as_ref().ok().map(|signature| signature.body)
     }
 
+    /// The author's own comes first, since nobody else can make one that verifies; then those that may align.
     fn rank(&self, authors: &[Domain]) -> u8 {
-        match &self.reading {
-            Ok(signature) if authors.iter().any(|author| are_related(author, &signature.signer.domain)) => 0,
-            Ok(_) => 1,
-            Err(_) => 2,
-        }
+        let Ok(signature) = &self.reading else { return 4 };
+        let signer = &signature.signer.domain;
+        let rank = authors.iter().map(|author| {
+            if author == signer {
+                0
+            } else if author.is_at_or_below(signer) || signer.is_at_or_below(author) {
+                1
+            } else if second_level(author.as_str()) == second_level(signer.as_str()) {
+                2
+            } else {
+                3
+            }
+        });
+        rank.min().unwrap_or(3)
     }
-}
 
-/// Whether they may align (RFC 9989 §4.4), as far as can be told from the names alone.
-fn are_related(author: &Domain, signer: &Domain) -> bool {
-    author.is_at_or_below(signer) || signer.is_at_or_below(author)
+    fn signed(&self) -> Vec<String> {
+        let Ok(signature) = &self.reading else { return Vec::new() };
+        let is_ours = |name: &&String| FIELDS_ON_TOP.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+        signature.names.iter().filter(is_ours).cloned().collect()
+    }
+
+    fn endurance(&self) -> Endurance {
+        let lasts = self.reading.as_ref().is_ok_and(|signature| {
+            signature.holds(self.read_at, self.read_at + SECONDS_UNDER_WAY)
+                && signature.signer.signature.len() <= MAX_COMMON_OCTETS
+        });
+        if lasts { Endurance::Lasting } else { Endurance::Doubtful }
+    }
 }
 
 impl Labels {
@@ -143,6 +192,7 @@ fn ignored(error: SignatureError) -> Outcome {
         | SignatureError::Domain
         | SignatureError::Selector
         | SignatureError::Fields
+        | SignatureError::TooManyFields
         | SignatureError::UnreadableIdentity
         | SignatureError::Number
         | SignatureError::Expiry
@@ -185,7 +235,8 @@ async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -
         selector: selector.clone(),
         algorithm: *algorithm,
         b: b.clone(),
-        signed: candidate.reading.as_ref().map(|signature| signature.names.clone()).unwrap_or_default(),
+        signed: candidate.signed(),
+        endurance: candidate.endurance(),
     }
 }
 

@@ -6,6 +6,7 @@ use mail_auth::dkim::{Canonicalization, DkimSigner};
 
 use super::super::tests::{World, domain};
 use super::*;
+use crate::mail::base64;
 
 async fn verified(world: &World, message: &str, limit: usize) -> Vec<Signature> {
     let (head, body) = message.split_at(crate::mail::header::section_end(message.as_bytes()).unwrap());
@@ -163,4 +164,69 @@ async fn rfc8616_5_domains_are_asked_for_in_a_labels() {
     let field = signer.sign(message.as_bytes()).unwrap().to_header();
     let found = verified(&world, &format!("{field}{message}"), 9).await;
     assert_eq!(found[0].passes(), Some(&domain("xn--bcher-kva.example")), "{found:?}");
+}
+
+/// RFC 6376 §3.8: "DKIM processing occurs only on messages that comply with" RFC 5322. Many readers end the header section
+/// at such a line and show what follows as the body.
+#[tokio::test]
+async fn rfc6376_3_8_a_signature_over_lines_that_are_no_field_does_not_pass() {
+    let world = World::new().await;
+    let message = world.signed("sender.example", &format!("{HEAD}text\r\n"));
+    assert_eq!(outcomes(&world, &message).await, [Outcome::Pass]);
+    for line in ["Pay account 12345 now\r\n", "From bob Mon Nov 23 12:00:00 2026\r\n", ": \r\n", "a b: c\r\n"]
+    {
+        for spoilt in [message.replace("From: ", &format!("{line}From: ")), format!("{line}{message}")] {
+            assert_eq!(
+                outcomes(&world, &spoilt).await,
+                [Outcome::Fail("a line of the header is no field")],
+                "{spoilt}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_more_signatures_than_are_looked_at_the_authors_own_comes_first() {
+    let field = |domain: &str| {
+        format!("DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=s; h=from; bh=QUJD; b=QUJD\r\n")
+    };
+    let authors = [domain("a.sender.example")];
+    let chosen = |stack: &[&str]| {
+        let fields: String = stack.iter().map(|domain| field(domain)).collect();
+        let head = format!("{fields}From: bob@a.sender.example\r\n\r\n");
+        let found = candidates(&Section::new(head.as_bytes()), &authors, 1);
+        found[0].labels.domain.as_ref().map(Domain::to_string).unwrap_or_default()
+    };
+    assert_eq!(chosen(&["x.a.sender.example", "x.a.sender.example", "a.sender.example"]), "a.sender.example");
+    assert_eq!(chosen(&["other.example", "b.sender.example", "sender.example"]), "sender.example");
+    assert_eq!(
+        chosen(&["other.example", "b.sender.example"]),
+        "b.sender.example",
+        "they may be of one organisation"
+    );
+    assert_eq!(chosen(&["nowhere", "other.example"]), "other.example");
+}
+
+/// What somebody who has the message later makes of it.
+#[tokio::test]
+async fn a_signature_lasts_when_every_verifier_takes_it_for_five_days() {
+    let world = World::new().await;
+    let now = clock::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let day = 24 * 60 * 60;
+    for (times, expected) in [
+        (String::new(), Endurance::Lasting),
+        (format!("t={now}; x={}; ", now + 6 * day), Endurance::Lasting),
+        (format!("x={}; ", now + 4 * day), Endurance::Doubtful),
+        (format!("t={}; ", now + day), Endurance::Doubtful),
+        ("t=17959000000000; ".into(), Endurance::Doubtful),
+    ] {
+        let field = format!(
+            "DKIM-Signature: v=1; a=rsa-sha256; d=sender.example; s=s; h=from; {times}bh=QUJD; b=QUJD\r\n"
+        );
+        assert_eq!(verified(&world, &format!("{field}{HEAD}"), 10).await[0].endurance, expected, "{times}");
+    }
+    let long = base64::encode(&[1; 1024]);
+    let field =
+        format!("DKIM-Signature: v=1; a=rsa-sha256; d=sender.example; s=s; h=from; bh=QUJD; b={long}\r\n");
+    assert_eq!(verified(&world, &format!("{field}{HEAD}"), 10).await[0].endurance, Endurance::Doubtful);
 }

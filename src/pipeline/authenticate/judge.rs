@@ -112,6 +112,11 @@ fn disposition(assessment: &Assessment, findings: &Findings, demands: &Demands<'
     };
     match (assessment.result, second) {
         (Evaluation::None | Evaluation::Pass, _) | (_, SecondSignal::Absent) => Disposition::Pass,
+        (Evaluation::Fail, SecondSignal::Present)
+            if findings.chain.may_vouch_for(&assessment.author, demands.trusted_arc_sealers) =>
+        {
+            Disposition::Defer
+        }
         (Evaluation::Fail, SecondSignal::Present) => Disposition::Reject,
         (Evaluation::Fail | Evaluation::TempError, _) => Disposition::Defer,
     }

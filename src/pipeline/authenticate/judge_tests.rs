@@ -1,4 +1,5 @@
 use super::super::arc::ChainResult;
+use super::super::dkim::Endurance;
 use super::*;
 use crate::mail::Address;
 use crate::pipeline::parcel::ArcState;
@@ -14,7 +15,8 @@ fn signature(outcome: Outcome, name: &str) -> Signature {
         selector: Some("s".into()),
         algorithm: Some("rsa-sha256"),
         b: Some("b".into()),
-        signed: vec!["from".into()],
+        signed: Vec::new(),
+        endurance: Endurance::Lasting,
     }
 }
 
@@ -166,6 +168,9 @@ fn only_a_chain_of_trusted_sealers_outweighs_a_policy() {
     ] {
         assert_eq!(judged(refused.clone()), rejected(), "{refused:?}");
     }
+    // A key of theirs that DNS does not give for now could turn the refusal; nobody else's could.
+    assert_eq!(judged(chain(&["list.example"], &author, ChainResult::TempError)), Err(UNAVAILABLE));
+    assert_eq!(judged(chain(&["evil.example"], &author, ChainResult::TempError)), rejected());
 }
 
 #[test]

@@ -39,16 +39,22 @@ pub(super) async fn prove(dns: &Dns, signer: &Signer, identity: Option<&Domain>,
         Err(error) if error.is_temporary() => return Proof::Bad(Outcome::TempError),
         Err(_) => return Proof::Bad(Outcome::PermError("no key")),
     };
-    let mut bad = Outcome::PermError("no key");
-    for record in records.iter().take(MAX_RECORDS) {
+    if records.len() > MAX_RECORDS {
+        return Proof::Bad(Outcome::PermError("too many key records"));
+    }
+    let mut proof = Proof::Bad(Outcome::PermError("no key"));
+    for record in &records {
         match try_record(record, signer, identity, digest) {
-            Ok(mode) => return Proof::Good(mode),
+            Ok(Mode::Live) => return Proof::Good(Mode::Live),
+            Ok(Mode::Testing) => proof = Proof::Good(Mode::Testing),
             // A key that does not fit says more than a record that is none.
-            Err(outcome) if !matches!(bad, Outcome::Fail(_)) => bad = outcome,
+            Err(outcome) if !matches!(proof, Proof::Good(_) | Proof::Bad(Outcome::Fail(_))) => {
+                proof = Proof::Bad(outcome);
+            }
             Err(_) => {}
         }
     }
-    Proof::Bad(bad)
+    proof
 }
 
 fn try_record(

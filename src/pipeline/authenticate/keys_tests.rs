@@ -4,7 +4,7 @@ use mail_auth::common::crypto::SigningKey as _;
 
 use super::super::tests::{World, domain};
 use super::*;
-use crate::dev::dns::Behaviour;
+use crate::dev::dns::{Behaviour, Data};
 use crate::mail::base64;
 use crate::mail::dkim::Algorithm;
 
@@ -96,4 +96,31 @@ async fn rfc8463_3_ed25519_signs_the_digest() {
         tried(&record, Algorithm::Ed25519Sha256, pair.sign(SIGNED).as_ref()),
         Err(Outcome::Fail("signature did not verify"))
     );
+}
+
+/// RFC 6376 §3.6.2.2 leaves open what several records mean; the order of an answer must not say it.
+#[tokio::test]
+async fn of_several_key_records_the_order_decides_nothing() {
+    let world = World::new().await;
+    let key = base64::encode(World::key().public_key().as_ref());
+    let live = format!("v=DKIM1; p={key}");
+    let testing = format!("v=DKIM1; t=y; p={key}");
+    let publish = |selector: &str, records: &[&str]| {
+        for record in records {
+            let name = format!("{selector}._domainkey.keys.example");
+            world.server.publish(name.as_bytes(), &Data::Txt(&[record.as_bytes()])).unwrap();
+        }
+    };
+    publish("a", &[&testing, &live]);
+    publish("b", &[&live, &testing]);
+    publish("c", &["v=DKIM1; p=", &testing, "no key"]);
+    publish("d", &["1", "2", "3", "4", &live]);
+    for (selector, expected) in [
+        ("a", Proof::Good(Mode::Live)),
+        ("b", Proof::Good(Mode::Live)),
+        ("c", Proof::Good(Mode::Testing)),
+        ("d", Proof::Bad(Outcome::PermError("too many key records"))),
+    ] {
+        assert_eq!(proof(&world, &signer(selector), None).await, expected, "{selector}");
+    }
 }

@@ -222,7 +222,8 @@ async fn explained(refusal: Refusal, early: &EarlyVerdict, context: &Context) ->
     match (refusal, &early.spf_explanation) {
         (Refusal::Unauthenticated { .. }, Some(explanation)) => {
             let text = explanation.fetch(&context.dns, context.settings.hostname.as_str()).await;
-            Refusal::Unauthenticated { explanation: text }
+            let who = explanation.domain();
+            Refusal::Unauthenticated { explanation: text.map(|text| format!("{who} explains: {text}")) }
         }
         (refusal, _) => refusal,
     }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::arc::Chain;
-use super::super::dkim::Signature;
+use super::super::dkim::{Endurance, Signature};
 use super::*;
 use crate::mail::Address;
 use crate::mail::token::{self, Kind};
@@ -34,7 +34,8 @@ fn findings(mailbox: &str) -> Findings {
             selector: Some("sel".into()),
             algorithm: Some("rsa-sha256"),
             b: Some("abc/+def1234".into()),
-            signed: vec!["from".into()],
+            signed: Vec::new(),
+            endurance: Endurance::Lasting,
         }],
         signing: Signing::Signed,
         chain: Chain::without_word(ArcState::None, ChainResult::None),
@@ -74,6 +75,7 @@ fn a_signature_that_cannot_be_read_has_its_reason_and_no_more() {
         algorithm: None,
         b: None,
         signed: Vec::new(),
+        endurance: Endurance::Doubtful,
     }];
     let text = text(&unreadable, &client("mx.sender.example", Ipv4Addr::LOCALHOST.into()), &[]);
     assert!(text.contains(";\r\n\tdkim=neutral (duplicate tag);\r\n"), "{text}");

@@ -10,17 +10,23 @@
 
 use futures_util::future::join_all;
 
-use super::dkim::Signature;
+use super::dkim::{Endurance, Signature};
 use super::dmarc::{self, Evaluation, Identifier, Method, Standing};
 use crate::dns::Dns;
 use crate::mail::dkim::Algorithm;
 use crate::mail::{Domain, authentication_results, header};
 use crate::pipeline::receiver::{FIELDS_ON_TOP, ReceiverHelp};
 
+/// Signatures past which a receiver may not look.
+const MAX_SIGNATURES: usize = 5;
+
 /// What receivers can authenticate of a message by its signatures once it has been through us.
 pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) -> Vec<Identifier> {
-    // Readers differ on where a section ends that has lines which are no field, and we leave some of these out.
-    if !header::is_well_formed(head) {
+    // Readers differ on where a section ends that has lines which are no field, on whether white space may stand before a
+    // colon, and on how many signatures they look at.
+    let strict = |field: header::Field<'_>| head.get(field.range.start + field.name.len()) == Some(&b':');
+    let stack = header::fields(head).filter(|field| field.is("DKIM-Signature")).count();
+    if !header::is_well_formed(head) || !header::fields(head).all(strict) || stack > MAX_SIGNATURES {
         return Vec::new();
     }
     let omitted = if authentication_results::forged(head, ours).is_empty() {
@@ -29,9 +35,12 @@ pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) ->
         Omitted::Results
     };
     // Large receivers do not verify Ed25519 (RFC 8463) yet.
-    let readable =
-        signatures.iter().filter(|signature| signature.algorithm == Some(Algorithm::RsaSha256.name()));
-    readable
+    let is_common = |signature: &&Signature| {
+        signature.algorithm == Some(Algorithm::RsaSha256.name()) && signature.endurance == Endurance::Lasting
+    };
+    signatures
+        .iter()
+        .filter(is_common)
         .filter(|signature| survives(&signature.signed, head, omitted))
         .filter_map(Signature::passes)
         .map(|domain| Identifier { domain: domain.clone(), method: Method::Dkim, standing: Standing::Proven })

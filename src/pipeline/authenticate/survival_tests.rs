@@ -14,6 +14,7 @@ fn signature(name: &str, signed: &str) -> Signature {
         algorithm: Some("rsa-sha256"),
         b: Some("b".into()),
         signed: signed.split(':').map(str::to_owned).collect(),
+        endurance: Endurance::Lasting,
     }
 }
 
@@ -30,7 +31,7 @@ fn survive(names: &[&str]) -> Vec<Identifier> {
 /// RFC 6376 §5.4.2: the fields of a name are taken from the bottom up, and one that is not there is signed as nothing.
 #[test]
 fn rfc6376_5_4_2_a_signature_breaks_when_a_field_is_added_that_it_names_oftener_than_it_is_there() {
-    let two = HEAD.replace("Received: x\r\n", "Received: x\r\nReceived : y\r\nDKIM-Signature: v=1\r\n");
+    let two = HEAD.replace("Received: x\r\n", "Received: x\r\nReceived: y\r\nDKIM-Signature: v=1\r\n");
     for (signed, once, twice) in [
         ("from:subject", true, true),
         ("from:from:subject:subject", true, true),
@@ -120,4 +121,16 @@ fn rfc8463_a_signature_that_many_receivers_cannot_verify_does_not_do() {
     let ed25519 = Signature { algorithm: Some("ed25519-sha256"), ..signature("sender.example", "from") };
     assert_eq!(surviving(HEAD, std::slice::from_ref(&ed25519)), Vec::<String>::new());
     assert_eq!(surviving(HEAD, &[ed25519, signature("sender.example", "from")]), ["sender.example"]);
+}
+
+#[test]
+fn what_other_verifiers_may_judge_otherwise_does_not_do() {
+    let doubtful = Signature { endurance: Endurance::Doubtful, ..signature("sender.example", "from") };
+    assert_eq!(surviving(HEAD, &[doubtful]), Vec::<String>::new());
+    // Some parsers take no white space before a colon (RFC 5322 §4.5).
+    let good = [signature("sender.example", "from")];
+    assert_eq!(surviving(&HEAD.replace("Subject:", "Subject :"), &good), Vec::<String>::new());
+    let stack = |fields: usize| format!("{}{HEAD}", "DKIM-Signature: v=1\r\n".repeat(fields));
+    assert_eq!(surviving(&stack(MAX_SIGNATURES - 1), &good), ["sender.example"]);
+    assert_eq!(surviving(&stack(MAX_SIGNATURES), &good), Vec::<String>::new());
 }

@@ -9,6 +9,8 @@ use super::keys::SignError;
 use super::sign::{Field, Signatures, Signer, complete, select};
 use crate::config::Sealing;
 use crate::mail::canonical::relaxed_field;
+use crate::mail::dkim::arc;
+use crate::mail::tags::Tags;
 use crate::pipeline::parcel::{ArcState, ReceiverHelp};
 
 /// RFC 8617 §4.2.1.
@@ -83,7 +85,7 @@ fn sets_below(fields: &[Field<'_>], instance: u8) -> Option<Vec<u8>> {
     for earlier in 1..instance {
         for part in ORDER {
             let mut found = fields.iter().filter(|(name, value)| {
-                name.eq_ignore_ascii_case(part.as_bytes()) && instance_of(value) == Some(earlier)
+                name.eq_ignore_ascii_case(part.as_bytes()) && instance_of(name, value) == Some(earlier)
             });
             let (name, value) = found.next()?;
             if found.next().is_some() {
@@ -96,12 +98,12 @@ fn sets_below(fields: &[Field<'_>], instance: u8) -> Option<Vec<u8>> {
     Some(canonical)
 }
 
-/// The `i=` tag of an ARC field.
-fn instance_of(value: &[u8]) -> Option<u8> {
-    let mut tags = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-    let tag =
-        tags.find_map(|tag| tag.strip_prefix(b"i").and_then(|rest| rest.trim_ascii().strip_prefix(b"=")))?;
-    std::str::from_utf8(tag.trim_ascii()).ok()?.parse().ok()
+/// The instance of an ARC field, as whoever verified the chain read it.
+fn instance_of(name: &[u8], value: &[u8]) -> Option<u8> {
+    if name.eq_ignore_ascii_case(b"ARC-Authentication-Results") {
+        return arc::instance_of_results(value);
+    }
+    Tags::parse(value).ok()?.get("i")?.parse().ok()
 }
 
 fn push_line(field: &str, out: &mut Vec<u8>) {

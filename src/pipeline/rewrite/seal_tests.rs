@@ -26,10 +26,14 @@ fn a_set_is_wanted_by_the_mode_the_need_and_the_chain() {
 
 #[test]
 fn the_instance_is_a_tag_of_its_own() {
-    assert_eq!(instance_of(b" i=1; mx.example; spf=pass"), Some(1));
-    assert_eq!(instance_of(b" a=rsa-sha256; b=i=3;\r\n\ti = 12; x"), Some(12));
-    for value in [&b" id=1; x"[..], b"", b"i=", b"i=256", b"i=x"] {
-        assert_eq!(instance_of(value), None);
+    let of_results = |value: &[u8]| instance_of(b"arc-authentication-results", value);
+    let of_seal = |value: &[u8]| instance_of(b"ARC-Seal", value);
+    assert_eq!(of_results(b" i=1; mx.example; spf=pass"), Some(1));
+    assert_eq!(of_results(b" (a chain) i = 1 (its first); mx.example"), Some(1));
+    assert_eq!(of_seal(b" a=rsa-sha256; b=i=3;\r\n\ti = 12; x=y"), Some(12));
+    assert_eq!(of_seal(b" i=1; i=1"), None);
+    for value in [b" a=rsa-sha256".as_slice(), b" i=", b" i=x;", b" i=1 2", b""] {
+        assert_eq!((of_results(value), of_seal(value)), (None, None), "{}", String::from_utf8_lossy(value));
     }
 }
 

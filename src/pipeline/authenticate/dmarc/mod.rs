@@ -334,7 +334,8 @@ fn related(identifier: &Identifier, walk: &Walk, organizations: &HashMap<String,
     }
 }
 
-fn second_level(name: &str) -> &str {
+/// The last two labels, or fewer: what names of one owner have in common, as far as that can be told from them.
+pub(super) fn second_level(name: &str) -> &str {
     let cut = name.rmatch_indices('.').nth(1).map_or(0, |(at, _)| at + 1);
     name.get(cut..).unwrap_or(name)
 }
