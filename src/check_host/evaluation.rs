@@ -75,14 +75,17 @@ impl<'a> Evaluation<'a> {
         domain: &'b [u8],
     ) -> Pin<Box<dyn Future<Output = Result<Found, Fault>> + Send + 'b>> {
         Box::pin(async move {
-            let Some(record) = self.record(domain).await? else { return Ok(Found::plain(SpfVerdict::None)) };
+            let Some(mut record) = self.record(domain).await? else {
+                return Ok(Found::plain(SpfVerdict::None));
+            };
             for directive in &record.directives {
                 if self.matches(&directive.mechanism, domain).await? {
                     return Ok(Found::matched(directive.qualifier, &record, domain));
                 }
             }
-            // What is not needed any more is not kept while others are asked.
-            let Record { redirect, .. } = record;
+            let redirect = record.redirect.take();
+            // Nothing of it is kept while others are asked.
+            drop(record);
             match redirect {
                 Some(target) => self.refer(&target, domain).await,
                 None => Ok(Found::plain(SpfVerdict::Neutral)),
