@@ -101,6 +101,8 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
+        // Else a test beside this one, which logs to nobody, may have a line switched off for all. Set once is enough.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         let log = self.clone();
         tracing_subscriber::fmt()
             .with_env_filter("postroad=trace")

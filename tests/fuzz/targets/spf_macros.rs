@@ -18,7 +18,7 @@ fuzz_target!(|input: Input<'_>| {
     let context = Context { sender: &sender, domain, validated: Some(domain), explained };
     if let Some(parsed) = MacroString::explanation(text) {
         let said = parsed.text(&context);
-        assert!(text.contains(&b'%') || said == text);
+        assert!(text.contains(&b'%') || text.starts_with(&said));
     }
     let record = [b"v=spf1 redirect=", text].concat();
     if let Ok(Some(record)) = select(&[record])
@@ -26,6 +26,7 @@ fuzz_target!(|input: Input<'_>| {
     {
         let name = target.name(&context);
         assert!(name.len() <= MAX_NAME_OCTETS);
-        assert!(target.text(&context).ends_with(&name) || target.text(&context).ends_with(b"."));
+        let said = target.text(&context);
+        assert!(said.len() > 2000 || said.strip_suffix(b".").unwrap_or(&said).ends_with(&name));
     }
 });

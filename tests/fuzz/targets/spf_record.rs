@@ -3,10 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postroad::spf::select;
+use postroad::spf::{MAX_RECORD_OCTETS, select};
 
 fuzz_target!(|octets: &[u8]| {
     let record = [b"v=spf1 ", octets].concat();
+    if record.len() > MAX_RECORD_OCTETS / 2 {
+        return; // What is made of it below would be too long.
+    }
     let Ok(found) = select(&[record.clone()]) else { return };
     let found = found.expect("a version and a space begin a record");
     let spaced: Vec<u8> = record.iter().flat_map(|b| [*b, *b].into_iter().take(if *b == b' ' { 2 } else { 1 })).collect();
