@@ -296,11 +296,10 @@ async fn rfc5321_4_5_3_1_10_one_recipient_too_many_goes_in_the_next_transaction(
 
 #[tokio::test]
 async fn shipments_go_side_by_side_and_come_back_in_rcpt_order() {
-    let one = Upstream::start("127.0.0.1", 0, &["hello \n < MAIL\n wait 300\n > 550 5.7.1 slow no"]).await;
-    let port = one.address.port();
-    let _two =
-        Upstream::start("127.0.0.2", port, &["hello \n < MAIL\n wait 300\n > 550 5.7.1 other no"]).await;
-    let world = World::new(port, "").await;
+    let slow = ["hello \n < MAIL\n wait 300\n > 550 5.7.1 slow no"];
+    let other = ["hello \n < MAIL\n wait 300\n > 550 5.7.1 other no"];
+    let [one, _two] = Upstream::pair(("127.0.0.1", &slow), ("127.0.0.2", &other)).await;
+    let world = World::new(one.address.port(), "").await;
     let started = Instant::now();
     let outcomes = world.deliver(Mail::to(&["a@[127.0.0.1]", "b@[127.0.0.2]", "c@[127.0.0.1]"])).await;
     assert!(started.elapsed() < Duration::from_millis(590), "one after the other");

@@ -124,8 +124,8 @@ async fn a_host_that_cannot_take_the_message_is_passed_over() {
 
 #[tokio::test]
 async fn ipv6_is_tried_first_and_ipv4_before_the_next_host() {
-    let six = Upstream::start("::1", 0, &["> 421 4.7.0 not you"]).await;
-    let four = Upstream::start("127.0.0.1", six.address.port(), &["hello \n mail"]).await;
+    let [six, four] =
+        Upstream::pair(("::1", &["> 421 4.7.0 not you"]), ("127.0.0.1", &["hello \n mail"])).await;
     let records = "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.1\nmx1 AAAA ::1\nmx2 A 127.0.0.2";
     let world = World::new(six.address.port(), records).await;
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
@@ -136,11 +136,9 @@ async fn ipv6_is_tried_first_and_ipv4_before_the_next_host() {
 
 #[tokio::test]
 async fn after_an_ipv6_timeout_the_destination_is_left_alone_over_ipv6() {
-    let four =
-        Upstream::start("127.0.0.1", 0, &["hello \n < MAIL\n > 550 no\n close", "hello \n mail"]).await;
-    let port = four.address.port();
-    let _hole = black_hole("::1", port).await;
-    let world = World::new(port, "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
+    let scripts = ["hello \n < MAIL\n > 550 no\n close", "hello \n mail"];
+    let (four, _hole) = Upstream::beside_a_hole(("127.0.0.1", &scripts), "::1").await;
+    let world = World::new(four.address.port(), "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Refused(_)));
     assert_eq!(world.attempts("ipv6", "timed_out"), 1);
     world.until_connections(0).await;
@@ -151,8 +149,7 @@ async fn after_an_ipv6_timeout_the_destination_is_left_alone_over_ipv6() {
 #[tokio::test]
 async fn a_refusal_of_our_ipv6_address_sends_us_to_ipv4() {
     let refusal = "hello \n < MAIL\n > 250 ok\n < RCPT\n > 550 5.7.1 not over IPv6 without PTR";
-    let six = Upstream::start("::1", 0, &[refusal]).await;
-    let _four = Upstream::start("127.0.0.1", six.address.port(), &["hello \n mail"]).await;
+    let [six, _four] = Upstream::pair(("::1", &[refusal]), ("127.0.0.1", &["hello \n mail"])).await;
     let world = World::new(six.address.port(), "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert_eq!(said(&outcome), "delivered by mx1.dest.example: 250 2.0.0 queued");

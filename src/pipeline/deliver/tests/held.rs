@@ -184,8 +184,8 @@ async fn those_who_ask_take_half_of_a_destinations_share() {
 #[tokio::test]
 async fn ipv6_that_does_not_want_us_is_followed_by_ipv4_at_rcpt_too() {
     let records = "@ MX 10 mx1\nmx1 AAAA ::1\nmx1 A 127.0.0.1";
-    let six = Upstream::start("::1", 0, &["hello \n < MAIL\n > 250 ok\n < RCPT\n > 550 5.7.25 no PTR"]).await;
-    let four = Upstream::start("127.0.0.1", six.address.port(), &[UP_TO_RCPT]).await;
+    let refusal = "hello \n < MAIL\n > 250 ok\n < RCPT\n > 550 5.7.25 no PTR";
+    let [six, four] = Upstream::pair(("::1", &[refusal]), ("127.0.0.1", &[UP_TO_RCPT])).await;
     let world = World::new(six.address.port(), records).await;
     let inquired = world.ask(&[ANA], nothing(), Advance::default()).await;
     assert!(inquired.refused.is_none() && inquired.advance.held.is_some());

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-use self::upstream::{Heard, Upstream, black_hole};
+use self::upstream::{Heard, Upstream};
 use super::options::Timing;
 use super::*;
 use crate::config::{LogAddresses, PrivateAddresses};
@@ -244,8 +244,7 @@ async fn one_host(scripts: &[&str]) -> (World, Upstream) {
 
 /// A world whose destination has two hosts, the first of them better.
 async fn two_hosts(first: &[&str], second: &[&str]) -> (World, Upstream, Upstream) {
-    let one = Upstream::start("127.0.0.1", 0, first).await;
-    let two = Upstream::start("127.0.0.2", one.address.port(), second).await;
+    let [one, two] = Upstream::pair(("127.0.0.1", first), ("127.0.0.2", second)).await;
     let records = "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
     (World::new(one.address.port(), records).await, one, two)
 }

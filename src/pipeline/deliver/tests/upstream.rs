@@ -45,10 +45,36 @@ impl Upstream {
         Self::showing(ip, port, scripts, acceptor()).await
     }
 
+    /// Two that listen on the same port; of a port that is free at one address another test may have the other.
+    pub(super) async fn pair(one: (&str, &[&str]), two: (&str, &[&str])) -> [Self; 2] {
+        for _ in 0..100 {
+            let first = TcpListener::bind((one.0, 0)).await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            if let Ok(second) = TcpListener::bind((two.0, port)).await {
+                return [Self::play(first, one.1, acceptor()), Self::play(second, two.1, acceptor())];
+            }
+        }
+        panic!("no port is free at {} and {}", one.0, two.0);
+    }
+
+    /// One that has a black hole on the same port of another address.
+    pub(super) async fn beside_a_hole(one: (&str, &[&str]), hole: &str) -> (Self, Hole) {
+        for _ in 0..100 {
+            let first = TcpListener::bind((one.0, 0)).await.unwrap();
+            if let Ok(hole) = black_hole(hole, first.local_addr().unwrap().port()).await {
+                return (Self::play(first, one.1, acceptor()), hole);
+            }
+        }
+        panic!("no port is free at {} and {hole}", one.0);
+    }
+
     /// The same, with a certificate of the test's choice.
     pub(super) async fn showing(ip: &str, port: u16, scripts: &[&str], acceptor: TlsAcceptor) -> Self {
         let ip: IpAddr = ip.parse().unwrap();
-        let listener = TcpListener::bind((ip, port)).await.unwrap();
+        Self::play(TcpListener::bind((ip, port)).await.unwrap(), scripts, acceptor)
+    }
+
+    fn play(listener: TcpListener, scripts: &[&str], acceptor: TlsAcceptor) -> Self {
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Heard::default()));
         let scripts: Vec<String> = scripts.iter().map(|script| (*script).to_owned()).collect();
@@ -198,23 +224,24 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A listener whose queue is full: connections to it time out.
-pub(super) async fn black_hole(ip: &str, port: u16) -> (socket2::Socket, Vec<TcpStream>) {
+/// A listener whose queue is full, and what fills it: connections to it time out.
+pub(super) type Hole = (socket2::Socket, Vec<TcpStream>);
+
+async fn black_hole(ip: &str, port: u16) -> std::io::Result<Hole> {
     let address = SocketAddr::new(ip.parse().unwrap(), port);
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,
         Some(socket2::Protocol::TCP),
-    )
-    .unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    socket.listen(0).unwrap();
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(0)?;
     let mut fillers = Vec::new();
     while let Ok(Ok(stream)) =
         tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
     {
         fillers.push(stream);
     }
-    (socket, fillers)
+    Ok((socket, fillers))
 }
