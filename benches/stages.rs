@@ -228,8 +228,8 @@ fn accepted(octets: &Bytes) -> Accepted {
 }
 
 fn routed(authenticated: Authenticated) -> Routed {
-    let Authenticated { transaction, message, original, verdict } = authenticated;
-    Routed { transaction, message, original, verdict, targets: vec![target()] }
+    let Authenticated { transaction, message, body_hash, verdict } = authenticated;
+    Routed { transaction, message, body_hash, verdict, targets: vec![target()] }
 }
 
 fn stages(criterion: &mut Criterion) {

@@ -9,6 +9,9 @@
 //!         ◀─────────────────────────── settle ◀─Attempted──────────────────────────────────┘
 //! settle ─Deferred, Late─▶ queue ─Due─▶ deliver      what no upstream has taken yet
 //! ```
+//!
+//! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
+//! waited for is waited for before memory is taken, or after it was given back.
 
 mod advance;
 pub mod authenticate;

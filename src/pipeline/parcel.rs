@@ -4,11 +4,11 @@
 //! sender half of the answer: a stage that drops a parcel (or panics with it) answers it, with the 451 that
 //! the receiver makes of a closed channel.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
@@ -18,7 +18,9 @@ use super::refusal::Refusal;
 use crate::check_host::Explanation;
 use crate::config::OnTempfail;
 pub use crate::ledger::Recorded;
-use crate::mail::{Address, Domain, Enhanced, Envelope, Message, RecipientRequest, ReversePath, TraceId};
+use crate::mail::{
+    Address, Domain, Enhanced, Envelope, Message, RecipientRequest, ReversePath, TraceId, base64,
+};
 use crate::smtp::reply::Reply;
 pub use crate::smtp::reply::UpstreamReply;
 pub use crate::spf::SpfVerdict;
@@ -189,21 +191,29 @@ pub struct Authenticated {
     pub transaction: Transaction,
     /// Its octets, forged Authentication-Results fields already omitted.
     pub message: Message,
-    /// The body in memory, for signing.
-    pub original: Loaded,
+    /// What it is signed with.
+    pub body_hash: BodyHash,
     /// What was found.
     pub verdict: Verdict,
 }
 
-/// The body of a message as received, contiguous (its header section is in memory anyway). For a message
-/// that lives in a file this holds memory permits of the full size, given back when it is dropped, which
-/// `rewrite` does before delivery.
-#[derive(Debug)]
-pub struct Loaded {
-    /// All octets behind the header section.
-    pub body: Bytes,
-    /// The permit for a message that was read from its file.
-    pub permit: Option<OwnedSemaphorePermit>,
+/// The SHA-256 hash of a body in its relaxed canonical form (RFC 6376 §3.4.4), in base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyHash(String);
+
+impl BodyHash {
+    /// Of the hash's octets.
+    #[must_use]
+    pub fn new(hash: &[u8]) -> Self {
+        Self(base64::encode(hash))
+    }
+}
+
+/// As `bh=` has it.
+impl fmt::Display for BodyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What authentication found, as far as later stages need it.
@@ -269,8 +279,8 @@ pub struct Routed {
     pub transaction: Transaction,
     /// Its octets.
     pub message: Message,
-    /// The body in memory, for signing.
-    pub original: Loaded,
+    /// What it is signed with.
+    pub body_hash: BodyHash,
     /// What was found.
     pub verdict: Verdict,
     /// Every copy to send, in RCPT order; the same destination of two aliases stands once, under the first.

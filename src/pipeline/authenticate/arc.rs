@@ -103,7 +103,7 @@ async fn signatures(dns: &Dns, original: &Original<'_>, sets: &Sets) -> ChainRes
     let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let whole = signature.extent == Extent::Whole && !signature.has_expired(now);
     let (Some(newest), true) = (sets.sets.last(), whole) else { return ChainResult::Fail };
-    if !original.has_body_hash(signature.body, &signature.body_hash) {
+    if !original.hashes.has(signature.body, &signature.body_hash) {
         return ChainResult::Fail;
     }
     let covered = digest(&SHA256, &original.section.covered(newest.message, signature));

@@ -1,12 +1,15 @@
 use std::slice::from_ref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::{AuthenticatedMessage, AuthenticationResults, MessageAuthenticator, Parameters};
+use tokio::sync::Semaphore;
 
 use super::super::tests::{World, domain};
 use super::*;
+use crate::mail::Message;
 
 const MESSAGE: &str = "From: ceo@bank.example\r\nSubject: hello\r\n\r\ntext\r\n";
 
@@ -23,10 +26,10 @@ async fn sealed(world: &World, by: &str, results: &str, message: &str) -> String
 }
 
 async fn chain_of(world: &World, message: &str) -> Chain {
-    let (head, body) = message.split_at(crate::mail::header::section_end(message.as_bytes()).unwrap());
+    let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
+    let memory = Arc::new(Semaphore::new(0));
     let authors = [domain("bank.example")];
-    let original =
-        Original::read(head.as_bytes(), &Bytes::copy_from_slice(body.as_bytes()), &authors, 9).await;
+    let original = Original::read(&message, &authors, 9, &memory).await.unwrap();
     verify(&world.context.dns, &original, &authors).await
 }
 

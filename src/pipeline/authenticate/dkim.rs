@@ -241,7 +241,7 @@ async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -
 }
 
 async fn check(dns: &Dns, original: &Original<'_>, (place, signature): (usize, &dkim::Signature)) -> Outcome {
-    if !original.has_body_hash(signature.body, &signature.body_hash) {
+    if !original.hashes.has(signature.body, &signature.body_hash) {
         return Outcome::Fail("body hash did not verify");
     }
     let covered = digest(&SHA256, &original.section.covered(place, signature));

@@ -1,17 +1,19 @@
 use std::slice;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{Canonicalization, DkimSigner};
+use tokio::sync::Semaphore;
 
 use super::super::tests::{World, domain};
 use super::*;
-use crate::mail::base64;
+use crate::mail::{Message, base64};
 
 async fn verified(world: &World, message: &str, limit: usize) -> Vec<Signature> {
-    let (head, body) = message.split_at(crate::mail::header::section_end(message.as_bytes()).unwrap());
-    let body = Bytes::copy_from_slice(body.as_bytes());
-    let original = Original::read(head.as_bytes(), &body, &[domain("sender.example")], limit).await;
+    let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
+    let memory = Arc::new(Semaphore::new(0));
+    let original = Original::read(&message, &[domain("sender.example")], limit, &memory).await.unwrap();
     verify(&world.context.dns, &original).await
 }
 

@@ -7,7 +7,7 @@
 //!
 //! 1. The author is read from the one From field (`mail::author`), strictly: what DMARC judges must be what a
 //!    reader is shown.
-//! 2. The body is brought into memory (`load`), the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
+//! 2. The body is hashed (`body`), then the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
 //!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit.
 //! 3. [`judge`] decides; it is a pure function.
 //! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5), and folded lines before
@@ -18,12 +18,12 @@
 //! ordinary recipient among them, and it does: else any sender could add postmaster@ to be let through.
 
 mod arc;
+mod body;
 mod dkim;
 mod dmarc;
 mod early;
 mod judge;
 mod keys;
-mod load;
 mod original;
 mod results;
 mod survival;
@@ -46,7 +46,7 @@ use crate::mail::{Domain, Message, ReversePath, authentication_results, author, 
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::parcel::{
-    Accepted, Authenticated, EarlyVerdict, Loaded, Opened, ReceiverHelp, SpfVerdict, Standing, Transaction,
+    Accepted, Authenticated, BodyHash, EarlyVerdict, Opened, ReceiverHelp, SpfVerdict, Standing, Transaction,
     Verdict,
 };
 use crate::pipeline::refusal::Refusal;
@@ -144,9 +144,9 @@ impl Handler<Accepted> for Authenticate {
             let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
             stages.with_label_values(&["authenticate"]).observe(started.elapsed().as_secs_f64());
             match result {
-                Ok((original, verdict)) => {
+                Ok((body_hash, verdict)) => {
                     omit_forged(&mut message, &context.settings.service_domain);
-                    let authenticated = Authenticated { transaction, message, original, verdict };
+                    let authenticated = Authenticated { transaction, message, body_hash, verdict };
                     if let Err(error) = next.pass(authenticated).await {
                         warn!(%error, "message dropped");
                     }
@@ -177,7 +177,7 @@ async fn authenticate(
     message: &Message,
     early: oneshot::Receiver<EarlyVerdict>,
     context: &Context,
-) -> Result<(Loaded, Verdict), Refused> {
+) -> Result<(BodyHash, Verdict), Refused> {
     let early = match early.await {
         Ok(early) => early,
         // Whoever was to answer is gone: ask again.
@@ -187,8 +187,9 @@ async fn authenticate(
         debug!(trace = %transaction.id, %reason, "no author");
         Refusal::BadFrom
     })?;
-    let original = load::load(message, &context.contiguous).await?;
-    let findings = find(context, transaction, early, &authors, (message.head(), &original.body)).await;
+    let limit = context.settings.dkim_signatures;
+    let original = Original::read(message, &authors, limit, &context.contiguous).await?;
+    let findings = find(context, transaction, early, &authors, &original).await;
     count(context.chronicle.metrics(), &findings);
     let trusted = context.settings.authentication.trusted_arc_sealers.as_slice();
     let demands = Demands {
@@ -214,7 +215,7 @@ async fn authenticate(
         help,
         confirmed_name: findings.early.confirmed_names.first().cloned(),
     };
-    Ok((original, verdict))
+    Ok((original.hashes.relaxed(), verdict))
 }
 
 /// With what the owner of the sender's domain has to say, where SPF's fail is a reason (RFC 7208 §6.2).
@@ -262,12 +263,11 @@ async fn find(
     transaction: &Transaction,
     early: EarlyVerdict,
     authors: &[Domain],
-    (head, body): (&[u8], &bytes::Bytes),
+    original: &Original<'_>,
 ) -> Findings {
-    let original = Original::read(head, body, authors, context.settings.dkim_signatures).await;
     let (signatures, chain, ()) = join3(
-        dkim::verify(&context.dns, &original),
-        arc::verify(&context.dns, &original, authors),
+        dkim::verify(&context.dns, original),
+        arc::verify(&context.dns, original, authors),
         dmarc::ask_ahead(&context.dns, authors),
     )
     .await;
@@ -276,16 +276,12 @@ async fn find(
     let identifiers = identifiers(&reverse_path, helo.as_ref(), &early, &signatures);
     let assessments = authors.iter().map(|author| dmarc::assess(&context.dns, author, &identifiers));
     let assessments = join_all(assessments).await;
-    let signing = signing(head);
+    let signing = signing(original);
     Findings { reverse_path, helo, early, signatures, signing, chain, assessments }
 }
 
-fn signing(head: &[u8]) -> Signing {
-    if header::fields(head).any(|field| field.is("DKIM-Signature")) {
-        Signing::Signed
-    } else {
-        Signing::Unsigned
-    }
+fn signing(original: &Original<'_>) -> Signing {
+    if original.section.places("DKIM-Signature").is_empty() { Signing::Unsigned } else { Signing::Signed }
 }
 
 /// What DMARC may align with the author (RFC 9989 §4.3): the domain that SPF authenticated, and those of valid

@@ -1,6 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{KeyPair as _, RsaKeyPair};
@@ -9,13 +11,16 @@ use mail_auth::common::crypto::{RsaKey, Sha256};
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{Canonicalization, DkimSigner};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::clock;
 use crate::config::{self, DmarcMode};
 use crate::dev::dns::{Behaviour, DnsServer};
-use crate::mail::{Address, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64};
+use crate::mail::{
+    Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
+};
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
@@ -57,6 +62,9 @@ const KEYS: &[(&str, &str)] = &[
     ("several", "v=DKIM1; s=tlsrpt; "),
     ("several", "v=DKIM1; "),
 ];
+
+/// For bodies that are read back from files.
+const MEMORY_OCTETS: usize = 1 << 20;
 
 /// A small internet, a key that its domains sign with, and a context that asks there.
 pub(super) struct World {
@@ -108,7 +116,7 @@ impl World {
             sealing: Sealing::Needed,
         };
         let (chronicle, directory) = testing::chronicle();
-        let context = Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle);
+        let context = Context::new(settings, dns, Arc::new(Semaphore::new(MEMORY_OCTETS)), chronicle);
         Self { server, context, _directory: directory }
     }
 
@@ -144,11 +152,11 @@ impl World {
     ) -> Result<Authenticated, Refusal> {
         let (accepted, _answered) = accepted(message, reverse_path, standings);
         let Accepted { transaction, mut message, early } = accepted;
-        let (original, verdict) = authenticate(&transaction, &message, early, &self.context)
+        let (body_hash, verdict) = authenticate(&transaction, &message, early, &self.context)
             .await
             .map_err(|refused| refused.refusal)?;
         omit_forged(&mut message, &self.context.settings.service_domain);
-        Ok(Authenticated { transaction, message, original, verdict })
+        Ok(Authenticated { transaction, message, body_hash, verdict })
     }
 }
 
@@ -203,6 +211,45 @@ fn accepted(
 
 fn from(author: &str) -> String {
     format!("From: {author}\r\nSubject: hello\r\n\r\nbody\r\n")
+}
+
+/// A message as large as all memory for bodies, in a file.
+fn large(head: &str) -> Accepted {
+    let (accepted, _answered) = accepted("", "bob@sender.example", &[Standing::Ordinary]);
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(MEMORY_OCTETS as u64).unwrap();
+    let body = Body::File { file: Arc::new(file), offset: 0, octets: MEMORY_OCTETS as u64 };
+    Accepted { message: Message::new(Bytes::copy_from_slice(head.as_bytes()), body), ..accepted }
+}
+
+#[tokio::test]
+async fn no_memory_is_held_while_dns_is_silent() {
+    let world = World::new().await;
+    let silent = "silent._domainkey.sender.example.";
+    world.server.behave(silent, Behaviour::Silent).unwrap();
+    let signed = "DKIM-Signature: v=1; a=rsa-sha256; d=sender.example; s=silent; h=from; bh=QUJD; b=QUJD\r\n";
+    let judged = async |head: &str| {
+        let Accepted { transaction, message, early } = large(head);
+        authenticate(&transaction, &message, early, &world.context).await
+    };
+    let head = "From: bob@sender.example\r\n\r\n";
+    let signed = format!("{}{head}", signed.replace("bh=QUJD", &format!("bh={}", zeros())));
+    let waiting = judged(&signed);
+    tokio::pin!(waiting);
+    while world.server.queries(silent, "TXT") == 0 {
+        assert!(
+            timeout(Duration::from_millis(1), &mut waiting).await.is_err(),
+            "it does not wait for the key"
+        );
+    }
+    assert!(judged(head).await.is_ok(), "another one finds no memory");
+}
+
+/// The hash of a large body.
+fn zeros() -> String {
+    base64::encode(
+        digest::digest(&digest::SHA256, &[vec![0; MEMORY_OCTETS], b"\r\n".to_vec()].concat()).as_ref(),
+    )
 }
 
 #[tokio::test]
@@ -264,7 +311,7 @@ async fn good_mail_goes_on_with_its_results_and_without_forged_ones() {
         String::from_utf8_lossy(&emitted)
     );
     assert_eq!(header::fields(&emitted).filter(|field| field.is("Authentication-Results")).count(), 1);
-    assert_eq!(found.original.body, "body\r\n");
+    assert_eq!(found.body_hash.to_string(), "Ck5SoRNWUpSR4X0COv7R5ub2pUTtl6xz4dTFz++ji4M=");
     assert_eq!((found.verdict.spf, found.verdict.dmarc), (SpfVerdict::Pass, DmarcVerdict::Pass));
     assert_eq!((found.verdict.vouched, found.verdict.arc), (Vouched::Yes, ArcState::None));
     assert_eq!(found.verdict.confirmed_name, Some(domain("mx.sender.example")));

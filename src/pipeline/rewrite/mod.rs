@@ -19,7 +19,7 @@
 //! because nothing that it covers is touched.
 //!
 //! All of a message's signatures are made in one piece on the blocking pool (0.27 ms an RSA-2048 signature, three of
-//! them with ARC); the body is hashed once. Which messages get an ARC set is `seal::is_wanted`.
+//! them with ARC); the body was hashed by authenticate. Which messages get an ARC set is `seal::is_wanted`.
 
 mod envelope;
 mod fields;
@@ -50,7 +50,7 @@ use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::parcel::{
-    Action, Admitted, ArcState, Loaded, Readdressed, Rewritten, Routed, Shipment, Target, TargetKind,
+    Action, Admitted, ArcState, BodyHash, Readdressed, Rewritten, Routed, Shipment, Target, TargetKind,
     Transaction, Verdict,
 };
 use crate::pipeline::refusal::Refusal;
@@ -111,7 +111,7 @@ impl Context {
     fn dkim_fields(
         &self,
         fields: &[Field<'_>],
-        body_hash: &str,
+        body_hash: &BodyHash,
         timestamp: u64,
     ) -> Result<String, SignError> {
         let mut signatures = String::new();
@@ -200,10 +200,10 @@ impl Handler<Routed> for Rewrite {
         let next = self.next.clone();
         tokio::spawn(async move {
             let started = Instant::now();
-            let Routed { mut transaction, mut message, original, verdict, targets } = routed;
+            let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
             let known = std::mem::take(&mut transaction.advance.reverse_paths);
             let copy =
-                Copy { transaction: &transaction, message: &message, original, verdict: &verdict, known };
+                Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
             let result = rewrite(copy, targets, &context).await;
             let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
             stages.with_label_values(&["rewrite"]).observe(started.elapsed().as_secs_f64());
@@ -274,14 +274,14 @@ fn own_signatures(sections: &[Bytes], body: &[u8], context: &Context) -> Result<
 struct Copy<'a> {
     transaction: &'a Transaction,
     message: &'a Message,
-    original: Loaded,
+    body_hash: BodyHash,
     verdict: &'a Verdict,
     /// Reverse-paths that were rewritten at RCPT.
     known: HashMap<Domain, ReversePath>,
 }
 
 /// The whole stage, for one message: the fields to put on top, and the copies under their new
-/// reverse-paths. What goes to nobody gets no fields. The original's memory is given back when it returns.
+/// reverse-paths. What goes to nobody gets no fields.
 async fn rewrite(
     copy: Copy<'_>,
     targets: Vec<Target>,
@@ -290,7 +290,7 @@ async fn rewrite(
     if targets.is_empty() {
         return Ok((String::new(), Vec::new()));
     }
-    let Copy { transaction, message, original, verdict, mut known } = copy;
+    let Copy { transaction, message, body_hash, verdict, mut known } = copy;
     let now = clock::now();
     let draft = Draft {
         plain: plain_fields(
@@ -300,7 +300,7 @@ async fn rewrite(
             (&verdict.results, &targets),
         ),
         sections: message.emitted_head(),
-        body: original.body.clone(),
+        body_hash,
         chain: seal::is_wanted(context.settings.sealing, verdict.arc, verdict.help)
             .then(|| (verdict.arc, verdict.results.clone())),
         now,
@@ -346,7 +346,7 @@ struct Draft {
     plain: String,
     /// The header section as it is sent on, less what we put on top.
     sections: Vec<Bytes>,
-    body: Bytes,
+    body_hash: BodyHash,
     /// What an ARC set says, where there is to be one.
     chain: Option<(ArcState, String)>,
     now: SystemTime,
@@ -357,14 +357,14 @@ impl Draft {
     fn sign(self, context: &Context) -> Result<String, SignError> {
         let Context { settings, secrets, .. } = context;
         let own: Vec<Field<'_>> = self.sections.iter().flat_map(|section| section_fields(section)).collect();
-        let body_hash = sign::body_hash(&self.body);
+        let body_hash = &self.body_hash;
         let timestamp = self.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let domain = &settings.service_domain;
-        let signatures = context.dkim_fields(&own, &body_hash, timestamp)?;
+        let signatures = context.dkim_fields(&own, body_hash, timestamp)?;
         let set = match (&self.chain, secrets.keys.iter().next()) {
             (Some((state, results)), Some(key)) => {
                 let all: Vec<Field<'_>> = section_fields(signatures.as_bytes()).chain(own).collect();
-                seal::set(&all, &body_hash, (*state, results), Signer { domain, key, timestamp })?
+                seal::set(&all, body_hash, (*state, results), Signer { domain, key, timestamp })?
             }
             (None, _) | (Some(_), None) => None,
         };

@@ -11,7 +11,7 @@ use crate::config::Sealing;
 use crate::mail::canonical::relaxed_field;
 use crate::mail::dkim::arc;
 use crate::mail::tags::Tags;
-use crate::pipeline::parcel::{ArcState, ReceiverHelp};
+use crate::pipeline::parcel::{ArcState, BodyHash, ReceiverHelp};
 
 /// RFC 8617 §4.2.1.
 const MAX_INSTANCE: u8 = 50;
@@ -32,7 +32,7 @@ pub(super) fn is_wanted(sealing: Sealing, state: ArcState, help: ReceiverHelp) -
 /// When the key makes no signature.
 pub(super) fn set(
     fields: &[Field<'_>],
-    body_hash: &str,
+    body_hash: &BodyHash,
     (state, results): (ArcState, &str),
     signer: Signer<'_>,
 ) -> Result<Option<String>, SignError> {

@@ -70,7 +70,7 @@ fn judge(case: &Case, key: &str) -> Result<(), String> {
     }
     let Some((instance, _)) = next(state) else { return Ok(()) };
 
-    if tag(&case.signature, "bh") != Some(body_hash(body.as_bytes())) {
+    if tag(&case.signature, "bh") != Some(body_hash(body.as_bytes()).to_string()) {
         return Err(format!("the body hash is not {}", body_hash(body.as_bytes())));
     }
     let mut signed = Vec::new();

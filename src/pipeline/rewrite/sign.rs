@@ -8,8 +8,9 @@ use mail_auth::common::crypto::HashAlgorithm;
 use mail_auth::dkim::Canonicalization;
 
 use super::keys::{SignError, SigningKey};
+use crate::mail::Domain;
 use crate::mail::canonical::{relaxed_field, without_blank_tail};
-use crate::mail::{Domain, base64};
+use crate::pipeline::parcel::BodyHash;
 
 /// Fields that are signed where they are present, beside From, `Content-*` and `List-*` (RFC 6376 §5.4.1). No trace field:
 /// those are added and changed on the way.
@@ -51,10 +52,10 @@ pub(super) struct Signer<'a> {
     pub(super) timestamp: u64,
 }
 
-/// The relaxed SHA-256 hash of a body, in base64.
-pub(super) fn body_hash(body: &[u8]) -> String {
+/// The hash of a message of our own.
+pub(super) fn body_hash(body: &[u8]) -> BodyHash {
     let canonical = Canonicalization::Relaxed.canonical_body(without_blank_tail(body), 0);
-    base64::encode(HashAlgorithm::Sha256.hash(canonical).as_ref())
+    BodyHash::new(HashAlgorithm::Sha256.hash(canonical).as_ref())
 }
 
 /// A DKIM-Signature field with its CRLF.
@@ -63,7 +64,7 @@ pub(super) fn body_hash(body: &[u8]) -> String {
 /// When the key makes no signature.
 pub(super) fn dkim_signature(
     fields: &[Field<'_>],
-    body_hash: &str,
+    body_hash: &BodyHash,
     signer: Signer<'_>,
 ) -> Result<String, SignError> {
     let Signer { domain, key, timestamp } = signer;

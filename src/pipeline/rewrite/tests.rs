@@ -17,8 +17,8 @@ use crate::mail::{
 };
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
-    Advance, Client, DmarcVerdict, Loaded, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing,
-    TargetKind, Verdict, Vouched,
+    Advance, Client, DmarcVerdict, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing, TargetKind,
+    Verdict, Vouched,
 };
 use crate::pipeline::testing;
 use crate::srs::Secret;
@@ -66,9 +66,9 @@ fn context(keys: SigningKeys, sealing: Sealing) -> Arc<Context> {
 
 /// The message as the stage hands it on.
 async fn staged(routed: Routed, context: &Arc<Context>) -> Rewritten {
-    let Routed { mut transaction, mut message, original, verdict, targets } = routed;
+    let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
     let known = std::mem::take(&mut transaction.advance.reverse_paths);
-    let copy = Copy { transaction: &transaction, message: &message, original, verdict: &verdict, known };
+    let copy = Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
     let (on_top, shipments) = rewrite(copy, targets, context).await.unwrap();
     message.prepend(on_top.as_bytes());
     Rewritten { transaction, message, verdict, shipments }
@@ -112,7 +112,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
     let routed = Routed {
         transaction,
         message,
-        original: Loaded { body: Bytes::copy_from_slice(&octets[end..]), permit: None },
+        body_hash: sign::body_hash(&octets[end..]),
         verdict: Verdict {
             spf: SpfVerdict::Pass,
             dmarc: DmarcVerdict::Pass,

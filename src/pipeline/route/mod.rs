@@ -79,14 +79,14 @@ impl Handler<Authenticated> for Route {
         let next = self.next.clone();
         tokio::spawn(async move {
             let started = Instant::now();
-            let Authenticated { transaction, message, original, verdict } = authenticated;
+            let Authenticated { transaction, message, body_hash, verdict } = authenticated;
             let targets = copies::copies(&transaction.recipients, message.head(), &context);
             let stage =
                 context.chronicle.metrics().pipeline_stage_duration_seconds.with_label_values(&["route"]);
             stage.observe(started.elapsed().as_secs_f64());
             match targets {
                 Ok(targets) => {
-                    let routed = Routed { transaction, message, original, verdict, targets };
+                    let routed = Routed { transaction, message, body_hash, verdict, targets };
                     if let Err(error) = next.pass(routed).await {
                         warn!(%error, "message dropped");
                     }
