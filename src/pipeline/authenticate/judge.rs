@@ -161,8 +161,8 @@ enum Passing {
 }
 
 /// SPF of MAIL FROM or any signature; for a null reverse-path SPF of HELO (which MAIL FROM stands for), or a
-/// HELO name that the client's address confirms. A missing answer of reverse DNS counts for the sender, but where SPF
-/// of that very name fails.
+/// HELO name that the client's address confirms. RFC 8601 §2.7.3: a missing answer of reverse DNS is no pass; where
+/// nothing else passes, it decides.
 fn passing(findings: &Findings) -> Passing {
     let early = &findings.early;
     let helo = findings.helo.as_ref().filter(|_| findings.reverse_path == ReversePath::Null);
@@ -172,11 +172,8 @@ fn passing(findings: &Findings) -> Passing {
     if early.spf_mail_from == SpfVerdict::Pass || signed || confirmed {
         return Passing::Something;
     }
-    if in_doubt {
-        // Whoever spoofs a HELO name can have his own reverse DNS fail.
-        return if early.spf_mail_from == SpfVerdict::Fail { Passing::Unknown } else { Passing::Something };
-    }
-    let undecided = findings.signatures.iter().any(|signature| signature.outcome == Outcome::TempError);
+    let undecided =
+        in_doubt || findings.signatures.iter().any(|signature| signature.outcome == Outcome::TempError);
     if undecided || early.spf_mail_from == SpfVerdict::TempError {
         Passing::Unknown
     } else {

@@ -217,12 +217,19 @@ fn require_pass_takes_a_confirmed_helo_of_a_null_sender() {
         pass(&confirmed("mx.sender.example", nothing())),
         Err(Refusal::Unauthenticated { explanation: None })
     );
-    // Our trouble with reverse DNS never refuses, and defers only whom SPF of the same name fails.
-    let mut unknown = null;
+}
+
+#[test]
+fn rfc8601_2_7_3_reverse_dns_that_does_not_answer_is_no_pass() {
+    let mut unknown = Findings { reverse_path: ReversePath::Null, ..nothing() };
     unknown.early.iprev = IprevVerdict::TempError;
-    assert_eq!(pass(&unknown), Ok(()));
-    assert_eq!(pass(&with_spf(unknown.clone(), SpfVerdict::SoftFail)), Ok(()));
-    assert_eq!(pass(&with_spf(unknown, SpfVerdict::Fail)), Err(UNAVAILABLE));
+    for spf in [SpfVerdict::None, SpfVerdict::SoftFail, SpfVerdict::Fail] {
+        assert_eq!(pass(&with_spf(unknown.clone(), spf)), Err(UNAVAILABLE));
+    }
+    assert_eq!(pass(&with_spf(unknown.clone(), SpfVerdict::Pass)), Ok(()));
+    // Nobody but a null sender needs reverse DNS.
+    unknown.reverse_path = nothing().reverse_path;
+    assert_eq!(pass(&unknown), Err(Refusal::Unauthenticated { explanation: None }));
 }
 
 #[test]
