@@ -464,13 +464,15 @@ pub enum Fate {
     Tempfailed,
 }
 
-/// What the session saw after writing a reply.
+/// Whether the client has the reply, as far as its session can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// The client sent its next command, closed the connection, or waited until we did: it has read the reply.
+    /// It sent something, or ended the stream in whatever way, once the reply was written whole.
     Heard,
-    /// The connection broke, or the client had closed it before the reply.
+    /// The stream had ended or broken before the reply was written whole.
     Vanished,
+    /// Nothing came any more until the session was over.
+    Silent,
 }
 
 /// How long the upstream is read after our dot, whatever the client's time (RFC 5321 §4.5.3.2.6).

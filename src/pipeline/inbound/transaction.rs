@@ -322,12 +322,7 @@ impl Session {
             }
         };
         let settlement = self.submit(open, message, permit).await?;
-        self.say(command, &settlement.reply).await?;
-        self.unheard = settlement.acknowledged;
-        if self.unheard.is_some() {
-            self.flush().await?;
-        }
-        Ok(())
+        self.settle(command, settlement).await
     }
 
     /// Sends the message down the pipeline and waits for its settlement.
@@ -372,10 +367,7 @@ impl Session {
         }
         let settled = tokio::select! {
             settled = &mut settlement => settled,
-            () = self.gone() => {
-                self.left = true;
-                settlement.await
-            }
+            () = self.gone() => settlement.await,
         };
         match settled {
             Ok(settlement) => Ok(settlement),

@@ -38,6 +38,9 @@ pub struct Surroundings {
     pub ledger: Ledger,
     /// Log, journal, counts.
     pub chronicle: Chronicle,
+    /// Transactions that are not settled to the end, which for some is a record behind the end of their
+    /// session; for the drain to wait for.
+    pub settling: TaskTracker,
     /// Late replies that are waited for, for the drain to wait for too.
     pub late: TaskTracker,
     /// `delivery.on_tempfail`, for domains that do not say what an upstream 4xx becomes.
@@ -69,7 +72,7 @@ impl Handler<Attempted> for Settle {
     type Result = ();
 
     fn handle(&mut self, attempted: Attempted, _: &mut Context<Self>) {
-        tokio::spawn(settle(attempted, self.surroundings.clone()));
+        self.surroundings.settling.spawn(settle(attempted, self.surroundings.clone()));
     }
 }
 
@@ -327,7 +330,8 @@ impl Surroundings {
     }
 
     /// Acts on whether the client has its reply: an answer made from records and heard ends them; a
-    /// delivery whose 250 was not heard becomes one.
+    /// delivery whose 250 was not heard becomes one. Of a client that was silent nothing is known: it gets no
+    /// record, which might swallow mail that is sent twice on purpose, and what records there are stay.
     async fn learn(&self, acknowledgement: Acknowledgement, held: Held, settled: &Settled) {
         let Settled { id, fate, deliveries, .. } = settled;
         let from_records = deliveries.iter().any(|delivery| matches!(delivery.outcome, Outcome::Recorded(_)));
