@@ -449,7 +449,7 @@ pub struct Settlement {
     pub acknowledged: Option<oneshot::Sender<Acknowledgement>>,
 }
 
-/// The label of `messages_received_total`.
+/// What became of a message: the word in log and trace. `messages_received_total` knows one less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// Every copy is with its upstream.
@@ -462,6 +462,8 @@ pub enum Fate {
     Dropped,
     /// The client heard 4xx.
     Tempfailed,
+    /// The client heard 250, and a copy was refused that nobody may be told of.
+    PartlyRefused,
 }
 
 /// Whether the client has the reply, as far as its session can tell.

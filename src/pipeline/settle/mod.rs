@@ -248,6 +248,12 @@ impl Surroundings {
         steps.extend(queued.map(|delivery| format!("{}: queued", delivery.target.alias)));
         let bounced = decision.bounced.iter().filter_map(of);
         steps.extend(bounced.map(|delivery| format!("{}: told in a DSN", delivery.target.alias)));
+        for (index, reply) in &decision.untold {
+            if let Some(Delivery { target, .. }) = of(index) {
+                steps.push(format!("{}: refused, and nobody may be told", target.alias));
+                self.chronicle.untold(transaction.id, &target.alias, reply);
+            }
+        }
         self.chronicle.conclude(Conclusion {
             id: transaction.id,
             client: &transaction.client,
@@ -336,13 +342,16 @@ impl Surroundings {
         let Settled { id, fate, deliveries, .. } = settled;
         let from_records = deliveries.iter().any(|delivery| matches!(delivery.outcome, Outcome::Recorded(_)));
         match (fate, acknowledgement) {
-            (Fate::Forwarded | Fate::Queued | Fate::Rejected, Acknowledgement::Heard) if from_records => {
+            (
+                Fate::Forwarded | Fate::Queued | Fate::PartlyRefused | Fate::Rejected,
+                Acknowledgement::Heard,
+            ) if from_records => {
                 let keys = self.names(held, settled).await;
                 if let Err(error) = self.ledger.forget(&keys) {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             }
-            (Fate::Forwarded | Fate::Queued, Acknowledgement::Vanished) => {
+            (Fate::Forwarded | Fate::Queued | Fate::PartlyRefused, Acknowledgement::Vanished) => {
                 tracing::info!(trace = %id, "the client vanished before it had its reply");
                 let keys = self.names(held, settled).await;
                 self.remember(&keys, &decide::records(deliveries)).await;
