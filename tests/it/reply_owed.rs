@@ -170,6 +170,28 @@ async fn a_record_outlives_an_answer_that_was_pipelined_past_and_not_read() {
 }
 
 #[tokio::test]
+async fn who_was_gone_before_its_reply_is_told_once_of_a_copy_that_was_refused() {
+    let world = World::start().await;
+    let (other, ip) = world.another_mx(3).await;
+    world
+        .dns
+        .replace(&format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}"))
+        .unwrap();
+    other.say(Stage::Dot, "554 5.7.1 not wanted");
+    late(&world);
+    let both = &[INFO, "far@ours.example"];
+    let mut client = world.sender().await;
+    send(&mut client, both, &letter("partly"), (By::Data, "QUIT\r\n")).await;
+    upstream_has(&world, 1).await;
+    drop(client);
+    let world = world.restarted().await;
+    world.sender().await.submit(ALICE, both, &letter("partly")).await.starts("250");
+    world.emptied().await;
+    let told = world.mx.taken().into_iter().filter(|message| message.reverse_path().is_empty());
+    assert_eq!((told.count(), other.received().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn who_sends_nothing_more_and_hears_goodbye_leaves_no_record() {
     let world = World::with(|config| config.limits.command_timeout = Duration::from_secs(1)).await;
     let mut client = world.sender().await;

@@ -90,11 +90,12 @@ async fn settle(attempted: Attempted, around: Arc<Surroundings>) {
     around.remember(&keys, &decision.records).await;
 
     around.tell(&case, &verdict.results, &decision);
-    if decision.queued.is_empty() {
-        case.deliveries = around.watch_open(case.deliveries, &keys);
+    let ours = [&decision.queued[..], &decision.bounced[..]].concat();
+    case.deliveries = if ours.is_empty() {
+        around.watch_open(case.deliveries, &keys)
     } else {
-        case.deliveries = around.hand_over_late(transaction.id, case.deliveries, &decision.queued).await;
-    }
+        around.hand_over(transaction.id, case.deliveries, &ours).await
+    };
     let (acknowledged, heard) = oneshot::channel();
     let settlement =
         Settlement { reply: decision.reply, fate: decision.fate, acknowledged: Some(acknowledged) };
@@ -213,17 +214,12 @@ impl Surroundings {
         answered.await.unwrap_or(Err(NotQueued::Failed))
     }
 
-    /// Leaves the replies that are still owed to the queue, which has their copies.
-    async fn hand_over_late(
-        &self,
-        id: TraceId,
-        deliveries: Vec<Delivery>,
-        queued: &[usize],
-    ) -> Vec<Delivery> {
+    /// Notes the copies that the queue has, or a DSN about them, and leaves it the replies that are still owed.
+    async fn hand_over(&self, id: TraceId, deliveries: Vec<Delivery>, ours: &[usize]) -> Vec<Delivery> {
         let mut left = Vec::with_capacity(deliveries.len());
         for (index, delivery) in deliveries.into_iter().enumerate() {
             let Delivery { target, reverse_path, outcome } = delivery;
-            if !queued.contains(&index) {
+            if !ours.contains(&index) {
                 left.push(Delivery { target, reverse_path, outcome });
                 continue;
             }
