@@ -1,6 +1,10 @@
 //! Senders that nobody vouches for, and recipients whose mail goes more than one way: no copy is refused
 //! without a word to anybody (`smtp.split_unvouched`).
 
+use std::time::Duration;
+
+use postroad::dev::dns::Behaviour;
+
 use crate::support::{ALICE, Act, Client, Heard, LIMIT, Mx, STRANGER, Stage, World, letter, signed, until};
 
 const INFO: &str = "info@ours.example";
@@ -104,6 +108,17 @@ async fn a_null_sender_is_split() {
     let world = World::start().await;
     let mut client = world.sender().await;
     client.command("MAIL FROM:<>", "250").await;
+    rcpt(&mut client, INFO).await.starts("250");
+    rcpt(&mut client, FAR).await.starts(ANOTHER_TRANSACTION);
+    rcpt(&mut client, SALES).await.starts("250");
+}
+
+#[tokio::test]
+async fn who_is_not_known_to_be_vouched_for_in_time_is_not() {
+    let world = World::with(|config| config.delivery.in_session_timeout = Duration::from_secs(2)).await;
+    world.dns.behave("sender.example", Behaviour::Silent).unwrap();
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
     rcpt(&mut client, INFO).await.starts("250");
     rcpt(&mut client, FAR).await.starts(ANOTHER_TRANSACTION);
     rcpt(&mut client, SALES).await.starts("250");
