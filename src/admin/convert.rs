@@ -122,6 +122,7 @@ pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
         Outcome::Dropped => trace::Outcome::Dropped,
         Outcome::Tempfailed => trace::Outcome::Tempfailed,
         Outcome::Queued => trace::Outcome::Queued,
+        Outcome::PartlyRefused => trace::Outcome::PartlyRefused,
     };
     Trace {
         name: format!("traces/{}", entry.id),

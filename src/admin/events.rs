@@ -85,6 +85,7 @@ impl Filter {
             trace::Outcome::Dropped => Some(Outcome::Dropped),
             trace::Outcome::Tempfailed => Some(Outcome::Tempfailed),
             trace::Outcome::Queued => Some(Outcome::Queued),
+            trace::Outcome::PartlyRefused => Some(Outcome::PartlyRefused),
         };
         Ok(Self { domain, outcome })
     }

@@ -112,6 +112,8 @@ pub struct Smtp {
     pub tls: Option<KeyPairFiles>,
     /// Networks whose PROXY header is believed, and required.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether the recipients of a sender that SPF does not vouch for are taken one transaction group at a time.
+    pub split_unvouched: bool,
 }
 
 /// A certificate chain and its private key, in PEM files.

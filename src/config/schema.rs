@@ -151,6 +151,8 @@ keys! {
     SMTP_PRIVATE_KEY_FILE = "smtp", "private_key_file", File, Optional("\"/etc/postroad/smtp-key.pem\"");
     /// Networks whose PROXY v1 or v2 header is believed, and required within 5 s; from others it is an error.
     SMTP_TRUSTED_PROXIES = "smtp", "trusted_proxies", List("networks"), Default("[]");
+    /// Whether a sender that SPF does not vouch for can write through one alias domain to one destination domain in a transaction; its other recipients hear 452 4.5.3 (RFC 5321 §4.5.3.1.10), and their mail comes in the next. When false, a copy that its destination refuses while another takes it is lost, and nobody is told: such a sender may be forged, and is sent no bounce.
+    SMTP_SPLIT_UNVOUCHED = "smtp", "split_unvouched", Flag, Default("true");
 
     /// Concurrent SMTP sessions; the next one hears 421. An idle session costs under 30 KB, so this is under 300 MB.
     LIMITS_SESSIONS = "limits", "sessions", Number(1, 1_000_000, "sessions"), Default("10000");

@@ -158,7 +158,13 @@ fn smtp(section: &Section<'_>) -> Option<Smtp> {
     }
     let tls = key_pair(section, keys::SMTP_CERTIFICATE_FILE, keys::SMTP_PRIVATE_KEY_FILE);
     let trusted_proxies = section.list(keys::SMTP_TRUSTED_PROXIES);
-    Some(Smtp { listen: listen?, tls: tls?, trusted_proxies: trusted_proxies? })
+    let split_unvouched = section.flag(keys::SMTP_SPLIT_UNVOUCHED);
+    Some(Smtp {
+        listen: listen?,
+        tls: tls?,
+        trusted_proxies: trusted_proxies?,
+        split_unvouched: split_unvouched?,
+    })
 }
 
 /// Both files or neither; the outer `None` is an error.

@@ -36,6 +36,8 @@ enum Outcome {
     Tempfailed,
     /// Kept in the queue.
     Queued,
+    /// Taken, but for a copy that was refused and that nobody may be told of.
+    PartlyRefused,
 }
 
 impl Outcome {
@@ -46,6 +48,7 @@ impl Outcome {
             Self::Dropped => trace::Outcome::Dropped,
             Self::Tempfailed => trace::Outcome::Tempfailed,
             Self::Queued => trace::Outcome::Queued,
+            Self::PartlyRefused => trace::Outcome::PartlyRefused,
         }
     }
 }

@@ -71,7 +71,9 @@ fn sections(config: &Config) -> Vec<(&'static str, &'static str, String)> {
 const SMTP_ERRORS: &str = "<p>While you wait after the end of your message we offer it to the mail host of the \
      destination. What that host answers is what you hear, in the same session: its code and its text, and a last \
      line that names the host. A reply of class 4 means that nobody has taken the message: try again. Each refusal \
-     ends with a trace id; send it to us with your question.</p>\n<p>Lines of a message end with CR LF and hold \
+     ends with a trace id; send it to us with your question.</p>\n<p>Where SPF does not vouch for your sender, its \
+     recipients are taken as far as their mail goes the same way; others hear <code>452 4.5.3</code>. Send to them in \
+     another transaction.</p>\n<p>Lines of a message end with CR LF and hold \
      neither a bare CR or LF nor a NUL. Mail that goes round in circles, and mail to an address or a domain that we \
      do not route, is refused.</p>";
 

@@ -40,6 +40,8 @@ pub enum Outcome {
     Tempfailed,
     /// The client heard 250, and the queue has what no upstream took.
     Queued,
+    /// The client heard 250, and a copy was refused that nobody may be told of.
+    PartlyRefused,
 }
 
 /// One SMTP transaction and what became of it.
@@ -210,6 +212,7 @@ fn outcome_number(outcome: Outcome) -> u32 {
         Outcome::Dropped => 3,
         Outcome::Tempfailed => 4,
         Outcome::Queued => 5,
+        Outcome::PartlyRefused => 6,
     }
 }
 
@@ -220,6 +223,7 @@ fn outcome(number: u32) -> Option<Outcome> {
         3 => Some(Outcome::Dropped),
         4 => Some(Outcome::Tempfailed),
         5 => Some(Outcome::Queued),
+        6 => Some(Outcome::PartlyRefused),
         _ => None,
     }
 }

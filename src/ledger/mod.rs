@@ -53,7 +53,7 @@ pub enum Recorded {
     Refused(UpstreamReply),
     /// The upstream of the earlier transaction still owes its answer.
     Open,
-    /// Our own queue has it.
+    /// Our own queue has it, or a DSN to its sender.
     Queued,
 }
 

@@ -89,6 +89,7 @@ pub(super) struct Life {
     /// Cancelled first: nothing new is taken.
     pub(super) draining: CancellationToken,
     sessions: TaskTracker,
+    settling: TaskTracker,
     late: TaskTracker,
     /// Cancelled last: what watches and serves in the background.
     pub(super) background: CancellationToken,
@@ -135,14 +136,14 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         metrics: metrics.clone(),
         on_tempfail: on_tempfail.clone(),
         queueing: (&*first).into(),
+        settling: life.settling.clone(),
         late: life.late.clone(),
         upstreams: network.upstreams.clone(),
         broken: life.broken.clone(),
     };
     let Running { actors, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
 
-    let addresses = faces.addresses(network.addresses.clone());
-    let upstreams = network.upstreams.clone();
+    let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
         .start(&life);
     if let Some(reloader) = reloader {
@@ -315,13 +316,20 @@ pub(super) fn part(error: &(dyn Error + 'static)) -> NodeError {
 impl Parts {
     /// Takes nothing new, finishes what is in flight, and closes.
     pub(super) async fn drain(self) {
-        let Life { draining, sessions, late, background, tasks, .. } = self.life;
+        let Life { draining, sessions, settling, late, background, tasks, .. } = self.life;
         tracing::info!("draining");
         self.readiness.set(Phase::Draining);
         draining.cancel();
         sessions.close();
         if tokio::time::timeout(DRAIN_LIMIT, sessions.wait()).await.is_err() {
             tracing::warn!(sessions = sessions.len(), "sessions cut off at the end of the drain");
+        }
+        settling.close();
+        if tokio::time::timeout(LATE_LIMIT, settling.wait()).await.is_err() {
+            tracing::warn!(
+                messages = settling.len(),
+                "messages not settled to the end: a retry may double them"
+            );
         }
         late.close();
         if tokio::time::timeout(LATE_LIMIT, late.wait()).await.is_err() {

@@ -3,9 +3,9 @@
 //! A node runs in a thread of its own, which holds the actix system; all of it shares one multi-thread
 //! runtime, so that sessions and deliveries run on all cores while the stage actors stay small. Several nodes may run in one process: nothing here is global.
 //!
-//! Draining: listeners close, sessions hear 421 on their next command, transactions in flight finish,
-//! late replies are waited for within [`DRAIN_LIMIT`], idle upstream connections get their QUIT, the store
-//! is flushed.
+//! Draining: listeners close, sessions hear 421 on their next command, transactions in flight finish, records
+//! of clients that vanished are written, late replies are waited for within [`DRAIN_LIMIT`], idle upstream
+//! connections get their QUIT, the store is flushed.
 
 mod background;
 mod build;

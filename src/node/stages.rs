@@ -140,6 +140,7 @@ pub(super) struct Ends<'a> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) on_tempfail: Arc<ArcSwap<OnTempfail>>,
     pub(super) queueing: queue::Settings,
+    pub(super) settling: TaskTracker,
     pub(super) late: TaskTracker,
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) broken: CancellationToken,
@@ -240,6 +241,7 @@ fn start_settle(actors: &Actors, queue: &Queue, ends: &Ends<'_>) -> Addr<Settle>
     let surroundings = Arc::new(settle::Surroundings {
         ledger: ends.state.ledger.clone(),
         chronicle: ends.chronicle.clone(),
+        settling: ends.settling.clone(),
         late: ends.late.clone(),
         on_tempfail: ends.on_tempfail.clone(),
         deferred: handoff(&enqueue, &ends.broken),

@@ -125,7 +125,7 @@ impl Chronicle {
         let octets = message.map_or(0, Message::original_octets);
         let outcome = outcome(fate);
         if message.is_some() {
-            self.inner.metrics.messages_received_total.with_label_values(&[word(fate)]).inc();
+            self.inner.metrics.messages_received_total.with_label_values(&[verdict(fate)]).inc();
             self.inner.metrics.message_size_bytes.observe(octets as f64);
         }
         let manner = self.inner.manner.load();
@@ -159,6 +159,18 @@ impl Chronicle {
             steps,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         });
+    }
+
+    /// Tells the operator that a copy was refused and that nobody else hears of it.
+    pub fn untold(&self, id: TraceId, alias: &Address, reply: &Reply) {
+        self.inner.metrics.copies_refused_untold_total.inc();
+        tracing::warn!(
+            trace = %id,
+            to = self.inner.manner.load().addresses.show(alias),
+            code = reply.code,
+            reason = reply.reason,
+            "a copy was refused, and its sender may not be told: nobody vouches for it"
+        );
     }
 
     /// Ends a transaction that a stage refuses: tells it, and answers the session.
@@ -224,6 +236,14 @@ fn message_id(message: &Message) -> Option<String> {
     (!value.is_empty() && value.len() <= MAX_MESSAGE_ID_OCTETS).then(|| value.to_owned())
 }
 
+/// The label of `messages_received_total`: the message itself was forwarded, though not every copy of it.
+fn verdict(fate: Fate) -> &'static str {
+    match fate {
+        Fate::PartlyRefused => word(Fate::Forwarded),
+        Fate::Forwarded | Fate::Queued | Fate::Rejected | Fate::Dropped | Fate::Tempfailed => word(fate),
+    }
+}
+
 fn word(fate: Fate) -> &'static str {
     match fate {
         Fate::Forwarded => "forwarded",
@@ -231,6 +251,7 @@ fn word(fate: Fate) -> &'static str {
         Fate::Rejected => "rejected",
         Fate::Dropped => "dropped",
         Fate::Tempfailed => "tempfailed",
+        Fate::PartlyRefused => "partly_refused",
     }
 }
 
@@ -241,5 +262,6 @@ fn outcome(fate: Fate) -> Outcome {
         Fate::Rejected => Outcome::Rejected,
         Fate::Dropped => Outcome::Dropped,
         Fate::Tempfailed => Outcome::Tempfailed,
+        Fate::PartlyRefused => Outcome::PartlyRefused,
     }
 }

@@ -459,7 +459,7 @@ pub struct Settlement {
     pub acknowledged: Option<oneshot::Sender<Acknowledgement>>,
 }
 
-/// The label of `messages_received_total`.
+/// What became of a message: the word in log and trace. `messages_received_total` knows one less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// Every copy is with its upstream.
@@ -472,15 +472,19 @@ pub enum Fate {
     Dropped,
     /// The client heard 4xx.
     Tempfailed,
+    /// The client heard 250, and a copy was refused that nobody may be told of.
+    PartlyRefused,
 }
 
-/// What the session saw after writing a reply.
+/// Whether the client has the reply, as far as its session can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledgement {
-    /// The client sent its next command, closed the connection, or waited until we did: it has read the reply.
+    /// It sent something, or ended the stream in whatever way, once the reply was written whole.
     Heard,
-    /// The connection broke, or the client had closed it before the reply.
+    /// The stream had ended or broken before the reply was written whole.
     Vanished,
+    /// Nothing came any more until the session was over.
+    Silent,
 }
 
 /// How long the upstream is read after our dot, whatever the client's time (RFC 5321 §4.5.3.2.6).

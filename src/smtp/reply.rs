@@ -146,6 +146,8 @@ catalogue! {
 
     /// RFC 5321 §4.5.3.1.10.
     TOO_MANY_RECIPIENTS = 452 x(4, 5, 3), "recipients", "Too many recipients";
+    /// RFC 5321 §4.5.3.1.10, `smtp.split_unvouched`: other recipients were taken, whose copies take another way.
+    OTHER_GROUP = 452 x(4, 5, 3), "recipient_group", "Too many recipients for a sender that SPF does not vouch for, send to this one in another transaction", "smtp-errors";
     /// RFC 1870 §6.1. The argument is the limit in octets.
     TOO_LARGE = 552 x(5, 3, 4), "size", "Message is larger than {} octets", "message-size";
     /// No memory or disk for the message now.

@@ -3,7 +3,8 @@
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracing::error;
 
@@ -51,6 +52,9 @@ macro_rules! metrics {
 }
 
 macro_rules! make {
+    (IntCounter, $name:expr, $help:expr) => {
+        IntCounter::new($name, $help)?
+    };
     (IntGauge, $name:expr, $help:expr) => {
         IntGauge::new($name, $help)?
     };
@@ -83,6 +87,8 @@ metrics! {
     smtp_tls_connections_total: IntCounterVec["direction", "version", "result"];
     /// Messages received, by what was answered.
     messages_received_total: IntCounterVec["verdict"];
+    /// Copies refused or given up for good whose sender could not be told, by a reply or in a bounce: nobody vouches for it.
+    copies_refused_untold_total: IntCounter;
     /// Size of the messages received, in octets.
     message_size_bytes: Histogram[SIZE_BUCKETS];
     /// Authentication results by method.

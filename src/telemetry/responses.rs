@@ -88,6 +88,7 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::TLS_NOT_AVAILABLE, &[StartTls]),
     (reply::NO_RECIPIENTS, CONTENT),
     (reply::TOO_MANY_RECIPIENTS, &[Rcpt]),
+    (reply::OTHER_GROUP, &[Rcpt]),
     (reply::TOO_LARGE, &[Mail, Data, Bdat]),
     (reply::NO_STORAGE, &[Mail, Data, Bdat]),
     (reply::BARE_LINE_ENDING, CONTENT),

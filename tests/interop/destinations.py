@@ -15,6 +15,29 @@ EXIM, SCRIPTED = "127.0.0.30", "127.0.0.35"
 DAEMONS = "/usr/lib/postfix/sbin"
 
 
+# service type private unprivileged chroot wakeup maxproc command
+SERVICES = ["pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
+            "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
+            "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify",
+            "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
+            "error unix - - n - - error", "retry unix - - n - - error", "virtual unix - n n - - virtual",
+            "anvil unix - - n - 1 anvil", "showq unix n - n - - showq", "postlog unix-dgram n - n - 1 postlogd"]
+
+
+def common(world, name, folder):
+    """What every Postfix here has in its main.cf."""
+    return f"""compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {world.logs}/{name}-mail
+maillog_file_prefixes = {world.folder}
+command_directory = /usr/sbin
+daemon_directory = {DAEMONS}
+mail_owner = postfix
+setgid_group = postdrop
+"""
+
+
 class Postfix:
     """A Postfix with folders of its own that delivers to Maildirs. Port 2525 of five addresses: 127.0.0.26 plain and behind
     127.0.0.25, where every octet is recorded; 127.0.0.27 with STARTTLS; ::1 and 127.0.0.28, the two addresses of one host."""
@@ -39,16 +62,7 @@ class Postfix:
         self.wire = Wire(WIRE, POSTFIX)
 
     def main(self, world):
-        return f"""compatibility_level = 3.6
-queue_directory = {self.folder}/queue
-data_directory = {self.folder}/data
-maillog_file = {world.logs}/postfix-mail
-maillog_file_prefixes = {world.folder}
-command_directory = /usr/sbin
-daemon_directory = {DAEMONS}
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.dest.test
+        return common(world, "postfix", self.folder) + f"""myhostname = mx.dest.test
 mydestination =
 mynetworks = 127.255.255.255/32
 inet_protocols = all
@@ -77,14 +91,7 @@ smtpd_tls_key_file = {world.certificate_key}
         listeners = [f"{POSTFIX}:{PORT}", f"{POSTFIX_TWIN}:{PORT}", f"[::1]:{PORT}"]
         lines = [f"{l} inet n - n - - smtpd" for l in listeners]
         lines.append(f"{POSTFIX_TLS}:{PORT} inet n - n - - smtpd -o smtpd_tls_security_level=may")
-        # service type private unprivileged chroot wakeup maxproc command
-        lines += ["pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
-                  "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
-                  "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify",
-                  "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
-                  "error unix - - n - - error", "retry unix - - n - - error", "virtual unix - n n - - virtual",
-                  "anvil unix - - n - 1 anvil", "showq unix n - n - - showq", "postlog unix-dgram n - n - 1 postlogd"]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines + SERVICES) + "\n"
 
     def messages(self, mailbox):
         """Every message in a mailbox, as (envelope sender, octets with CRLF)."""

@@ -9,6 +9,7 @@ import time
 
 import client
 import policy_scenarios
+import senders
 from client import GOOD, LISTED, SENDER, STRANGER, Smtp, message, send, stuffed, values
 from tools import Skip, run, until
 from world import ALIASES, DNS, INSTALLED, ISOLATED, Node
@@ -184,6 +185,43 @@ def an_upstream_that_answers_too_late_neither_doubles_nor_loses_the_message(worl
     world.scripted.delay = 0.0
     assert node.stop() == 0
     assert len(copies()) == 1, f"delivered {len(copies())} times"
+
+
+# -- Postfix as the sender: its QUIT is in the packet with the final dot --------------------------------------
+
+def postfix_hears_a_prompt_and_a_late_reply_and_may_send_the_same_again(world):
+    sent = message(world, "drain@customer.test")
+    with senders.Postfix(world, world.node) as sender:
+        for number, delay in enumerate((0.0, 3.0, 0.0), start=1):
+            world.scripted.delay = delay
+            sender.submit(sent.octets, "drain@customer.test")
+            until(sender.is_idle, 30, "Postfix is done")
+            assert copies(world, sent) == number, f"{copies(world, sent)} copies of {number}"
+        assert sender.log().count("status=sent (250") == 3, sender.log()
+
+
+def postfix_gone_before_a_late_reply_sends_again_and_the_message_arrives_once(world):
+    sent = message(world, "drain@customer.test")
+    world.scripted.delay = 5.0
+    with senders.Postfix(world, world.node, patience="2s") as sender:
+        sender.submit(sent.octets, "drain@customer.test")
+        until(lambda: "timed out while sending end of data" in sender.log(), 20, "Postfix hangs up")
+        assert copies(world, sent) == 0
+        until(lambda: copies(world, sent), 20, "the late answer is given")
+        world.scripted.delay = 0.0
+        until(lambda: sent.id in json.dumps(world.node.control("trace", sent.id)), 10, "the node has it")
+        sender.try_again()
+        until(sender.is_idle, 30, "Postfix is done")
+        assert sender.log().count("status=sent (250") == 1, sender.log()
+        assert copies(world, sent) == 1, f"{copies(world, sent)} copies"
+        sender.submit(sent.octets, "drain@customer.test")
+        until(sender.is_idle, 30, "Postfix is done")
+        assert copies(world, sent) == 2, "the same again, on purpose, was swallowed"
+
+
+def copies(world, sent):
+    """How often the scripted host took a message."""
+    return sum(sent.id.encode() in octets for _, octets in world.scripted.taken)
 
 
 # -- what is refused here -------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ impl Session {
 }
 
 /// Half of what the message will have at the dot, at most.
-fn rcpt_limit(delivery: &Delivery) -> Duration {
+pub(super) fn rcpt_limit(delivery: &Delivery) -> Duration {
     RCPT_LIMIT.min(delivery.in_session_timeout / 2)
 }
 
@@ -141,7 +141,11 @@ fn may_ask(open: &Open, recipient: &Recipient, most: usize) -> bool {
 }
 
 /// Whether SPF passes for MAIL FROM, and its domain takes our answers.
-async fn is_vouched_for(open: &mut Open, until: Instant) -> bool {
+pub(super) async fn is_vouched_for(open: &mut Open, until: Instant) -> bool {
+    if open.mail.reverse_path.mailbox().is_none() {
+        return false;
+    }
+    let until = until.min(Instant::now() + open.asking.patience);
     let early = open.early.wait(until).await;
     if early.is_none() {
         // Those that follow do not wait for it again.

@@ -6,15 +6,18 @@
 //! ```
 //!
 //! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
-//! DNSBL and `route`, and then the recipient's upstreams ([`ahead`]), DATA reserves octets and receives, the final dot submits it and waits for the one
-//! reply. A session is one task; it holds no locks and blocks nowhere.
+//! DNSBL and `route`, whether it fits those before it ([`split`]), and then its upstreams ([`ahead`]), DATA reserves octets and receives, the final dot submits it and waits for the one
+//! reply; whether the client has that is [`reply_owed`]'s to say. A session is one task; it holds no locks and blocks
+//! nowhere.
 
 mod ahead;
 mod door;
 mod listener;
 pub mod proxy;
 mod reception;
+mod reply_owed;
 mod session;
+mod split;
 mod transaction;
 
 use std::net::SocketAddr;

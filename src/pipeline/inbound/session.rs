@@ -8,16 +8,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
+use super::reply_owed::RepliesOwed;
 use super::transaction::Open;
 use super::{Surroundings, proxy};
 use crate::blocklist::Listing;
 use crate::config::Config;
-use crate::pipeline::parcel::{Acknowledgement, Client, Protocol};
+use crate::pipeline::parcel::{Client, Protocol};
 use crate::smtp::command::{self, Command};
 use crate::smtp::line::{Line, LineDecoder};
 use crate::smtp::reply::{self, Reply, Row};
@@ -29,10 +29,8 @@ const GREETING_PAUSE: Duration = Duration::from_millis(50);
 /// Longest TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Octets asked of the socket at a time for commands, and for message octets.
-const COMMAND_READ_OCTETS: usize = 2048;
+pub(super) const COMMAND_READ_OCTETS: usize = 2048;
 pub(super) const MESSAGE_READ_OCTETS: usize = 65_536;
-/// Pipelined octets read ahead while a reply is awaited.
-const READ_AHEAD_OCTETS: usize = 65_536;
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -48,8 +46,7 @@ pub(super) enum End {
     Dismissed,
     /// The socket or the handshake failed.
     Failed {
-        /// How, for the log.
-        #[expect(dead_code, reason = "read by Debug, in the log")]
+        /// How.
         error: io::Error,
     },
 }
@@ -69,7 +66,7 @@ pub(super) type Stream = Either<TcpStream, Box<ServerStream<TcpStream>>>;
 pub(super) struct Session {
     pub(super) around: Arc<Surroundings>,
     pub(super) config: Arc<Config>,
-    stream: Stream,
+    pub(super) stream: Stream,
     pub(super) input: BytesMut,
     output: Vec<u8>,
     lines: LineDecoder,
@@ -81,10 +78,8 @@ pub(super) struct Session {
     pub(super) open: Option<Open>,
     pub(super) transactions: usize,
     errors: usize,
-    /// The last message's reply is out, and the client has not shown yet that it read it.
-    pub(super) unheard: Option<oneshot::Sender<Acknowledgement>>,
-    /// Whether the client closed its side while it waited for a reply.
-    pub(super) left: bool,
+    /// Replies to messages that are out, and of which the client has not shown yet that it has them.
+    pub(super) replies: RepliesOwed,
 }
 
 /// The DNSBL verdict, asked for at connect.
@@ -168,8 +163,7 @@ impl Session {
             open: None,
             transactions: 0,
             errors: 0,
-            unheard: None,
-            left: false,
+            replies: RepliesOwed::default(),
         }
     }
 
@@ -200,11 +194,7 @@ impl Session {
 
     /// One command and its reply.
     async fn step(&mut self) -> Result<(), End> {
-        let line = self.read_line().await?;
-        if let Some(unheard) = self.unheard.take() {
-            let _settled = unheard.send(Acknowledgement::Heard);
-        }
-        match line {
+        match self.read_line().await? {
             Line::Complete(line) => self.obey(&line).await,
             Line::Malformed => self.say(SmtpCommand::Other, &reply::BAD_COMMAND_OCTET.reply()).await,
             Line::TooLong => self.say(SmtpCommand::Other, &reply::LINE_TOO_LONG.reply()).await,
@@ -317,7 +307,7 @@ impl Session {
 
     /// The handshake. RFC 3207 §4.2, §5: all that was said before it is forgotten, and what was pipelined
     /// in plaintext is an injection, whoever sent it.
-    async fn upgrade(self) -> Result<Self, End> {
+    async fn upgrade(mut self) -> Result<Self, End> {
         let (Either::Left(stream), Some(certificate)) = (self.stream, self.around.certificate.clone()) else {
             return Err(End::Dismissed);
         };
@@ -328,11 +318,13 @@ impl Session {
         match timeout(TLS_TIMEOUT, certificate.acceptor().accept(stream)).await {
             Ok(Ok((stream, facts))) => {
                 count(facts.version, "ok");
+                self.replies.octet_came();
                 let stream = Either::Right(Box::new(stream));
                 Ok(Self { stream, tls: Some(facts), client: None, input: BytesMut::new(), ..self })
             }
             Ok(Err(error)) => {
                 count("none", "failed");
+                self.replies.stream_ended();
                 tracing::info!(client_ip = %self.ip, %error, "TLS handshake failed");
                 Err(End::Failed { error })
             }
@@ -380,6 +372,7 @@ impl Session {
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(End::Closed);
             }
+            self.replies.octet_came();
             if let Some(line) = self.lines.decode(&mut self.input) {
                 return Ok(line);
             }
@@ -390,7 +383,11 @@ impl Session {
     pub(super) async fn read_message_octets(&mut self, due: Instant) -> Result<(), End> {
         self.input.reserve(MESSAGE_READ_OCTETS);
         let limit = due.min(Instant::now() + self.config.limits.data_timeout);
-        match timeout_at(limit, self.stream.read_buf(&mut self.input)).await {
+        let read = timeout_at(limit, self.stream.read_buf(&mut self.input)).await;
+        if matches!(read, Ok(Ok(1..))) {
+            self.replies.octet_came();
+        }
+        match read {
             Ok(Ok(0)) => Err(End::Closed),
             // A client that sends without a pause is never waited for.
             Ok(Ok(_)) if Instant::now() < due => Ok(()),
@@ -399,22 +396,15 @@ impl Session {
         }
     }
 
-    /// Resolves when the client has closed its side; reads pipelined commands ahead meanwhile.
-    pub(super) async fn gone(&mut self) {
-        while self.input.len() < READ_AHEAD_OCTETS {
-            self.input.reserve(COMMAND_READ_OCTETS);
-            match self.stream.read_buf(&mut self.input).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        std::future::pending::<()>().await;
-    }
-
     /// Puts a reply in line; it is written when no further command is waiting. Too many errors end the
     /// session.
     pub(super) async fn say(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
         self.put(command, reply);
+        self.count_error(command, reply).await
+    }
+
+    /// Counts a reply that is in line, or out, if it is an error.
+    pub(super) async fn count_error(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
         if reply.is_permanent() {
             self.errors += 1;
             if self.errors >= self.config.limits.errors {
@@ -424,7 +414,7 @@ impl Session {
         Ok(())
     }
 
-    fn put(&mut self, command: SmtpCommand, reply: &Reply) {
+    pub(super) fn put(&mut self, command: SmtpCommand, reply: &Reply) {
         self.around.metrics.smtp_reply(command, reply);
         reply.write_to(&mut self.output);
     }
@@ -460,15 +450,7 @@ impl Session {
 
     async fn close(&mut self, end: &End) {
         self.abandon();
-        if let Some(unheard) = self.unheard.take() {
-            // Our reply was written, or the end is a failure. A client that closes behind it has read it, and
-            // so has one that we dismiss while it waits or while the node drains; one whose connection broke,
-            // or who had closed before, has not. The close may cross the reply: then its retry doubles,
-            // which is better than swallowing mail that is sent twice on purpose.
-            let heard = matches!(end, End::Quit | End::Closed | End::Dismissed) && !self.left;
-            let _settled =
-                unheard.send(if heard { Acknowledgement::Heard } else { Acknowledgement::Vanished });
-        }
         let _shut = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
+        self.part(end).await;
     }
 }

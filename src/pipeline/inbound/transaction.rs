@@ -34,7 +34,7 @@ pub(super) struct Open {
     client: Arc<Client>,
     pub(super) mail: Mail,
     pub(super) early: Early,
-    recipients: Vec<Recipient>,
+    pub(super) recipients: Vec<Recipient>,
     /// What upstreams were asked, and may still be.
     pub(super) asking: Asking,
     opened_at: Instant,
@@ -98,7 +98,7 @@ impl Session {
         self.say(SmtpCommand::Mail, &reply::SENDER_OK.reply()).await
     }
 
-    /// RCPT: local checks, DNSBL, the routing table, and then the upstreams.
+    /// RCPT: local checks, DNSBL, the routing table, those that were taken before, and then the upstreams.
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<(), End> {
         let limit = self.config.limits.recipients;
         let refusal = match &self.open {
@@ -117,7 +117,10 @@ impl Session {
             None => self.admit(rcpt.recipient.clone()).await?,
         };
         let admitted = match admitted {
-            Ok(recipient) => self.ask_upstreams(Recipient { request: rcpt.request, ..recipient }).await?,
+            Ok(recipient) => match self.split(&recipient).await {
+                Some(reply) => Err(reply),
+                None => self.ask_upstreams(Recipient { request: rcpt.request, ..recipient }).await?,
+            },
             Err(reply) => Err(reply),
         };
         let Some(open) = &mut self.open else { return Err(End::Dismissed) };
@@ -322,12 +325,7 @@ impl Session {
             }
         };
         let settlement = self.submit(open, message, permit).await?;
-        self.say(command, &settlement.reply).await?;
-        self.unheard = settlement.acknowledged;
-        if self.unheard.is_some() {
-            self.flush().await?;
-        }
-        Ok(())
+        self.settle(command, settlement).await
     }
 
     /// Sends the message down the pipeline and waits for its settlement.
@@ -372,10 +370,7 @@ impl Session {
         }
         let settled = tokio::select! {
             settled = &mut settlement => settled,
-            () = self.gone() => {
-                self.left = true;
-                settlement.await
-            }
+            () = self.gone() => settlement.await,
         };
         match settled {
             Ok(settlement) => Ok(settlement),
@@ -429,7 +424,7 @@ impl Session {
         });
     }
 
-    fn refer(&self, row: &'static Row, arguments: &[&str], id: TraceId) -> Reply {
+    pub(super) fn refer(&self, row: &'static Row, arguments: &[&str], id: TraceId) -> Reply {
         row.refer(arguments, &self.config.service.postmaster_url, id)
     }
 

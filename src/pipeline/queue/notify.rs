@@ -131,6 +131,9 @@ impl Inner {
         };
         if queued.bounces == Bounces::Forbidden {
             tracing::warn!(trace = %queued.id, action = action.word(), "not told: the sender may be forged");
+            if action == Action::Failed {
+                self.metrics.copies_refused_untold_total.inc_by(copies.len() as u64);
+            }
             return Ok(());
         }
         if self.routing.snapshot().coverage() != Coverage::Whole {

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | none: every rule drops | 250 | – |
 //! | all delivered | 250, the first upstream's words | – |
-//! | some delivered, open or unknown | 250 | 4xx, no answer, open, unknown: queued; 5xx: bounced |
+//! | some delivered, open or unknown | 250 | 4xx, no answer, open, unknown: queued; 5xx: bounced, or untold |
 //! | none of these, all refused for good | the first 5xx in RCPT order | – |
 //! | none of these, all others may be queued | 250 | queued; 5xx: bounced |
 //! | none of these, one of the others may not | the first 4xx in RCPT order | the sender keeps all |
@@ -12,6 +12,10 @@
 //! What may be queued though nobody has it: mail of a sender that SPF or DKIM vouches for, because a bounce
 //! can be sent back safely; where no upstream answered, always; where one said 4xx, by `on_tempfail`. An
 //! unvouched or null sender hears the 4xx and keeps its message; `queue` and `verified` differ in nothing.
+//!
+//! Untold is a refusal that the reply does not tell of, and no DSN may: the sender is unvouched or null, and
+//! somebody else has the message. `inbound` sees to it that its recipients go in one upstream transaction
+//! (`smtp.split_unvouched`), but even there one may be refused. The operator is told.
 //!
 //! Where the queue is needed and cannot take the message, nothing has changed hands that was not delivered:
 //! the sender hears 4xx, and records (see [`crate::ledger`]) keep its retry from reaching those who have it.
@@ -38,6 +42,9 @@ pub struct Decision {
     /// By index of the delivery: the copies whose refusal the sender must be told in a DSN, because the
     /// reply is 250. Durable before the reply; none for a sender that nobody vouches for.
     pub bounced: Vec<usize>,
+    /// By index of the delivery: the copies whose refusal the sender is told neither by the reply nor in a DSN,
+    /// and the words that it would have heard of them.
+    pub untold: Vec<(usize, Reply)>,
 }
 
 /// What a decision depends on besides the outcomes.
@@ -147,13 +154,13 @@ impl Cases<'_> {
         let rest = self.which(|standing| !matches!(standing, Standing::Delivered | Standing::Permanent));
         let bounced = self.bounces();
         if rest.is_empty() && bounced.is_empty() {
-            return self.plain(self.first(Standing::Delivered));
+            return self.with_untold(self.plain(self.first(Standing::Delivered)));
         }
         match self.policy.queue {
             Queue::Takes if self.any(Standing::Delivered) => {
-                self.queue(self.first(Standing::Delivered), rest, bounced)
+                self.with_untold(self.queue(self.first(Standing::Delivered), rest, bounced))
             }
-            Queue::Takes => self.queue(self.queued_reply(), rest, bounced),
+            Queue::Takes => self.with_untold(self.queue(self.queued_reply(), rest, bounced)),
             Queue::Refuses(_) if self.any(Standing::Open) => self.keep_with_sender(reply::LATE_ANSWER),
             Queue::Refuses(_) if self.any(Standing::Unknown) => self.keep_with_sender(reply::NO_ANSWER),
             Queue::Refuses(_) => self.keep_with_sender(reply::PARTLY_DELIVERED),
@@ -179,6 +186,18 @@ impl Cases<'_> {
         }
     }
 
+    /// The copies that were refused for good though the sender hears 250, and may not be sent a DSN.
+    fn untold(&self) -> Vec<(usize, Reply)> {
+        match self.policy.vouched {
+            Vouched::Yes => Vec::new(),
+            Vouched::No => {
+                let permanent = self.which(|standing| standing == Standing::Permanent).into_iter();
+                let words = |index| Some((index, self.words(self.deliveries.get(index)?)));
+                permanent.filter_map(words).collect()
+            }
+        }
+    }
+
     /// The copies that were refused for good, where the sender may be told so.
     fn bounces(&self) -> Vec<usize> {
         match self.policy.vouched {
@@ -189,7 +208,14 @@ impl Cases<'_> {
 
     fn queue(&self, reply: Reply, queued: Vec<usize>, bounced: Vec<usize>) -> Decision {
         let fate = if queued.is_empty() { Fate::Forwarded } else { Fate::Queued };
-        Decision { reply, fate, records: Vec::new(), queued, bounced }
+        Decision { queued, bounced, fate, ..self.plain(reply) }
+    }
+
+    /// The same of a message that somebody has, or may have.
+    fn with_untold(&self, decision: Decision) -> Decision {
+        let untold = self.untold();
+        let fate = if untold.is_empty() { decision.fate } else { Fate::PartlyRefused };
+        Decision { untold, fate, ..decision }
     }
 
     fn queued_reply(&self) -> Reply {
@@ -210,7 +236,14 @@ impl Cases<'_> {
             5 => Fate::Rejected,
             _ => Fate::Tempfailed,
         };
-        Decision { reply, fate, records: Vec::new(), queued: Vec::new(), bounced: Vec::new() }
+        Decision {
+            reply,
+            fate,
+            records: Vec::new(),
+            queued: Vec::new(),
+            bounced: Vec::new(),
+            untold: Vec::new(),
+        }
     }
 
     /// The words for the first copy that stands so.

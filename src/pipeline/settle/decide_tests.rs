@@ -33,7 +33,7 @@ fn delivery(outcome: Outcome) -> Delivery {
 
 /// An outcome by the letter: D delivered, P refused for good, T refused for now, N no answer, U unknown,
 /// O open, E open since an earlier transaction, R recorded as delivered, Q in the queue since an earlier
-/// transaction, L loop among our own hosts, I a fault of ours.
+/// transaction, L loop among our own hosts, I a fault of ours, B recorded as refused.
 fn outcomes(letters: &str) -> Vec<Delivery> {
     let outcome = |letter| match letter {
         'D' => Outcome::Delivered(upstream(250, "taken")),
@@ -43,6 +43,7 @@ fn outcomes(letters: &str) -> Vec<Delivery> {
         'U' => Outcome::Unknown { host: "mx".into() },
         'O' => Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 },
         'R' => Outcome::Recorded(Recorded::Delivered(upstream(250, "taken before"))),
+        'B' => Outcome::Recorded(Recorded::Refused(upstream(554, "refused before"))),
         'E' => Outcome::Recorded(Recorded::Open),
         'Q' => Outcome::Recorded(Recorded::Queued),
         'I' => Outcome::Undeliverable(Refusal::Internal),
@@ -97,7 +98,9 @@ const UNVOUCHED: &[Row] = &[
     ("PN", 451, "no_answer", Fate::Tempfailed, NONE, NONE, NONE),
     ("T", 452, "upstream", Fate::Tempfailed, NONE, NONE, NONE),
     ("DN", 250, "upstream", Fate::Queued, NONE, &[1], NONE),
-    ("DP", 250, "upstream", Fate::Forwarded, NONE, NONE, NONE),
+    ("DP", 250, "upstream", Fate::PartlyRefused, NONE, NONE, NONE),
+    ("DPN", 250, "upstream", Fate::PartlyRefused, NONE, &[2], NONE),
+    ("UL", 250, "queued", Fate::PartlyRefused, NONE, &[0], NONE),
     ("U", 250, "queued", Fate::Queued, NONE, &[0], NONE),
     ("O", 250, "queued", Fate::Queued, NONE, &[0], NONE),
 ];
@@ -176,4 +179,93 @@ fn an_upstream_421_never_counts_as_a_word_about_the_message() {
     };
     let decision = decide(&outcome, policy);
     assert_eq!((decision.reply.code, decision.reply.reason), (451, "upstream_trouble"));
+}
+
+/// How a copy ends, as far as the decision says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Its upstream has it, or our queue since an earlier transaction.
+    Delivered,
+    /// The queue takes it.
+    Queued,
+    /// A DSN tells the sender.
+    Bounced,
+    /// Nobody tells the sender; the operator is told.
+    Untold,
+}
+
+/// Every ending that the decision gives to a copy, where the client hears 250.
+fn endings(decision: &Decision, copy: usize, letter: char) -> Vec<Ending> {
+    let untold: Vec<usize> = decision.untold.iter().map(|(index, _)| *index).collect();
+    let found = [
+        (Ending::Delivered, "DRQ".contains(letter)),
+        (Ending::Queued, decision.queued.contains(&copy)),
+        (Ending::Bounced, decision.bounced.contains(&copy)),
+        (Ending::Untold, untold.contains(&copy)),
+    ];
+    found.into_iter().filter(|(_, is_so)| *is_so).map(|(ending, _)| ending).collect()
+}
+
+/// Up to three copies with every outcome there is.
+fn all_outcomes() -> Vec<String> {
+    let mut all = vec![String::new()];
+    for length in 0..3 {
+        let longest: Vec<String> = all.iter().filter(|letters| letters.len() == length).cloned().collect();
+        all.extend(
+            longest.iter().flat_map(|letters| "DPTNUOREQILB".chars().map(move |l| format!("{letters}{l}"))),
+        );
+    }
+    all
+}
+
+#[test]
+fn no_copy_ends_without_an_ending_and_none_with_two() {
+    let queues = [Queue::Takes, Queue::Refuses(NotQueued::NoRoom), Queue::Refuses(NotQueued::Failed)];
+    let senders = [Vouched::Yes, Vouched::No];
+    let rules = [OnTempfail::Relay, OnTempfail::Queue, OnTempfail::Verified];
+    let mut decided_on = 0;
+    for letters in all_outcomes() {
+        for queue in queues {
+            for vouched in senders {
+                for on_tempfail in rules {
+                    let decision = decided(&letters, queue, vouched, on_tempfail);
+                    let wrong = wrong(&letters, &decision, vouched);
+                    assert_eq!(wrong, None, "{letters} {queue:?} {vouched:?} {on_tempfail:?}: {decision:?}");
+                    decided_on += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(decided_on, (1 + 12 + 144 + 1728) * 18);
+}
+
+/// What is wrong with a decision.
+fn wrong(letters: &str, decision: &Decision, vouched: Vouched) -> Option<String> {
+    let recorded: Vec<usize> = decision.records.iter().map(|(index, _)| *index).collect();
+    if decision.fate == Fate::PartlyRefused && decision.untold.is_empty() {
+        return Some("partly refused, and every refusal is told".into());
+    }
+    for (copy, letter) in letters.chars().enumerate() {
+        let endings = endings(decision, copy, letter);
+        let is_right = match decision.reply.code {
+            250 => match endings[..] {
+                [Ending::Untold] => vouched == Vouched::No && decision.fate == Fate::PartlyRefused,
+                [Ending::Bounced] => vouched == Vouched::Yes,
+                [Ending::Delivered | Ending::Queued] => true,
+                _ => false,
+            },
+            // The reply tells of each copy that it was refused.
+            500..600 => endings.is_empty() && "PLB".contains(letter),
+            // The sender keeps the message: what somebody has, or may have soon, its retry does not reach.
+            400..500 => match letter {
+                'D' | 'O' => recorded.contains(&copy),
+                _ => endings.is_empty() || "RQ".contains(letter),
+            },
+            _ => false,
+        };
+        if !is_right {
+            return Some(format!("copy {copy}, {letter}: {endings:?}"));
+        }
+    }
+    None
 }

@@ -38,6 +38,9 @@ pub struct Surroundings {
     pub ledger: Ledger,
     /// Log, journal, counts.
     pub chronicle: Chronicle,
+    /// Transactions that are not settled to the end, which for some is a record behind the end of their
+    /// session; for the drain to wait for.
+    pub settling: TaskTracker,
     /// Late replies that are waited for, for the drain to wait for too.
     pub late: TaskTracker,
     /// `delivery.on_tempfail`, for domains that do not say what an upstream 4xx becomes.
@@ -69,7 +72,7 @@ impl Handler<Attempted> for Settle {
     type Result = ();
 
     fn handle(&mut self, attempted: Attempted, _: &mut Context<Self>) {
-        tokio::spawn(settle(attempted, self.surroundings.clone()));
+        self.surroundings.settling.spawn(settle(attempted, self.surroundings.clone()));
     }
 }
 
@@ -87,11 +90,12 @@ async fn settle(attempted: Attempted, around: Arc<Surroundings>) {
     around.remember(&keys, &decision.records).await;
 
     around.tell(&case, &verdict.results, &decision);
-    if decision.queued.is_empty() {
-        case.deliveries = around.watch_open(case.deliveries, &keys);
+    let ours = [&decision.queued[..], &decision.bounced[..]].concat();
+    case.deliveries = if ours.is_empty() {
+        around.watch_open(case.deliveries, &keys)
     } else {
-        case.deliveries = around.hand_over_late(transaction.id, case.deliveries, &decision.queued).await;
-    }
+        around.hand_over(transaction.id, case.deliveries, &ours).await
+    };
     let (acknowledged, heard) = oneshot::channel();
     let settlement =
         Settlement { reply: decision.reply, fate: decision.fate, acknowledged: Some(acknowledged) };
@@ -210,17 +214,12 @@ impl Surroundings {
         answered.await.unwrap_or(Err(NotQueued::Failed))
     }
 
-    /// Leaves the replies that are still owed to the queue, which has their copies.
-    async fn hand_over_late(
-        &self,
-        id: TraceId,
-        deliveries: Vec<Delivery>,
-        queued: &[usize],
-    ) -> Vec<Delivery> {
+    /// Notes the copies that the queue has, or a DSN about them, and leaves it the replies that are still owed.
+    async fn hand_over(&self, id: TraceId, deliveries: Vec<Delivery>, ours: &[usize]) -> Vec<Delivery> {
         let mut left = Vec::with_capacity(deliveries.len());
         for (index, delivery) in deliveries.into_iter().enumerate() {
             let Delivery { target, reverse_path, outcome } = delivery;
-            if !queued.contains(&index) {
+            if !ours.contains(&index) {
                 left.push(Delivery { target, reverse_path, outcome });
                 continue;
             }
@@ -245,6 +244,12 @@ impl Surroundings {
         steps.extend(queued.map(|delivery| format!("{}: queued", delivery.target.alias)));
         let bounced = decision.bounced.iter().filter_map(of);
         steps.extend(bounced.map(|delivery| format!("{}: told in a DSN", delivery.target.alias)));
+        for (index, reply) in &decision.untold {
+            if let Some(Delivery { target, .. }) = of(index) {
+                steps.push(format!("{}: refused, and nobody may be told", target.alias));
+                self.chronicle.untold(transaction.id, &target.alias, reply);
+            }
+        }
         self.chronicle.conclude(Conclusion {
             id: transaction.id,
             client: &transaction.client,
@@ -327,18 +332,22 @@ impl Surroundings {
     }
 
     /// Acts on whether the client has its reply: an answer made from records and heard ends them; a
-    /// delivery whose 250 was not heard becomes one.
+    /// delivery whose 250 was not heard becomes one. Of a client that was silent nothing is known: it gets no
+    /// record, which might swallow mail that is sent twice on purpose, and what records there are stay.
     async fn learn(&self, acknowledgement: Acknowledgement, held: Held, settled: &Settled) {
         let Settled { id, fate, deliveries, .. } = settled;
         let from_records = deliveries.iter().any(|delivery| matches!(delivery.outcome, Outcome::Recorded(_)));
         match (fate, acknowledgement) {
-            (Fate::Forwarded | Fate::Queued | Fate::Rejected, Acknowledgement::Heard) if from_records => {
+            (
+                Fate::Forwarded | Fate::Queued | Fate::PartlyRefused | Fate::Rejected,
+                Acknowledgement::Heard,
+            ) if from_records => {
                 let keys = self.names(held, settled).await;
                 if let Err(error) = self.ledger.forget(&keys) {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             }
-            (Fate::Forwarded | Fate::Queued, Acknowledgement::Vanished) => {
+            (Fate::Forwarded | Fate::Queued | Fate::PartlyRefused, Acknowledgement::Vanished) => {
                 tracing::info!(trace = %id, "the client vanished before it had its reply");
                 let keys = self.names(held, settled).await;
                 self.remember(&keys, &decide::records(deliveries)).await;

@@ -8,8 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -69,11 +70,23 @@ impl Heard {
 impl Client {
     /// Connects from an address without reading anything.
     pub(crate) async fn connect(from: IpAddr, to: SocketAddr) -> Self {
-        let socket = if from.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.unwrap();
-        socket.bind((from, 0).into()).unwrap();
-        let stream = timeout(LIMIT, socket.connect(to)).await.expect("connected in time").unwrap();
-        stream.set_nodelay(true).unwrap();
+        Self::over(connected(from, to).await)
+    }
+
+    /// The same, for a client whose end is a reset.
+    pub(crate) async fn abrupt(from: IpAddr, to: SocketAddr) -> Self {
+        let stream = connected(from, to).await;
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         Self { stream: Some(Box::new(stream)), buffer: Vec::new() }
+    }
+
+    /// Ends its own direction of the connection.
+    pub(crate) async fn shut_down(&mut self) {
+        self.stream().shutdown().await.unwrap();
     }
 
     /// Connects, hears the greeting and says EHLO.
@@ -251,6 +264,14 @@ impl Client {
         let secured = TlsConnector::from(Arc::new(config)).connect(name, stream);
         self.stream = Some(Box::new(timeout(LIMIT, secured).await.expect("handshake in time").unwrap()));
     }
+}
+
+async fn connected(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = if from.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let stream = timeout(LIMIT, socket.connect(to)).await.expect("connected in time").unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
 }
 
 #[derive(Debug)]
