@@ -93,7 +93,9 @@ fn a_late_reply_ends_the_attempt_that_it_answers_and_is_none_of_its_own() {
     let open = Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 };
     let Judgement::Kept(asked) = rules(MINUTE).judge(copy(), &open) else { panic!() };
     for outcome in [refused(452, None), Outcome::Unknown { host: "mx".into() }] {
-        let Judgement::Kept(kept) = rules(MINUTE).judge(asked.clone(), &outcome) else { panic!("{outcome:?}") };
+        let Judgement::Kept(kept) = rules(MINUTE).judge(asked.clone(), &outcome) else {
+            panic!("{outcome:?}")
+        };
         assert_eq!((kept.attempts, kept.due), (3, UNIX_EPOCH + 100 * DAY + 4 * MINUTE), "{outcome:?}");
     }
     let Judgement::Delivered(delivered) = rules(MINUTE).judge(asked, &taken()) else { panic!() };
