@@ -24,7 +24,7 @@ use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// How long after the disk did not take a change it is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Tells the scheduler that an attempt is over.
 struct UnderWay {
@@ -143,7 +143,7 @@ impl Inner {
 
     /// As [`Self::write`]; while the disk cannot take it, it is asked again and the message stays in hand: what was
     /// delivered would be delivered again.
-    async fn write_down(&self, queued: &Queued) -> Result<(), SpoolError> {
+    pub(super) async fn write_down(&self, queued: &Queued) -> Result<(), SpoolError> {
         while let Err(error) = self.write(queued).await {
             tracing::error!(trace = %queued.id, %error, "what became of a queued message cannot be written down");
             if !may_pass(&error) {

@@ -21,11 +21,11 @@ impl Backoff {
         pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)
     }
 
-    /// The pause before a destination that does not answer is asked again: as for one message, but never
-    /// longer than a sixth of the longest, because all its mail waits for this one.
-    pub(super) fn probe(self, failures: u32, chance: f64) -> Duration {
+    /// The pause before a destination that does not answer, or wants less, is asked again: as for one message,
+    /// but never longer than a sixth of the longest, because all its mail waits for this one.
+    pub(super) fn probe(self, troubles: u32, chance: f64) -> Duration {
         let longest = (self.longest / 6).max(self.first);
-        Self { longest, ..self }.pause(failures, chance)
+        Self { longest, ..self }.pause(troubles, chance)
     }
 }
 

@@ -86,7 +86,10 @@ impl Rules {
     /// Judges a copy by the outcome of an attempt.
     pub(super) fn judge(&self, mut copy: QueuedCopy, outcome: &Outcome) -> Judgement {
         let last = deferred::last_attempt(outcome, self.now);
-        copy.attempts = copy.attempts.saturating_add(1);
+        // A late reply ends an attempt that was counted when its dot went out.
+        if copy.state != CopyState::AwaitingReply {
+            copy.attempts = copy.attempts.saturating_add(1);
+        }
         copy.last = Some(last);
         match outcome {
             Outcome::Delivered(_) | Outcome::Recorded(Recorded::Delivered(_) | Recorded::Queued) => {

@@ -89,6 +89,20 @@ fn nothing_is_tried_while_a_reply_may_come() {
 }
 
 #[test]
+fn a_late_reply_ends_the_attempt_that_it_answers_and_is_none_of_its_own() {
+    let open = Outcome::AwaitingReply { host: "mx".into(), late: tokio::sync::oneshot::channel().1 };
+    let Judgement::Kept(asked) = rules(MINUTE).judge(copy(), &open) else { panic!() };
+    for outcome in [refused(452, None), Outcome::Unknown { host: "mx".into() }] {
+        let Judgement::Kept(kept) = rules(MINUTE).judge(asked.clone(), &outcome) else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((kept.attempts, kept.due), (3, UNIX_EPOCH + 100 * DAY + 4 * MINUTE), "{outcome:?}");
+    }
+    let Judgement::Delivered(delivered) = rules(MINUTE).judge(asked, &taken()) else { panic!() };
+    assert_eq!(delivered.attempts, 3);
+}
+
+#[test]
 fn a_message_past_its_time_fails_with_what_was_last_said_of_it() {
     for (outcome, code) in
         [(refused(452, Some(Enhanced(4, 2, 2))), Some(Enhanced(4, 2, 2))), (no_answer(), NOBODY)]

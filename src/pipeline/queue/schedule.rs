@@ -3,9 +3,9 @@
 //! A destination domain is a lane. A lane runs when something of it is due, it is not suspended, it is not
 //! closed after trouble, and fewer than `allowed` of its messages are under way. A destination that gave no
 //! answer is closed for a while and then probed by one message; each answer allows one more at a time, a
-//! "slow down" halves them and closes the lane for a pause that no answer to other mail ends. Lanes that could
-//! run take turns, the one that waited longest first, so that a thousand messages for one destination do not
-//! hold up one message for another.
+//! "slow down" halves them and closes the lane for a pause that no answer to other mail ends. These pauses
+//! grow while there is nothing but trouble, of either kind. Lanes that could run take turns, the one that
+//! waited longest first, so that a thousand messages for one destination do not hold up one message for another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -31,15 +31,31 @@ struct Lane {
     due: Option<SystemTime>,
     under_way: usize,
     allowed: usize,
-    /// How often in a row it did not answer, for the pause; 0 when it was closed because it asked for that.
-    failures: u32,
-    /// Closed until then.
-    closed: Option<SystemTime>,
+    /// How often in a row it was closed, for the pause.
+    troubles: u32,
+    /// The pause that it is in, or was in last.
+    closed: Option<Closed>,
     suspended: bool,
     /// When it had its last turn: the others come first.
     turn: SystemTime,
     /// Where it stands in `times`.
     listed: Option<SystemTime>,
+}
+
+/// A pause of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Closed {
+    until: SystemTime,
+    why: Trouble,
+}
+
+/// Why a lane is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Its destination asked for it: an answer to other mail, under way by then, does not end the pause.
+    SlowDown,
+    /// Its destination did not answer: any answer ends the pause.
+    Silent,
 }
 
 /// What an attempt says of its destination.
@@ -97,27 +113,9 @@ impl Schedule {
         self.change(domain, |lane| {
             lane.under_way = lane.under_way.saturating_sub(1);
             match ended {
-                Ended::Answered => {
-                    // A pause that the destination asked for is not over because others of its mail, under way by
-                    // then, were answered.
-                    if lane.failures > 0 {
-                        lane.failures = 0;
-                        lane.closed = None;
-                    }
-                    lane.allowed = (lane.allowed + 1).min(MOST_AT_A_TIME);
-                }
-                Ended::SlowDown => {
-                    lane.failures = 0;
-                    lane.allowed = (lane.allowed / 2).max(1);
-                    lane.closed = Some(now + pause.slow());
-                }
-                // Of many that were under way when it went silent, the first closes the lane.
-                Ended::Silent if lane.closed.is_some_and(|until| until > now) => {}
-                Ended::Silent => {
-                    lane.failures = lane.failures.saturating_add(1);
-                    lane.allowed = 1;
-                    lane.closed = Some(now + pause.silent(lane.failures));
-                }
+                Ended::Answered => lane.answered(now),
+                Ended::SlowDown => lane.slow_down(now, pause),
+                Ended::Silent => lane.silent(now, pause),
             }
         });
     }
@@ -180,12 +178,8 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    fn slow(self) -> Duration {
-        self.backoff.pause(1, self.chance)
-    }
-
-    fn silent(self, failures: u32) -> Duration {
-        self.backoff.probe(failures, self.chance)
+    fn behind(self, troubles: u32) -> Duration {
+        self.backoff.probe(troubles, self.chance)
     }
 }
 
@@ -195,7 +189,7 @@ impl Default for Lane {
             due: None,
             under_way: 0,
             allowed: FIRST_AT_A_TIME,
-            failures: 0,
+            troubles: 0,
             closed: None,
             suspended: false,
             turn: SystemTime::UNIX_EPOCH,
@@ -209,12 +203,48 @@ impl Lane {
         self.allowed.saturating_sub(self.under_way)
     }
 
+    /// The pause that it is in.
+    fn closed(&self, now: SystemTime) -> Option<Closed> {
+        self.closed.filter(|closed| closed.until > now)
+    }
+
+    fn answered(&mut self, now: SystemTime) {
+        self.allowed = (self.allowed + 1).min(MOST_AT_A_TIME);
+        if self.closed(now).is_none_or(|closed| closed.why == Trouble::Silent) {
+            self.troubles = 0;
+            self.closed = None;
+        }
+    }
+
+    fn slow_down(&mut self, now: SystemTime, pause: Pause) {
+        self.allowed = (self.allowed / 2).max(1);
+        let known = self.closed(now).map(|closed| closed.until);
+        // Of many that were under way, all hear it, and it is one trouble.
+        if known.is_none() {
+            self.troubles = self.troubles.saturating_add(1);
+        }
+        let until = now + pause.behind(self.troubles);
+        let until = known.map_or(until, |known| known.max(until));
+        self.closed = Some(Closed { until, why: Trouble::SlowDown });
+    }
+
+    fn silent(&mut self, now: SystemTime, pause: Pause) {
+        // Of many that were under way when it went silent, the first closes the lane.
+        if self.closed(now).is_some() {
+            return;
+        }
+        self.allowed = 1;
+        self.troubles = self.troubles.saturating_add(1);
+        self.closed = Some(Closed { until: now + pause.behind(self.troubles), why: Trouble::Silent });
+    }
+
     fn runs_at(&self) -> Option<SystemTime> {
         if self.suspended || self.room() == 0 {
             return None;
         }
         let due = self.due?;
-        Some(due.max(self.closed.unwrap_or(due)).max(self.turn))
+        let closed_until = self.closed.map_or(due, |closed| closed.until);
+        Some(due.max(closed_until).max(self.turn))
     }
 
     /// Whether there is nothing to remember of it.

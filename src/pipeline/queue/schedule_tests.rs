@@ -138,3 +138,61 @@ fn an_attempt_that_broke_off_says_nothing_of_the_destination() {
     schedule.broke_off(&lane);
     assert_eq!(turn(&mut schedule, at(5)).unwrap().1, 1, "one broke off, and no more is allowed");
 }
+
+/// The pauses of a lane whose probes all end so, in seconds.
+fn pauses(ended: Ended, count: usize) -> Vec<u64> {
+    let mut schedule = Schedule::default();
+    let lane = domain("trouble.example");
+    schedule.note(&lane, at(0));
+    let mut now = at(0);
+    let mut pauses = Vec::new();
+    for _ in 0..count {
+        let (_, started) = turn(&mut schedule, now).unwrap();
+        (0..started).for_each(|_| schedule.ended(&lane, ended, now, PAUSE));
+        let until = schedule.wake_at().unwrap();
+        pauses.push(until.duration_since(now).unwrap().as_secs());
+        now = until;
+    }
+    pauses
+}
+
+#[test]
+fn the_pause_of_a_destination_that_wants_less_of_everything_grows_to_ten_minutes() {
+    let growing = [60, 120, 240, 480, 600, 600];
+    assert_eq!(pauses(Ended::SlowDown, 6), growing, "all that were under way at once are one");
+    assert_eq!(pauses(Ended::Silent, 6), growing);
+}
+
+#[test]
+fn a_slow_down_never_shortens_a_pause() {
+    let lane = domain("both.example");
+    for (slowed_at, opens_at) in [(5, 65), (64, 64 + 45)] {
+        let mut schedule = Schedule::default();
+        schedule.note(&lane, at(0));
+        turn(&mut schedule, at(0)).unwrap();
+        for _ in 1..FIRST_AT_A_TIME {
+            schedule.ended(&lane, Ended::Silent, at(5), PAUSE);
+        }
+        let short = Pause { chance: 0.0, ..PAUSE };
+        schedule.ended(&lane, Ended::SlowDown, at(slowed_at), short);
+        assert_eq!(schedule.wake_at(), Some(at(opens_at)));
+    }
+}
+
+#[test]
+fn an_answer_behind_its_pause_forgets_that_a_destination_wanted_less() {
+    let mut schedule = Schedule::default();
+    let lane = domain("slow.example");
+    schedule.note(&lane, at(0));
+    turn(&mut schedule, at(0)).unwrap();
+    for _ in 0..FIRST_AT_A_TIME {
+        schedule.ended(&lane, Ended::SlowDown, at(5), PAUSE);
+    }
+    turn(&mut schedule, at(65)).unwrap();
+    schedule.ended(&lane, Ended::Answered, at(66), PAUSE);
+    turn(&mut schedule, at(66)).unwrap();
+    for _ in 0..2 {
+        schedule.ended(&lane, Ended::SlowDown, at(70), PAUSE);
+    }
+    assert_eq!(schedule.wake_at(), Some(at(130)));
+}

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -12,9 +13,10 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
-use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence};
+use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, UpstreamReply};
 use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, NewDomain, RoutingOptions};
+use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, QueuedCopy};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
@@ -155,6 +157,16 @@ impl World {
         let letter = Letter::new(Bytes::from_static(b"Subject: one\r\n\r\n"), body);
         self.queue.inner.spool.put(queued.clone(), &letter).await.unwrap();
         self.queue.inner.note(&queued);
+        id
+    }
+
+    /// Queues a message whose body cannot be read for now: its file is a symbolic link to itself.
+    async fn put_unreadable(&self, queued: Queued) -> TraceId {
+        static LARGE: [u8; 300 << 10] = [b'x'; 300 << 10];
+        let id = self.put_with(queued, &LARGE).await;
+        let body = self.dir.path().join("spool/bodies").join(id.to_string());
+        std::fs::remove_file(&body).unwrap();
+        std::os::unix::fs::symlink(&body, &body).unwrap();
         id
     }
 
@@ -370,19 +382,40 @@ async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
 
 #[actix::test]
 async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_read() {
-    static LARGE: [u8; 300 << 10] = [b'x'; 300 << 10];
     let old = |settings: &mut Settings| settings.give_up_after = Duration::from_secs(60);
     let world = World::with(Limits::default(), old).await;
     let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
-    let unread = world.put_with(waiting(2, "ana@two.example"), &LARGE).await;
-    // A symbolic link to itself: there is something, and the disk does not say what.
-    let body = world.dir.path().join("spool/bodies").join(unread.to_string());
-    std::fs::remove_file(&body).unwrap();
-    std::os::unix::fs::symlink(&body, &body).unwrap();
+    let unread = world.put_unreadable(waiting(2, "ana@two.example")).await;
     let waiting = world.put(waiting(3, "ana@three.example")).await;
     let _running = world.run();
     world.offered(held, "one.example").await;
     let _watching = world.watch();
     until(async || world.copies(waiting).await.is_empty()).await;
     assert_eq!((world.copies(held).await.len(), world.copies(unread).await.len()), (1, 1));
+}
+
+#[actix::test]
+async fn a_late_reply_settles_its_copy_though_the_message_cannot_be_read() {
+    let world = World::new().await;
+    let refused = |code| Reply { code, enhanced: None, reason: "upstream", lines: vec!["no".to_owned()] };
+    for (number, reply) in [(1, Some(refused(550))), (2, None), (3, Some(refused(250)))] {
+        let mut queued = aged(number, HOUR, &["ana@dest.example"]);
+        queued.copies[0].state = CopyState::AwaitingReply;
+        let unread = world.put_unreadable(queued).await;
+        let (sender, late) = oneshot::channel();
+        if let Some(reply) = reply.clone() {
+            sender.send(UpstreamReply { host: "mx.dest.example".to_owned(), reply }).unwrap();
+        } else {
+            drop(sender);
+        }
+        let late = Late { id: unread, destination: address("ana@dest.example"), reply: late };
+        world.queue.inner.settle_late(late).await;
+        let states: Vec<_> = world.copies(unread).await.iter().map(|copy| copy.state).collect();
+        let left = match reply.map(|reply| reply.code) {
+            Some(250) => vec![],
+            Some(_) => vec![CopyState::Waiting],
+            None => vec![CopyState::Unknown],
+        };
+        assert_eq!(states, left, "{number}");
+    }
 }
