@@ -11,7 +11,7 @@
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
 //! 1  config  clock  telemetry  store
-//! 0  mail  smtp  srs  spf  proto           words: pure, no I/O, no async, no clock
+//! 0  mail  smtp  srs  spf  proto  error_text words: pure, no I/O, no async, no clock
 //! ```
 
 #![cfg_attr(
@@ -34,6 +34,7 @@ pub mod config;
 pub mod ctl;
 pub mod dev;
 pub mod dns;
+pub mod error_text;
 pub mod http;
 pub mod journal;
 pub mod ledger;

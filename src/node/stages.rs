@@ -80,21 +80,24 @@ impl Contexts {
         })
     }
 
-    /// Reads keys and secrets again; on an error everything stays as it was.
-    pub(super) fn reconfigure(&self, config: &Config) -> Result<(), NodeError> {
-        let (authenticate, route, rewrite) = self.lasting.contexts(config)?;
+    /// Reads keys and secrets again.
+    pub(super) fn read(&self, config: &Config) -> Result<Prepared, NodeError> {
+        self.lasting.contexts(config)
+    }
+
+    /// Works with these from now on.
+    pub(super) fn take(&self, (authenticate, route, rewrite): Prepared) {
         self.authenticate.store(Arc::new(authenticate));
         self.route.store(Arc::new(route));
         self.rewrite.store(Arc::new(rewrite));
-        Ok(())
     }
 }
 
+/// What the stages are to know.
+pub(super) type Prepared = (authenticate::Context, route::Context, rewrite::Context);
+
 impl Lasting {
-    fn contexts(
-        &self,
-        config: &Config,
-    ) -> Result<(authenticate::Context, route::Context, rewrite::Context), NodeError> {
+    fn contexts(&self, config: &Config) -> Result<Prepared, NodeError> {
         let secrets = srs_secrets(&config.srs.secret_file).map_err(|error| part(&error))?;
         let first =
             secrets.first().ok_or_else(|| NodeError::Part("srs.secret_file holds no secret".to_owned()))?;

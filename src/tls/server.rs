@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Negotiated, TlsError};
 use crate::config::KeyPairFiles;
+use crate::error_text::error_text;
 use crate::telemetry::Metrics;
 
 /// How often the files are read again. Contents are compared, not times: a Kubernetes Secret changes by a
@@ -96,7 +97,7 @@ impl ServerCertificate {
             let reloaded = tokio::task::spawn_blocking(move || this.reload()).await;
             if let Ok(Err(cause)) = reloaded {
                 let certificate = self.files.certificate_file.display();
-                let cause = with_sources(&cause);
+                let cause = error_text(&cause);
                 tracing::error!(%certificate, cause, "new certificate not usable, the old one stays");
             }
         }
@@ -176,15 +177,4 @@ fn announce(certified: &CertifiedKey, metrics: &Metrics) {
         let not_after = leaf.validity().not_after.timestamp();
         metrics.tls_certificate_not_after_timestamp_seconds.with_label_values(&["smtp"]).set(not_after);
     }
-}
-
-/// The error and what caused it, in one line.
-fn with_sources(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

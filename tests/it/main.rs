@@ -25,6 +25,7 @@ mod outage;
 mod permanent_faults;
 mod queue;
 mod queue_orders;
+mod reload;
 mod return_path;
 mod sessions;
 mod settlement;
