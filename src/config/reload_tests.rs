@@ -70,6 +70,27 @@ fn a_change_of_a_named_file_alone_is_published() {
     assert!(case.receiver.has_changed().unwrap());
 }
 
+/// As Kubernetes changes a Secret.
+#[cfg(unix)]
+#[test]
+fn a_moved_symlink_is_noticed() {
+    let files = Files::new();
+    for (folder, secret) in [("old", "0123456789abcdef\n"), ("new", "fedcba9876543210\n")] {
+        std::fs::create_dir(files.path(folder)).unwrap();
+        files.write(&format!("{folder}/secrets"), secret);
+    }
+    std::os::unix::fs::symlink(files.path("old"), files.path("..data")).unwrap();
+    let path = files.path("postroad.toml");
+    files.write("postroad.toml", &files.with("srs.secret_file = '@..data/secrets'"));
+    let first = Config::load(&path, &[]).unwrap();
+    let (mut reloader, receiver) = Reloader::new(path, Vec::new(), first, |_| {});
+    std::os::unix::fs::symlink(files.path("new"), files.path("..next")).unwrap();
+    std::fs::rename(files.path("..next"), files.path("..data")).unwrap();
+    reloader.look();
+    reloader.look();
+    assert!(receiver.has_changed().unwrap());
+}
+
 #[test]
 fn a_bad_file_changes_nothing_and_is_reported_once() {
     let mut case = case();

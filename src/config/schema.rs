@@ -172,9 +172,9 @@ keys! {
     SMTP_LISTEN = "smtp", "listen", List("addresses with their port; port 0 takes any free one"),
         Default("[\"0.0.0.0:25\", \"[::]:25\"]"), Restart, Node;
     /// The certificate chain, PEM, leaf first. With private_key_file: STARTTLS is offered (RFC 3207). Re-read when it changes.
-    SMTP_CERTIFICATE_FILE = "smtp", "certificate_file", File, Optional("\"/etc/postroad/smtp-chain.pem\""), Restart, Node;
+    SMTP_CERTIFICATE_FILE = "smtp", "certificate_file", File, Optional("\"/etc/postroad/smtp-chain.pem\""), Live, Node;
     /// The key of the certificate: PKCS#8, PKCS#1 or SEC1, PEM.
-    SMTP_PRIVATE_KEY_FILE = "smtp", "private_key_file", File, Optional("\"/etc/postroad/smtp-key.pem\""), Restart, Node;
+    SMTP_PRIVATE_KEY_FILE = "smtp", "private_key_file", File, Optional("\"/etc/postroad/smtp-key.pem\""), Live, Node;
     /// Networks whose PROXY v1 or v2 header is believed, and required within 5 s; from others it is an error.
     SMTP_TRUSTED_PROXIES = "smtp", "trusted_proxies", List("networks"), Default("[]"), Live, Node;
 

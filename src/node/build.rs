@@ -34,7 +34,7 @@ use crate::routing::{Coverage, Routing, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::{Committer, Store};
 use crate::telemetry::{Metrics, log_ready};
-use crate::tls::{HTTPS_PORT, Policies, ServerCertificate, trusted_roots};
+use crate::tls::{HTTPS_PORT, Policies, StartTls, trusted_roots};
 
 /// How long a drain waits for late replies once the transactions are over.
 const LATE_LIMIT: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ struct Network {
     blocklists: Blocklists,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    certificate: Option<Arc<ServerCertificate>>,
+    certificate: StartTls,
     upstreams: Arc<Upstreams>,
 }
 
@@ -168,13 +168,10 @@ impl Network {
     fn serve(self, following: Following, connected: &Handoff<Connected>, life: &Life) -> Following {
         let Life { tasks, background, draining, .. } = life;
         tasks.spawn(self.upstreams.clone().watch(background.clone()));
-        if let Some(certificate) = self.certificate {
-            tasks.spawn(certificate.watch(background.clone()));
-        }
         for listener in self.listeners {
             tasks.spawn(inbound::accept(listener, connected.clone(), draining.clone()));
         }
-        following.with(self.upstreams).with(self.blocklists)
+        following.with(self.upstreams).with(self.blocklists).with(self.certificate)
     }
 }
 
@@ -276,10 +273,7 @@ fn open_network(
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let certificate = match &config.smtp.tls {
-        Some(files) => Some(ServerCertificate::load(files, metrics.clone()).map_err(|error| part(&error))?),
-        None => None,
-    };
+    let certificate = StartTls::new(config, metrics.clone()).map_err(|error| part(&error))?;
     let policies = Policies::open(&state.history, dns.clone(), trusted_roots(), HTTPS_PORT)
         .map_err(|error| part(&error))?;
     let upstreams = Upstreams::new(config, &addresses, policies, state.ledger.clone(), metrics.clone());

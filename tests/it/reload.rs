@@ -1,12 +1,15 @@
 //! What a running node makes of a changed file: all of it or nothing, and it says which.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use rcgen::{CertificateParams, KeyPair};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{ALICE, LIMIT, LISTED, World};
 
 const TAKEN: &str = "postroad_config_last_reload_successful 1";
+const REFUSED: &str = "postroad_config_last_reload_successful 0";
 const RESTART_REQUIRED: &str = "postroad_config_restart_required 1";
 
 /// Waits until /metrics has the line.
@@ -27,6 +30,39 @@ async fn until_answer(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Writes a new self-signed pair that ends in this year; the certificate's file.
+fn write_pair(world: &World, name: &str, year: i32) -> PathBuf {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    world.write(&format!("{name}.key"), &key.serialize_pem());
+    world.write(&format!("{name}.pem"), &params.self_signed(&key).unwrap().pem())
+}
+
+fn ends_at_start_of(year: i32) -> &'static str {
+    match year {
+        2040 => "2.2089888e+09",
+        _ => "2.2406112e+09",
+    }
+}
+
+async fn until_certificate(world: &World, usage: &str, year: i32) {
+    let line = format!("postroad_tls_certificate_not_after_timestamp_seconds{{use=\"{usage}\"}} ");
+    let end = ends_at_start_of(year).parse::<f64>().unwrap();
+    until_answer("the new certificate", async || {
+        let metrics = world.metrics().await;
+        let value = metrics.lines().find_map(|other| other.strip_prefix(line.as_str()));
+        value.is_some_and(|value| value.parse::<f64>().unwrap() == end)
+    })
+    .await;
+}
+
+async fn says_starttls(world: &World) -> bool {
+    let mut client = world.raw().await;
+    client.expect("220").await;
+    client.exchange("EHLO x.example").await.text().contains("STARTTLS")
+}
+
 #[tokio::test]
 async fn a_key_that_needs_a_restart_is_told_and_the_others_are_taken() {
     let world = World::following().await;
@@ -41,6 +77,45 @@ async fn a_key_that_needs_a_restart_is_told_and_the_others_are_taken() {
     client.command("EHLO x.example", "250").await.contains("RCPTMAX=7");
     world.edit("[http]\nlisten = \"127.0.0.1:1\"", "[http]\nlisten = \"127.0.0.1:0\"");
     until_metric(&world, "postroad_config_restart_required 0").await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_fit_its_key_refuses_the_whole_file() {
+    let world = World::following().await;
+    until_metric(&world, TAKEN).await;
+    let good = std::fs::read_to_string(world.file("key.pem")).unwrap();
+    world.write("key.pem", &KeyPair::generate().unwrap().serialize_pem());
+    world.edit("min_free_octets", "recipients = 7\nmin_free_octets");
+    until_metric(&world, REFUSED).await;
+    let mut client = world.sender().await;
+    client.starttls().await;
+    client.command("EHLO x.example", "250").await.contains("RCPTMAX=100");
+
+    world.write("key.pem", &good);
+    until_metric(&world, TAKEN).await;
+    let mut client = world.raw().await;
+    client.expect("220").await;
+    client.command("EHLO x.example", "250").await.contains("RCPTMAX=7");
+}
+
+#[tokio::test]
+async fn the_smtp_certificate_is_followed_to_other_files_and_away() {
+    let world = World::following().await;
+    let (certificate, key) = (world.file("cert.pem"), world.file("key.pem"));
+    let moved = write_pair(&world, "moved", 2041);
+    world.edit(&key.display().to_string(), &moved.with_extension("key").display().to_string());
+    world.edit(&certificate.display().to_string(), &moved.display().to_string());
+    until_certificate(&world, "smtp", 2041).await;
+    let mut client = world.sender().await;
+    client.starttls().await;
+    client.command("EHLO x.example", "250").await;
+
+    world.edit("certificate_file", "# certificate_file");
+    world.edit("private_key_file = \"", "# private_key_file = \"");
+    until_answer("no STARTTLS", async || !says_starttls(&world).await).await;
+    world.edit("# certificate_file", "certificate_file");
+    world.edit("# private_key_file", "private_key_file");
+    until_answer("STARTTLS again", async || says_starttls(&world).await).await;
 }
 
 #[tokio::test]
