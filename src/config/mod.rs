@@ -298,7 +298,7 @@ pub struct Source {
 }
 
 /// `[dns]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dns {
     /// Resolvers to ask; none: the system's.
     pub servers: Vec<SocketAddr>,

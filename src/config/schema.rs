@@ -186,10 +186,10 @@ keys! {
     LIMITS_RECIPIENTS = "limits", "recipients", Number(1, 1000, "recipients"), Default("100"), Live, Cluster;
     /// Message octets held in memory over all sessions; a message waits 10 s for its share, then hears 452. Ten messages of the largest size.
     LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
-        Default("268435456"), Restart, Node;
+        Default("268435456"), Live, Node;
     /// Free octets on the disk of data_dir below which nothing new is queued: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.
     LIMITS_MIN_FREE_OCTETS = "limits", "min_free_octets", Number(0, 1_099_511_627_776, "octets"),
-        Default("1073741824"), Restart, Node;
+        Default("1073741824"), Live, Node;
     /// The longest wait for a client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).
     LIMITS_COMMAND_TIMEOUT = "limits", "command_timeout", Duration(1, 3600), Default("\"5m\""), Live, Node;
     /// The longest wait for the next octets of a message (RFC 5321 §4.5.3.2.5: 3 minutes).
@@ -247,7 +247,7 @@ keys! {
     /// One secret a line, 16 octets or more: the first signs, all verify. The same on every node.
     SRS_SECRET_FILE = "srs", "secret_file", File, Mandatory("\"/etc/postroad/srs-secrets\""), Live, Cluster;
     /// How long a rewritten address takes bounces. 21 is postsrsd's; past 512 the timestamp's 1024 days wrap.
-    SRS_MAX_AGE_DAYS = "srs", "max_age_days", Number(1, 512, "days"), Default("21"), Restart, Cluster;
+    SRS_MAX_AGE_DAYS = "srs", "max_age_days", Number(1, 512, "days"), Default("21"), Live, Cluster;
 
     /// The port of the destinations' MX hosts (RFC 5321 §4.5.4.2).
     DELIVERY_PORT = "delivery", "port", Number(1, 65_535, "a port"), Default("25"), Live, Cluster;
@@ -281,9 +281,9 @@ keys! {
     SOURCE_HOSTNAME = "delivery.source[]", "hostname", HOST_NAME, Mandatory("\"a0-7.email.relay.example\""), Live, Node;
 
     /// Resolvers to ask, best a local one that validates; none: the system's.
-    DNS_SERVERS = "dns", "servers", List("addresses with their port"), Default("[]"), Restart, Node;
+    DNS_SERVERS = "dns", "servers", List("addresses with their port"), Default("[]"), Live, Node;
     /// Whose AD bit counts as DNSSEC validation, which DANE needs: all resolvers' when all are on loopback, always, or never. They must validate, not only forward.
-    DNS_TRUST_AD = "dns", "trust_ad", Text("loopback | always | never"), Default("\"loopback\""), Restart, Node;
+    DNS_TRUST_AD = "dns", "trust_ad", Text("loopback | always | never"), Default("\"loopback\""), Live, Node;
 
     /// tracing's filter syntax, such as "info,postroad::pipeline=debug"; POSTROAD_LOG beats it.
     LOG_LEVEL = "log", "level", Text("a filter"), Default("\"info\""), Live, Node;

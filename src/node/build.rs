@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background::Background;
 use super::faces::Faces;
-use super::reload::{self, Blocklists};
+use super::octets::Memory;
+use super::reload::{self, Blocklists, Floor};
 use super::stages::{self, Actors, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
@@ -107,7 +108,9 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let readiness = Readiness::default();
     let faces = Faces::bind(&config, &state, &metrics, &readiness).await?;
     let chronicle = chronicle(&first, &state, &metrics);
-    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle)?;
+    let memory = Memory::new(&first);
+    let contiguous = memory.contiguous.permits();
+    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle, contiguous)?;
 
     let inbound = |handoffs: FromInbound| inbound::Surroundings {
         config: config.clone(),
@@ -115,7 +118,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         door: inbound::Door::default(),
         certificate: network.certificate.clone(),
         blocklist: network.blocklists.reader(),
-        octets: Arc::new(Semaphore::new(octets(first.limits.octets_in_flight))),
+        octets: memory.in_flight.permits(),
         temporary: temporary(&first.node.data_dir),
         chronicle: chronicle.clone(),
         opened: handoffs.opened,
@@ -142,7 +145,8 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let upstreams = network.upstreams.clone();
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
         .start(&life);
-    let following = state.following().with(chronicle).with(queue.clone()).with(on_tempfail).with(contexts);
+    let following = state.following().with(memory).with(chronicle).with(queue.clone());
+    let following = following.with(on_tempfail).with(contexts);
     let following = network.serve(following, &connected, &life);
     if let Some(reloader) = reloader {
         let following = log_level.into_iter().fold(following, Following::with);
@@ -159,7 +163,10 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
 impl State {
     /// What of it follows the configuration.
     fn following(&self) -> Following {
-        Following::default().with(self.routing.clone())
+        Following::default()
+            .with(self.routing.clone())
+            .with(self.aliases.clone())
+            .with(Floor(self.spool.clone()))
     }
 }
 
@@ -171,7 +178,7 @@ impl Network {
         for listener in self.listeners {
             tasks.spawn(inbound::accept(listener, connected.clone(), draining.clone()));
         }
-        following.with(self.upstreams).with(self.blocklists).with(self.certificate)
+        following.with(self.dns).with(self.upstreams).with(self.blocklists).with(self.certificate)
     }
 }
 
@@ -298,11 +305,6 @@ pub(super) fn routing_options(config: &Config) -> RoutingOptions {
 /// Where large messages are kept while in flight. The files have no names.
 pub(super) fn temporary(data_dir: &Path) -> PathBuf {
     data_dir.join("temporary")
-}
-
-/// Permits for octets.
-pub(super) fn octets(octets: u64) -> usize {
-    usize::try_from(octets).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 /// A part's error with all its causes.

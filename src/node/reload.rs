@@ -20,6 +20,7 @@ use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::queue::{self, Queue};
 use crate::routing::{Routing, RoutingOptions};
+use crate::spool::Spool;
 use crate::telemetry::{LogLevel, Metrics};
 
 /// Reads the file again when it changes, until told to stop.
@@ -110,6 +111,22 @@ impl Live for LogLevel {
         if let Err(error) = self.set(&prepared) {
             tracing::error!(%error, "log.level stays as it was");
         }
+    }
+}
+
+/// `limits.min_free_octets` of the spool.
+pub(super) struct Floor(pub(super) Spool);
+
+impl Live for Floor {
+    type Prepared = u64;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<u64, Infallible> {
+        Ok(next.limits.min_free_octets)
+    }
+
+    fn swap(&self, prepared: u64) {
+        self.0.set_floor(prepared);
     }
 }
 

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use postroad::dev::dns::DnsServer;
+use postroad::telemetry::free_octets;
 use rcgen::{CertificateParams, KeyPair};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ALICE, LIMIT, LISTED, World};
+use crate::support::{ALICE, Act, LIMIT, LISTED, Stage, World, letter};
 
 const TAKEN: &str = "postroad_config_last_reload_successful 1";
 const REFUSED: &str = "postroad_config_last_reload_successful 0";
 const RESTART_REQUIRED: &str = "postroad_config_restart_required 1";
+const INFO: &[&str] = &["info@ours.example"];
 
 /// Waits until /metrics has the line.
 async fn until_metric(world: &World, line: &str) {
@@ -119,6 +122,54 @@ async fn the_smtp_certificate_is_followed_to_other_files_and_away() {
 }
 
 #[tokio::test]
+async fn the_floor_of_the_disk_is_followed() {
+    let world = World::following().await;
+    // The highest floor there is; a disk with more room than that stays above it.
+    if free_octets(world.data()).unwrap() >= 1 << 40 {
+        return;
+    }
+    world.edit("min_free_octets = 0", "min_free_octets = 1099511627776");
+    until_answer("the floor", async || {
+        world.mx.at(Stage::Banner, Act::Close);
+        let heard = world.sender().await.submit(ALICE, INFO, &letter("floor")).await;
+        world.mx.be_kind();
+        heard.text().starts_with("452 4.3.1")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_octets_in_flight_are_followed_up_and_down() {
+    let world = World::following().await;
+    let mut first = world.sender().await;
+    let mut second = world.sender().await;
+    for client in [&mut first, &mut second] {
+        client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+        client.command("RCPT TO:<info@ours.example>", "250").await;
+    }
+    first.command("DATA", "354").await;
+    world.edit("[service]", "[service]\nmax_message_octets = 1048576");
+    world.edit("min_free_octets", "octets_in_flight = 1048576\nrecipients = 7\nmin_free_octets");
+    until_answer("the new limits", async || {
+        let mut client = world.raw().await;
+        client.expect("220").await;
+        client.exchange("EHLO x.example").await.text().contains("RCPTMAX=7")
+    })
+    .await;
+    // The first message has all that there is now.
+    second.command("DATA", "452 4.3.1").await;
+    world.edit("octets_in_flight = 1048576", "octets_in_flight = 2097152");
+    world.edit("recipients = 7", "recipients = 8");
+    until_answer("the new limits", async || {
+        let mut client = world.raw().await;
+        client.expect("220").await;
+        client.exchange("EHLO x.example").await.text().contains("RCPTMAX=8")
+    })
+    .await;
+    second.command("DATA", "354").await;
+}
+
+#[tokio::test]
 async fn a_new_key_in_the_file_of_a_dnsbl_subscriber_is_used() {
     let world = World::following().await;
     let key = world.write("dnsbl.key", "first\n");
@@ -137,4 +188,17 @@ async fn a_new_key_in_the_file_of_a_dnsbl_subscriber_is_used() {
     until_answer("the first key", async || !listed().await).await;
     world.write("dnsbl.key", "second\n");
     until_answer("the second key", listed).await;
+}
+
+#[tokio::test]
+async fn the_resolvers_are_followed() {
+    let world = World::following().await;
+    world.sender().await.submit(ALICE, INFO, &letter("before")).await.starts("250");
+    let other = DnsServer::start(&[("sender.example", "@ TXT \"v=spf1 -all\"\n")]).await.unwrap();
+    world.edit(&world.dns.addr().to_string(), &other.addr().to_string());
+    until_answer("the other server's word", async || {
+        let heard = world.sender().await.submit(ALICE, INFO, &letter("after")).await;
+        heard.text().starts_with("550 5.7.26")
+    })
+    .await;
 }
