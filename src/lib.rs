@@ -10,7 +10,7 @@
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
-//! 1  config  clock  telemetry  store
+//! 1  config  clock  telemetry  store  connections
 //! 0  mail  smtp  srs  spf  proto  error_text words: pure, no I/O, no async, no clock
 //! ```
 
@@ -31,6 +31,7 @@ pub mod check_host;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod ctl;
 pub mod dev;
 pub mod dns;

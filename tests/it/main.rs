@@ -30,6 +30,7 @@ mod return_path;
 mod sessions;
 mod settlement;
 mod sizes;
+mod strangers;
 mod suites;
 mod support;
 mod upstream_replies;

@@ -193,9 +193,13 @@ impl World {
 
     /// Runs `postroadctl --output json` against the node; its status, the answer, and what it says.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> (u8, serde_json::Value, String) {
-        let server = format!("http://{}", self.node.addresses().admin);
+        self.ctl_at(&format!("http://{}", self.node.addresses().admin), arguments).await
+    }
+
+    /// The same against a server of this URL.
+    pub(crate) async fn ctl_at(&self, server: &str, arguments: &[&str]) -> (u8, serde_json::Value, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let line = ["postroadctl", "--server", &server, "--output", "json"];
+        let line = ["postroadctl", "--server", server, "--output", "json"];
         let line = line.iter().chain(arguments).map(Into::into);
         let status = ctl::run(line, ctl::Terminal { out: &mut out, err: &mut err }).await;
         let answer = serde_json::from_slice(&out).unwrap_or_default();
