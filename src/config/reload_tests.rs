@@ -301,6 +301,16 @@ fn kept_values_go_together() {
     assert_eq!(case.read("http.listen = '127.0.0.1:2'\nadmin.listen = '127.0.0.1:1'"), Reading::TakenInPart);
 }
 
+/// The listener stays past loopback until the restart, so it must not lose its tokens before.
+#[test]
+fn a_kept_value_that_contradicts_a_new_one_refuses_the_file() {
+    let open = "admin = { listen = '192.0.2.1:1', token_file = '@tokens', certificate_file = '@chain.pem', \
+                private_key_file = '@key.pem' }";
+    let mut case = starting_with(open);
+    assert_eq!(case.read("admin.listen = '127.0.0.1:1'"), Reading::Refused);
+    assert!(case.receiver.borrow().admin.token_file.is_some());
+}
+
 #[test]
 fn a_default_that_is_written_out_is_no_change() {
     let mut case = case();
@@ -366,6 +376,9 @@ again. All of it is taken, or nothing: where a key is wrong, or a certificate do
 sessions, transactions and attempts that begin from then on. A change *after a restart* is named in the log (WARN), and
 `postroad_config_restart_required` is 1 until the node is started again or the file says the running value again; the
 other keys of the file are taken meanwhile. What holds for the *service* must be the same on every node of it.
+
+A test changes each key once and holds it to its row (`each_key_is_taken_or_waits_for_a_restart_as_the_schema_says` in
+`src/config/reload_tests.rs`); `tests/it/reload.rs` does it to running nodes.
 
 | key | taken | holds for |
 |---|---|---|

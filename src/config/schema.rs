@@ -299,13 +299,13 @@ keys! {
     /// With no token_file and no client_ca_file it must be on loopback.
     ADMIN_LISTEN = "admin", "listen", SOCKET, Default("\"127.0.0.1:50051\""), Restart, Node;
     /// Lines `TOKEN ROLE`: tokens of 16 printable characters or more, roles viewer, operator and admin. Past loopback tokens need TLS.
-    ADMIN_TOKEN_FILE = "admin", "token_file", File, Optional("\"/etc/postroad/admin-tokens\""), Restart, Node;
+    ADMIN_TOKEN_FILE = "admin", "token_file", File, Optional("\"/etc/postroad/admin-tokens\""), Live, Node;
     /// The certificate chain, PEM, leaf first. With private_key_file: TLS.
-    ADMIN_CERTIFICATE_FILE = "admin", "certificate_file", File, Optional("\"/etc/postroad/admin-chain.pem\""), Restart, Node;
+    ADMIN_CERTIFICATE_FILE = "admin", "certificate_file", File, Optional("\"/etc/postroad/admin-chain.pem\""), Live, Node;
     /// The key of the certificate: PKCS#8, PKCS#1 or SEC1, PEM.
-    ADMIN_PRIVATE_KEY_FILE = "admin", "private_key_file", File, Optional("\"/etc/postroad/admin-key.pem\""), Restart, Node;
+    ADMIN_PRIVATE_KEY_FILE = "admin", "private_key_file", File, Optional("\"/etc/postroad/admin-key.pem\""), Live, Node;
     /// Client certificates must be signed by these, PEM: mTLS.
-    ADMIN_CLIENT_CA_FILE = "admin", "client_ca_file", File, Optional("\"/etc/postroad/admin-clients.pem\""), Restart, Node;
+    ADMIN_CLIENT_CA_FILE = "admin", "client_ca_file", File, Optional("\"/etc/postroad/admin-clients.pem\""), Live, Node;
 }
 
 impl Key {

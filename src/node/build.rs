@@ -147,7 +147,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         .start(&life);
     let following = state.following().with(memory).with(chronicle).with(queue.clone());
     let following = following.with(on_tempfail).with(contexts);
-    let following = network.serve(following, &connected, &life);
+    let following = network.serve(faces.following(following), &connected, &life);
     if let Some(reloader) = reloader {
         let following = log_level.into_iter().fold(following, Following::with);
         life.tasks.spawn(reload::read(reloader.leading(following), life.background.clone()));

@@ -215,7 +215,8 @@ impl Acceptor {
 }
 
 impl Trust {
-    fn of(octets: &[u8]) -> Self {
+    /// Of the file's octets.
+    pub(crate) fn of(octets: &[u8]) -> Self {
         let mut sum = [0; 32];
         sum.iter_mut().zip(digest(&SHA256, octets).as_ref()).for_each(|(to, from)| *to = *from);
         Self(sum)

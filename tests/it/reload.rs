@@ -14,6 +14,8 @@ const TAKEN: &str = "postroad_config_last_reload_successful 1";
 const REFUSED: &str = "postroad_config_last_reload_successful 0";
 const RESTART_REQUIRED: &str = "postroad_config_restart_required 1";
 const INFO: &[&str] = &["info@ours.example"];
+const ONE: &str = "0123456789abcdef-one";
+const TWO: &str = "0123456789abcdef-two";
 
 /// Waits until /metrics has the line.
 async fn until_metric(world: &World, line: &str) {
@@ -80,6 +82,56 @@ async fn a_key_that_needs_a_restart_is_told_and_the_others_are_taken() {
     client.command("EHLO x.example", "250").await.contains("RCPTMAX=7");
     world.edit("[http]\nlisten = \"127.0.0.1:1\"", "[http]\nlisten = \"127.0.0.1:0\"");
     until_metric(&world, "postroad_config_restart_required 0").await;
+}
+
+#[tokio::test]
+async fn a_token_file_named_by_a_reload_closes_the_open_admin_api() {
+    let world = World::following().await;
+    assert_eq!(world.ctl(&["domain", "list"]).await.0, 0);
+    let tokens = world.write("tokens", &format!("{ONE} admin\n"));
+    let one = world.write("one", ONE).display().to_string();
+    let two = world.write("two", TWO).display().to_string();
+    world.edit("[admin]", &format!("[admin]\ntoken_file = \"{}\"", tokens.display()));
+    until_answer("the API is closed", async || world.ctl(&["domain", "list"]).await.0 == 1).await;
+    assert_eq!(world.ctl(&["--token-file", &one, "domain", "list"]).await.0, 0);
+
+    world.write("tokens", &format!("{TWO} admin\n"));
+    until_answer("the new token is known", async || {
+        world.ctl(&["--token-file", &two, "domain", "list"]).await.0 == 0
+    })
+    .await;
+    assert_eq!(world.ctl(&["--token-file", &one, "domain", "list"]).await.0, 1);
+
+    // What would have stopped the start stops the reload.
+    world.write("tokens", "short admin\n");
+    until_metric(&world, REFUSED).await;
+    assert_eq!(world.ctl(&["--token-file", &two, "domain", "list"]).await.0, 0);
+}
+
+#[tokio::test]
+async fn the_admin_certificate_is_followed() {
+    let world = World::following().await;
+    let certificate = write_pair(&world, "admin", 2040);
+    let key = certificate.with_extension("key");
+    let pair = format!(
+        "[admin]\ncertificate_file = \"{}\"\nprivate_key_file = \"{}\"",
+        certificate.display(),
+        key.display()
+    );
+    world.edit("[admin]", &pair);
+    let server = format!("https://localhost:{}", world.node.addresses().admin.port());
+    let list = async |ca: &PathBuf| {
+        let ca = ca.display().to_string();
+        world.ctl_at(&server, &["--ca-file", &ca, "domain", "list"]).await.0
+    };
+    until_answer("TLS", async || list(&certificate).await == 0).await;
+    assert_eq!(world.ctl(&["domain", "list"]).await.0, 1, "plaintext is refused");
+
+    let old = world.write("old.pem", &std::fs::read_to_string(&certificate).unwrap());
+    write_pair(&world, "admin", 2041);
+    until_answer("the renewed certificate", async || list(&certificate).await == 0).await;
+    assert_eq!(list(&old).await, 1);
+    until_certificate(&world, "admin", 2041).await;
 }
 
 #[tokio::test]
