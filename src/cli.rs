@@ -1,7 +1,6 @@
 //! Owns the command line of `postroad`. Data goes to standard output, talk to standard error. Exit status: 0
 //! done, 1 refused or failed, 2 wrong usage.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use thiserror::Error;
 use crate::check::{self, Verdict};
 use crate::config::{self, Config, ConfigErrors};
 use crate::dns::{Dns, DnsError};
+use crate::error_text::error_text;
 use crate::telemetry::Metrics;
 use crate::{dev, node};
 
@@ -99,7 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
         // As in `postroad config example | head`.
         Err(Failure::Io(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => 0,
         Err(failure) => {
-            for line in with_causes(&failure).lines() {
+            for line in error_text(&failure).lines() {
                 let _ = writeln!(err, "postroad: {line}");
             }
             1
@@ -142,17 +142,6 @@ fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::Checks { failed, all: findings.len() });
     }
     Ok(())
-}
-
-/// The error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

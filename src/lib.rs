@@ -10,8 +10,8 @@
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
-//! 1  config  clock  telemetry  store
-//! 0  mail  smtp  srs  spf  proto           words: pure, no I/O, no async, no clock
+//! 1  config  clock  telemetry  store  connections
+//! 0  mail  smtp  srs  spf  proto  error_text words: pure, no I/O, no async, no clock
 //! ```
 
 #![cfg_attr(
@@ -31,9 +31,11 @@ pub mod check_host;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod connections;
 pub mod ctl;
 pub mod dev;
 pub mod dns;
+pub mod error_text;
 pub mod http;
 pub mod journal;
 pub mod ledger;

@@ -1,33 +1,6 @@
 //! Owns the one table that says what each gRPC method needs: a method that is not in it cannot be called.
 
-/// What a caller may do; each role may do what the ones before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Reads, changes rules and destinations, and looks after the queue.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// The word of the token file.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Reads the word of the token file.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
-    }
-}
+pub use crate::config::files::Role;
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +11,7 @@ pub(super) enum Access {
     Role(Role),
 }
 
-/// How long a call may take.
+/// How long a call may take, and which places it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One answer, within 30 s.

@@ -1,9 +1,12 @@
 //! Tokens and who they make of a caller.
 
 use super::*;
+use crate::config::files::admin_tokens;
 
-fn parse(text: &str) -> Result<Tokens, TokenFileError> {
-    Tokens::parse(text, Path::new("tokens"))
+fn tokens(text: &str) -> Tokens {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    Tokens::new(&admin_tokens(file.path()).unwrap())
 }
 
 fn headers(authorization: &str) -> HeaderMap {
@@ -13,24 +16,12 @@ fn headers(authorization: &str) -> HeaderMap {
 }
 
 #[test]
-fn a_token_file_holds_tokens_with_roles_comments_and_empty_lines() {
-    let tokens = parse("# ours\n\n  s3cret admin\r\nother\tviewer\n").unwrap();
-    assert_eq!(tokens.role(&fingerprint("s3cret")), Some(Role::Admin));
-    assert_eq!(tokens.role(&fingerprint("other")), Some(Role::Viewer));
-    assert_eq!(tokens.role(&fingerprint("s3cre")), None);
+fn a_token_has_its_role_and_nothing_like_it_has() {
+    let tokens = tokens("# ours\n\n  s3cret-0123456789 admin\r\nother-0123456789\tviewer\n");
+    assert_eq!(tokens.role(&fingerprint("s3cret-0123456789")), Some(Role::Admin));
+    assert_eq!(tokens.role(&fingerprint("other-0123456789")), Some(Role::Viewer));
+    assert_eq!(tokens.role(&fingerprint("s3cret-012345678")), None);
     assert_eq!(tokens.role(&fingerprint("")), None);
-}
-
-#[test]
-fn a_bad_line_is_named_and_its_token_is_not() {
-    for (text, line) in [("a admin\nsecret", 2), ("secret root", 1), ("secret admin x", 1)] {
-        let error = parse(text).unwrap_err();
-        assert!(matches!(&error, TokenFileError::Line { line: at, .. } if *at == line), "{error}");
-        assert!(!error.to_string().contains("secret"), "{error}");
-    }
-    assert!(matches!(parse("a admin\na viewer"), Err(TokenFileError::Repeated { line: 2, .. })));
-    let many: String = (0..=MAX_TOKENS).map(|n| format!("t{n} viewer\n")).collect();
-    assert!(matches!(parse(&many), Err(TokenFileError::TooMany(_))));
 }
 
 #[test]
@@ -43,51 +34,21 @@ fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
 }
 
 #[test]
-fn without_files_loopback_is_admin_and_with_a_client_ca_a_certificate_is() {
-    let mut config = config::Admin {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        token_file: None,
-        tls: None,
-        client_ca_file: None,
-    };
-    let actor = |config: &config::Admin| Authority::new(config).unwrap().actor(&HeaderMap::new()).unwrap();
-    assert_eq!((&*actor(&config).name, actor(&config).role), ("loopback", Role::Admin));
-    config.client_ca_file = Some("ca.pem".into());
-    assert_eq!(&*actor(&config).name, "certificate");
+fn without_tokens_whoever_is_there_is_admin() {
+    let actor = |authority: Authority| authority.actor(&HeaderMap::new()).unwrap();
+    let loopback = actor(Authority::Loopback);
+    assert_eq!((&*loopback.name, loopback.role), ("loopback", Role::Admin));
+    assert_eq!(&*actor(Authority::Certificates).name, "certificate");
 }
 
 #[test]
 fn the_log_names_a_token_by_its_digest() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("tokens");
-    std::fs::write(&path, "hello viewer\n").unwrap();
-    let authority = Authority::Tokens(TokenFile::open(&path).unwrap());
-    let actor = authority.actor(&headers("Bearer hello")).unwrap();
-    assert_eq!(&*actor.name, "token:2cf24dba");
-    assert_eq!(authority.actor(&headers("Bearer hallo")).unwrap_err().code(), tonic::Code::Unauthenticated);
+    let authority = Authority::Tokens(tokens("hello-0123456789 viewer\n"));
+    let actor = authority.actor(&headers("Bearer hello-0123456789")).unwrap();
+    let digest: String =
+        fingerprint("hello-0123456789")[..4].iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(*actor.name, format!("token:{digest}"));
+    let wrong = authority.actor(&headers("Bearer hallo-0123456789")).unwrap_err();
+    assert_eq!(wrong.code(), tonic::Code::Unauthenticated);
     assert_eq!(authority.actor(&HeaderMap::new()).unwrap_err().code(), tonic::Code::Unauthenticated);
-}
-
-#[tokio::test]
-async fn a_changed_token_file_is_read_again_and_a_bad_one_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("tokens");
-    std::fs::write(&path, "one viewer\n").unwrap();
-    let authority = Arc::new(Authority::Tokens(TokenFile::open(&path).unwrap()));
-    let watch = tokio::spawn(Arc::clone(&authority).watch());
-    let becomes = async |token: &str, known: bool| {
-        let header = headers(&format!("Bearer {token}"));
-        let limit = tokio::time::Instant::now() + Duration::from_secs(10);
-        while authority.actor(&header).is_ok() != known {
-            assert!(tokio::time::Instant::now() < limit, "{token} did not become {known}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    std::fs::write(&path, "two operator\n").unwrap();
-    becomes("two", true).await;
-    becomes("one", false).await;
-    std::fs::write(&path, "not a token file\n").unwrap();
-    tokio::time::sleep(WATCH_INTERVAL + Duration::from_millis(300)).await;
-    becomes("two", true).await;
-    watch.abort();
 }

@@ -1,5 +1,6 @@
 //! Owns what every call goes through before its service: who calls and may they, how many at once, how long, and
-//! the count of what came of it (`grpc_server_handled_total`).
+//! the count of what came of it (`grpc_server_handled_total`). A stream whose caller may no longer listen ends with
+//! the next answer that would have gone to it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,64 +9,141 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
 use tower::Layer;
 
 use super::access::{self, Access, Method, Shape};
-use super::auth::{Actor, Authority};
+use super::auth::Actor;
+use super::failures::Failures;
+use super::listener::{Caller, Handshake};
+use super::permits::{Permit, Permits};
 use super::status::{self, Reason};
+use super::terms::{LiveTerms, Terms};
 use crate::telemetry::Metrics;
 
 /// Longest time for a unary call, whatever the caller's own deadline.
 const UNARY_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest time for a call about the whole routing table: 64 MiB of YAML.
 const DOCUMENT_DEADLINE: Duration = Duration::from_secs(300);
-/// Calls at once over all connections, streams included.
-const MAX_CALLS: usize = 256;
 
 /// Puts a [`Guard`] before the services.
 #[derive(Clone, Debug)]
 pub(super) struct GuardLayer {
-    authority: Arc<Authority>,
+    terms: LiveTerms,
+    failures: Arc<Failures>,
     metrics: Arc<Metrics>,
-    calls: Arc<Semaphore>,
+    permits: Permits,
 }
 
 impl GuardLayer {
-    pub(super) fn new(authority: Arc<Authority>, metrics: Arc<Metrics>) -> Self {
-        Self { authority, metrics, calls: Arc::new(Semaphore::new(MAX_CALLS)) }
+    pub(super) fn new(terms: LiveTerms, failures: Arc<Failures>, metrics: Arc<Metrics>) -> Self {
+        Self { terms, failures, metrics, permits: Permits::new() }
     }
 
     /// The method and the caller, or why not.
-    fn admit<B>(&self, request: &http::Request<B>) -> Result<(&'static Method, Option<Actor>), Refused> {
+    fn admit<B>(&self, request: &http::Request<B>) -> Result<(&'static Method, Option<Admitted>), Refused> {
         let path = request.uri().path();
         let Some(method) = access::find(path) else {
             // Only who is known learns what there is.
-            self.authority.actor(request.headers()).map_err(|status| (&access::UNKNOWN, status))?;
+            self.known(request).map_err(|status| (&access::UNKNOWN, status))?;
             let message = "the server has no such method";
             let status = status::new(Code::Unimplemented, Reason::UnknownMethod, message, &[("path", path)]);
             return Err((&access::UNKNOWN, Box::new(status)));
         };
-        let Access::Role(needed) = method.access else { return Ok((method, None)) };
-        let actor = self.authority.actor(request.headers()).map_err(|status| (method, status))?;
-        if actor.role < needed {
-            let (has, needs) = (actor.role.as_str(), needed.as_str());
-            let message = format!("{} needs the role {needs}, the token has {has}", method.name);
-            let metadata = [("role", has), ("required_role", needs), ("method", method.name)];
-            let status = status::new(Code::PermissionDenied, Reason::PermissionDenied, &message, &metadata);
-            return Err((method, Box::new(status)));
-        }
-        Ok((method, Some(actor)))
+        let Access::Role(_) = method.access else { return Ok((method, None)) };
+        let admitted = self.known(request).map_err(|status| (method, status))?;
+        may(&admitted.actor, method).map_err(|status| (method, status))?;
+        Ok((method, Some(admitted)))
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.calls).try_acquire_owned().map_err(|_| {
-            let message = format!("{MAX_CALLS} calls are being served, no more at once");
-            status::new(Code::ResourceExhausted, Reason::TooManyCalls, &message, &[])
+    /// Who calls; whoever cannot say it is counted, and whoever can keeps its connection.
+    fn known<B>(&self, request: &http::Request<B>) -> Result<Admitted, Box<Status>> {
+        let (terms, caller) = (self.terms.now(), request.extensions().get::<Caller>());
+        let handshake = caller.map_or(Handshake::None, Caller::handshake);
+        match terms.actor(request.headers(), handshake) {
+            Ok(actor) => {
+                if let Some(caller) = caller {
+                    caller.prove();
+                }
+                Ok(Admitted { actor, terms })
+            }
+            Err(status) => {
+                if let Some(caller) = caller {
+                    caller.fail(&self.failures, status.message());
+                }
+                Err(status)
+            }
+        }
+    }
+
+    fn permit<B>(&self, method: &'static Method, request: &http::Request<B>) -> Result<Permit, Refused> {
+        self.permits.take(method, request.extensions().get()).ok_or_else(|| {
+            let message = "as many calls of this kind are being served as can be at once";
+            let status = status::new(
+                Code::ResourceExhausted,
+                Reason::TooManyCalls,
+                message,
+                &[("method", method.name)],
+            );
+            (method, Box::new(status))
         })
+    }
+}
+
+impl GuardLayer {
+    /// What a stream is held to from its first answer on.
+    fn leave<B>(
+        &self,
+        method: &'static Method,
+        seen: Arc<Terms>,
+        request: &http::Request<B>,
+    ) -> Option<Leave> {
+        let headers = request.headers().clone();
+        let handshake = request.extensions().get().map_or(Handshake::None, Caller::handshake);
+        match method.shape {
+            Shape::Unary | Shape::Document => None,
+            Shape::Stream => Some(Leave { terms: self.terms.clone(), seen, headers, handshake, method }),
+        }
+    }
+}
+
+/// Who was let in, and on what terms.
+struct Admitted {
+    actor: Actor,
+    terms: Arc<Terms>,
+}
+
+/// Whether the caller's role reaches.
+fn may(actor: &Actor, method: &Method) -> Result<(), Box<Status>> {
+    let Access::Role(needed) = method.access else { return Ok(()) };
+    if actor.role >= needed {
+        return Ok(());
+    }
+    let (has, needs) = (actor.role.as_str(), needed.as_str());
+    let message = format!("{} needs the role {needs}, the token has {has}", method.name);
+    let metadata = [("role", has), ("required_role", needs), ("method", method.name)];
+    Err(Box::new(status::new(Code::PermissionDenied, Reason::PermissionDenied, &message, &metadata)))
+}
+
+/// Looks again whether the caller of a stream may listen, when the terms have changed.
+struct Leave {
+    terms: LiveTerms,
+    seen: Arc<Terms>,
+    headers: http::HeaderMap,
+    handshake: Handshake,
+    method: &'static Method,
+}
+
+impl Leave {
+    fn still(&mut self) -> Result<(), Box<Status>> {
+        if self.terms.are(&self.seen) {
+            return Ok(());
+        }
+        self.seen = self.terms.now();
+        let actor = self.seen.actor(&self.headers, self.handshake)?;
+        may(&actor, self.method)
     }
 }
 
@@ -116,16 +194,15 @@ where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
 {
     let metrics = Arc::clone(&layer.metrics);
-    let (method, actor) = match layer.admit(&request) {
+    let admitted = layer.admit(&request);
+    let admitted = admitted.and_then(|(method, who)| Ok((method, who, layer.permit(method, &request)?)));
+    let (method, admitted, permit) = match admitted {
         Ok(admitted) => admitted,
         Err((method, status)) => return Ok(Call::new(metrics, method, None).refuse(&status)),
     };
-    let permit = match layer.permit() {
-        Ok(permit) => permit,
-        Err(status) => return Ok(Call::new(metrics, method, None).refuse(&status)),
-    };
-    let call = Call::new(metrics, method, Some(permit));
-    if let Some(actor) = actor {
+    let mut call = Call::new(metrics, method, Some(permit));
+    if let Some(Admitted { actor, terms }) = admitted {
+        call.leave = layer.leave(method, terms, &request);
         request.extensions_mut().insert(actor);
     }
     let limit = deadline(method, request.headers());
@@ -178,13 +255,14 @@ struct Call {
     metrics: Arc<Metrics>,
     method: &'static Method,
     code: Code,
-    _permit: Option<OwnedSemaphorePermit>,
+    leave: Option<Leave>,
+    _permit: Option<Permit>,
 }
 
 impl Call {
-    fn new(metrics: Arc<Metrics>, method: &'static Method, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(metrics: Arc<Metrics>, method: &'static Method, permit: Option<Permit>) -> Self {
         // What it is counted as when the caller hangs up before there is an answer.
-        Self { metrics, method, code: Code::Cancelled, _permit: permit }
+        Self { metrics, method, code: Code::Cancelled, leave: None, _permit: permit }
     }
 
     fn refuse(mut self, status: &Status) -> http::Response<Body> {
@@ -212,6 +290,18 @@ struct Counted {
     call: Call,
 }
 
+impl Counted {
+    /// The last frame of a call that ends with this status before its service would end it.
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.call.code = status.code();
+        self.body = Body::empty();
+        let mut trailers = http::HeaderMap::new();
+        // A status of ours is made of what a header can hold.
+        let _ = status.add_header(&mut trailers);
+        Frame::trailers(trailers)
+    }
+}
+
 impl HttpBody for Counted {
     type Data = Bytes;
     type Error = Status;
@@ -221,6 +311,13 @@ impl HttpBody for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && frame.is_data()
+            && let Some(leave) = &mut self.call.leave
+            && let Err(status) = leave.still()
+        {
+            return Poll::Ready(Some(Ok(self.end(&status))));
+        }
         if let Poll::Ready(Some(frame)) = &polled {
             match frame {
                 Ok(frame) => {

@@ -57,7 +57,15 @@ impl Service<http::Request<Body>> for Silent {
 }
 
 fn layer() -> GuardLayer {
-    GuardLayer::new(Arc::new(Authority::Loopback), Arc::new(Metrics::new().unwrap()))
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let config = crate::config::Admin {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        token_file: None,
+        tls: None,
+        client_ca_file: None,
+    };
+    let terms = LiveTerms::new(&config, metrics.clone()).unwrap();
+    GuardLayer::new(terms, Arc::new(Failures::new()), metrics)
 }
 
 fn list_domains() -> http::Request<Body> {
@@ -75,7 +83,8 @@ async fn a_unary_call_ends_after_thirty_seconds() {
 #[tokio::test(start_paused = true)]
 async fn calls_past_the_bound_are_refused_and_ended_ones_make_room() {
     let mut guard = layer().layer(Silent);
-    let mut open: Vec<_> = (0..MAX_CALLS).map(|_| guard.call(list_domains())).collect();
+    let mut open: Vec<_> =
+        (0..super::super::permits::MAX_CALLS).map(|_| guard.call(list_domains())).collect();
     for call in &mut open {
         assert!(futures_util::poll!(call).is_pending());
     }

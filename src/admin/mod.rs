@@ -1,11 +1,13 @@
 //! Owns the gRPC face of a node for operators: `postroad.admin.v1`, health and reflection on one listener.
 //!
-//! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once, how long,
-//! and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
+//! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once ([`permits`]), how
+//! long, and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
 //! changes something leaves an audit line in the log: actor, method, name, etag.
 //!
-//! The token file is re-read when it changes. Certificate, key and client CA are read when the listener is
-//! bound: a renewed certificate is used after a restart of the node.
+//! - Token file, certificate, key and client CA follow the configuration ([`terms`]): a token that is gone is refused at
+//!   the next call, and ends its streams.
+//! - Who has no business here cannot keep an operator out: a connection has 10 s for its first authenticated call, and
+//!   makes room for newcomers until then ([`crate::connections`]); what strangers may call has places of its own.
 
 mod access;
 mod auth;
@@ -14,15 +16,18 @@ mod destinations;
 mod documents;
 mod domains;
 mod events;
+mod failures;
 mod guard;
 mod listener;
 mod mask;
 mod names;
 mod page;
+mod permits;
 mod queue;
 mod resolve;
 mod rules;
 mod status;
+mod terms;
 mod traces;
 
 use std::net::SocketAddr;
@@ -39,8 +44,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionSer
 use tonic_reflection::server::{v1, v1alpha};
 
 pub use access::Role;
-pub use auth::{TokenFileError, Tokens};
-pub use listener::TlsFileError;
+pub use terms::{LiveTerms, TermsError};
 
 use crate::config;
 use crate::journal::Journal;
@@ -56,8 +60,10 @@ use crate::proto::admin::v1::rule_service_server::RuleServiceServer;
 use crate::proto::admin::v1::trace_service_server::TraceServiceServer;
 use crate::routing::Routing;
 use crate::telemetry::Metrics;
-use auth::{Actor, Authority};
+use auth::Actor;
+use failures::Failures;
 use guard::GuardLayer;
+use listener::Entrance;
 
 /// Largest request, in octets, but for a routing document. It is tonic's default, written out.
 const MAX_REQUEST_OCTETS: usize = 4 << 20;
@@ -78,19 +84,13 @@ pub enum AdminError {
     /// The address could not be bound.
     #[error("admin.listen {0} cannot be bound")]
     Bind(SocketAddr, #[source] std::io::Error),
-    /// `admin.token_file` is unusable.
-    #[error("admin.token_file is unusable")]
-    Tokens(#[from] TokenFileError),
-    /// A file of TLS is unusable.
-    #[error("admin TLS files are unusable")]
-    Files(#[from] TlsFileError),
-    /// Certificate, key or CA are not what they should be, or the transport failed.
+    /// What the configuration says cannot be served.
+    #[error("admin listener cannot be served")]
+    Terms(#[from] TermsError),
+    /// The transport failed.
     #[error("admin listener failed")]
     Transport(#[from] tonic::transport::Error),
-    /// A client CA means nothing without TLS; everybody would be admin.
-    #[error("admin.client_ca_file needs admin.certificate_file and admin.private_key_file")]
-    ClientCaWithoutTls,
-    /// The thread that reads the token file could not run.
+    /// The thread that reads the files could not run.
     #[error("admin listener cannot read its files")]
     Thread(#[from] tokio::task::JoinError),
     /// The descriptors that reflection shows are damaged.
@@ -114,8 +114,7 @@ pub struct Services {
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
-    builder: Server,
-    authority: Arc<Authority>,
+    terms: LiveTerms,
     services: Services,
 }
 
@@ -125,23 +124,12 @@ impl AdminServer {
     /// # Errors
     /// When either fails.
     pub async fn bind(config: &config::Admin, services: Services) -> Result<Self, AdminError> {
-        if config.client_ca_file.is_some() && config.tls.is_none() {
-            return Err(AdminError::ClientCaWithoutTls);
-        }
-        let owned = config.clone();
-        let authority = tokio::task::spawn_blocking(move || Authority::new(&owned)).await??;
-        let mut builder = Server::builder()
-            .max_concurrent_streams(MAX_STREAMS)
-            .http2_max_header_list_size(MAX_HEADER_OCTETS)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE));
-        if let Some(tls) = listener::tls(config).await? {
-            builder = builder.tls_config(tls)?;
-        }
+        let (owned, metrics) = (config.clone(), services.metrics.clone());
+        let terms = tokio::task::spawn_blocking(move || LiveTerms::new(&owned, metrics)).await??;
         let bind_failed = |error| AdminError::Bind(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(bind_failed)?;
         let address = listener.local_addr().map_err(bind_failed)?;
-        Ok(Self { listener, address, builder, authority: Arc::new(authority), services })
+        Ok(Self { listener, address, terms, services })
     }
 
     /// The address really bound.
@@ -150,15 +138,28 @@ impl AdminServer {
         self.address
     }
 
+    /// What of it follows the configuration.
+    #[must_use]
+    pub fn terms(&self) -> LiveTerms {
+        self.terms.clone()
+    }
+
     /// Serves, the queue with the rest, until `shutdown`, then lets calls finish for up to 5 s; streams end at once.
     ///
     /// # Errors
     /// When the transport fails.
     pub async fn serve(self, queue: Queue, shutdown: CancellationToken) -> Result<(), AdminError> {
-        let guard = GuardLayer::new(Arc::clone(&self.authority), Arc::clone(&self.services.metrics));
-        let router = routes(self.builder.layer(guard), self.services, queue, &shutdown).await?;
+        let failures = Arc::new(Failures::new());
+        let metrics = Arc::clone(&self.services.metrics);
+        let guard = GuardLayer::new(self.terms.clone(), Arc::clone(&failures), metrics);
+        let builder = Server::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_OCTETS)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE));
+        let router = routes(builder.layer(guard), self.services, queue, &shutdown).await?;
         let stopped = shutdown.clone();
-        let connections = listener::connections(self.listener);
+        let connections = Entrance::new(self.terms, failures).connections(self.listener);
         let serving =
             router.serve_with_incoming_shutdown(connections, async move { stopped.cancelled().await });
         let drained = async {
@@ -168,7 +169,6 @@ impl AdminServer {
         tokio::select! {
             served = serving => Ok(served?),
             () = drained => Ok(()),
-            () = self.authority.watch() => Ok(()),
         }
     }
 }

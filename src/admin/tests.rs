@@ -28,6 +28,8 @@ use crate::store::Store;
 
 #[path = "queue_tests.rs"]
 mod queue_service;
+#[path = "strangers_tests.rs"]
+mod strangers;
 
 /// A node's admin side on a free port.
 struct World {
@@ -35,6 +37,7 @@ struct World {
     services: Services,
     spool: Spool,
     address: SocketAddr,
+    terms: LiveTerms,
     shutdown: CancellationToken,
     server: tokio::task::JoinHandle<Result<(), AdminError>>,
 }
@@ -87,8 +90,9 @@ impl World {
         let server = AdminServer::bind(&config, services.clone()).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
         let (spool, queue) = queue(&dir, &store, &services);
+        let terms = server.terms();
         let server = tokio::spawn(server.serve(queue, shutdown.clone()));
-        Self { dir, services, spool, address, shutdown, server }
+        Self { dir, services, spool, address, terms, shutdown, server }
     }
 
     async fn channel(&self) -> Channel {
@@ -533,8 +537,10 @@ async fn a_token_reaches_as_far_as_its_role() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    let tokens = file("tokens", "v-token viewer\no-token operator\na-token admin\n");
-    let (viewer, operator, admin) = (file("v", "v-token\n"), file("o", "o-token"), file("a", "a-token"));
+    let tokens =
+        file("tokens", "v-token-0123456789 viewer\no-token-0123456789 operator\na-token-0123456789 admin\n");
+    let (viewer, operator, admin) =
+        (file("v", "v-token-0123456789\n"), file("o", "o-token-0123456789"), file("a", "a-token-0123456789"));
     let nobody = file("n", "unknown");
     let world =
         World::with(tempfile::tempdir().unwrap(), config::Admin { token_file: Some(tokens), ..config() })

@@ -3,14 +3,19 @@
 //! tree `srs_aliases` of the store.
 //!
 //! Key: the token. Value: the days since 1970 on which it was last used, 4 octets big-endian, and the
-//! original address. An alias is durable before the message that carries it is sent.
+//! original address. An alias is durable before the message that carries it is sent. One that is older than
+//! `srs.max_age_days` is not found, and is forgotten by [`Aliases::expire`].
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use crate::clock;
+use crate::config::{Config, Live};
 use crate::mail::Address;
 use crate::srs::AliasToken;
 use crate::store::{Committer, Store, StoreError, Tree};
@@ -34,6 +39,7 @@ pub enum AliasError {
 pub struct Aliases {
     tree: Tree,
     committer: Committer,
+    max_age_days: AtomicU16,
     /// How many there are; the lock keeps two writers from both taking the last place.
     count: Mutex<usize>,
 }
@@ -45,16 +51,48 @@ impl Aliases {
     /// When the store fails.
     pub fn open(store: &Store, committer: Committer, max_age_days: u16) -> Result<Self, AliasError> {
         let tree = store.tree("srs_aliases")?;
-        let oldest = today().saturating_sub(u32::from(max_age_days) + 1);
-        let mut count = 0;
-        for pair in tree.scan(&[]) {
+        let aliases =
+            Self { tree, committer, max_age_days: AtomicU16::new(max_age_days), count: Mutex::new(0) };
+        let kept = aliases.sweep()?;
+        *aliases.count.lock() = kept;
+        Ok(aliases)
+    }
+
+    /// Forgets what is older than the addresses are valid. Blocks on the disk for as long as all aliases take.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn expire(&self) -> Result<(), AliasError> {
+        self.sweep().map(drop)
+    }
+
+    /// Forgets what is too old; how many aliases it has left.
+    fn sweep(&self) -> Result<usize, AliasError> {
+        let mut kept = 0;
+        for pair in self.tree.scan(&[]) {
             let (token, value) = pair?;
-            match parse(&value) {
-                Some((day, _)) if day >= oldest => count += 1,
-                _ => tree.remove(&token)?,
+            if self.is_valid(&value) {
+                kept += 1;
+            } else {
+                self.forget(&token)?;
             }
         }
-        Ok(Self { tree, committer, count: Mutex::new(count) })
+        Ok(kept)
+    }
+
+    /// Unless it was used again meanwhile.
+    fn forget(&self, token: &[u8]) -> Result<(), AliasError> {
+        let mut count = self.count.lock();
+        if self.tree.get(token)?.is_some_and(|value| !self.is_valid(&value)) {
+            self.tree.remove(token)?;
+            *count = count.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    fn is_valid(&self, value: &[u8]) -> bool {
+        let oldest = today().saturating_sub(u32::from(self.max_age_days.load(Ordering::Relaxed)) + 1);
+        parse(value).is_some_and(|(day, _)| day >= oldest)
     }
 
     /// Keeps the original of a token; when this returns it survives a power cut.
@@ -92,8 +130,22 @@ impl Aliases {
     /// # Errors
     /// When the store fails.
     pub fn find(&self, token: &AliasToken) -> Result<Option<Address>, AliasError> {
-        let value = self.tree.get(token.as_str().as_bytes())?;
+        let value = self.tree.get(token.as_str().as_bytes())?.filter(|value| self.is_valid(value));
         Ok(value.and_then(|value| parse(&value)).map(|(_, original)| original))
+    }
+}
+
+/// `srs.max_age_days` holds for the originals as it does for the addresses.
+impl Live for Arc<Aliases> {
+    type Prepared = u16;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<u16, Infallible> {
+        Ok(next.srs.max_age_days)
+    }
+
+    fn swap(&self, prepared: u16) {
+        self.max_age_days.store(prepared, Ordering::Relaxed);
     }
 }
 
@@ -107,3 +159,6 @@ fn today() -> u32 {
     let since = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::config::schema::{Form, KEYS, Key, Kind, Presence, SECTIONS, SectionRow};
+use crate::config::schema::{Effect, Form, KEYS, Key, Kind, Presence, SECTIONS, SectionRow};
 
 /// Characters of a comment line, the `# ` included.
 const WIDTH: usize = 110;
@@ -12,8 +12,8 @@ const HEAD: &str = "\
 # it can be left out, and marked mandatory where it cannot. An unknown key is an error.
 # A variable POSTROAD__SECTION__KEY beats the file; its value is a TOML value, or else a string:
 #   POSTROAD__SMTP__LISTEN='[\"0.0.0.0:2525\"]' POSTROAD__NODE__NAME=linda
-# Relative paths start from the working directory. SIGHUP, or a change of this file or of one it names, reloads
-# everything but listeners and data_dir.
+# Relative paths start from the working directory. SIGHUP, or a change of this file or of one it names, reloads: all
+# of the new file is taken or nothing of it. A key that says so is taken at the next start.
 ";
 
 /// The example, as TOML.
@@ -57,7 +57,11 @@ fn write_key(out: &mut String, key: &Key, prefix: &str) {
         Presence::Default(default) => (default, prefix, "[default]"),
         Presence::Optional(example) => (example, "# ", "[no default]"),
     };
-    comment(out, &format!("{presence} {}", key.expected()));
+    let restart = match key.effect {
+        Effect::Live => "",
+        Effect::Restart => "; a change needs a restart",
+    };
+    comment(out, &format!("{presence} {}{restart}", key.expected()));
     if has_section(key, Form::Inline) {
         write_inline(out, key);
     }

@@ -15,6 +15,8 @@ pub const MAX_FILE_OCTETS: u64 = 1_048_576;
 pub const MIN_SECRET_OCTETS: usize = 16;
 /// The shortest admin token, in characters.
 pub const MIN_TOKEN_CHARACTERS: usize = 16;
+/// The most admin tokens: every call is compared with all of them.
+pub const MAX_TOKENS: usize = 1000;
 /// The most SRS secrets: each is tried for every bounce.
 pub const MAX_SECRETS: usize = 16;
 
@@ -79,15 +81,33 @@ pub enum SigningKey {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-/// What an admin token may do.
+/// What an admin token may do; each role may do what the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Reads, and works on the queue and the blocklists.
+    /// Reads, changes rules and destinations, and looks after the queue.
     Operator,
     /// Everything.
     Admin,
+}
+
+impl Role {
+    /// The word of the token file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Reads the word of the token file.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
+    }
 }
 
 /// One line of an admin token file.
@@ -225,6 +245,9 @@ pub fn admin_tokens(path: &Path) -> Result<Vec<Token>, FileError> {
         if tokens.iter().any(|other| other.secret == token.secret) {
             return Err(FileError::Line { line, reason: "the token is there twice".to_owned() });
         }
+        if tokens.len() == MAX_TOKENS {
+            return Err(FileError::Line { line, reason: format!("more than {MAX_TOKENS} tokens") });
+        }
         tokens.push(token);
     }
     if tokens.is_empty() { Err(FileError::Empty("token")) } else { Ok(tokens) }
@@ -238,11 +261,6 @@ fn token(line: &str) -> Result<Token, &'static str> {
     if secret.len() < MIN_TOKEN_CHARACTERS || !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("a token has 16 printable ASCII characters or more");
     }
-    let role = match role {
-        "viewer" => Role::Viewer,
-        "operator" => Role::Operator,
-        "admin" => Role::Admin,
-        _ => return Err("the role is none of viewer, operator, admin"),
-    };
+    let role = Role::parse(role).ok_or("the role is none of viewer, operator, admin")?;
     Ok(Token { secret: Secret(secret.into()), role })
 }

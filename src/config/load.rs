@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::config::error::{ConfigError, ConfigErrors, Problem};
 use crate::config::read::{Notes, Section, type_of};
-use crate::config::schema::{self, KEYS, Kind, SECTIONS};
+use crate::config::schema::{self, Effect, KEYS, Key, Kind, SECTIONS};
 use crate::config::{Config, environment, files, sections};
 
 /// How alike two names must be (Jaro-Winkler, 0 to 1) for the one to be suggested for the other.
@@ -36,14 +36,26 @@ impl Config {
         let mut table: Table = text.parse().map_err(|error| syntax(text, &error))?;
         let mut errors = Vec::new();
         let origins = environment::apply(&mut table, variables, &mut errors);
-        let notes = Notes::new(origins);
-        note_unknown(&table, "", "", &notes);
-        let config = sections::config(&Section::root(&table, &notes));
-        errors.extend(notes.into_errors());
-        match config {
-            Some(config) if errors.is_empty() => Ok(config),
-            _ => Err(ConfigErrors(errors)),
+        read(&table, origins, errors)
+    }
+
+    /// This configuration with the values of `running` for the keys that need a restart, and those keys whose values
+    /// differ.
+    ///
+    /// # Errors
+    /// When the kept values and the new ones contradict each other.
+    pub(super) fn keeping(self, running: &Self) -> Result<(Self, Vec<&'static Key>), ConfigErrors> {
+        let kept = running.settings.differing(&self.settings, Effect::Restart);
+        if kept.is_empty() {
+            return Ok((self, kept));
         }
+        let settings = self.settings.with(&kept, &running.settings);
+        Ok((read(settings.table(), BTreeMap::new(), Vec::new())?, kept))
+    }
+
+    /// The live keys whose values differ in `next`.
+    pub(super) fn changed(&self, next: &Self) -> Vec<&'static Key> {
+        self.settings.differing(&next.settings, Effect::Live)
     }
 
     /// The files that the configuration names, whose changes count as its own.
@@ -57,6 +69,22 @@ impl Config {
         files.extend(self.admin.token_file.as_deref());
         files.extend(self.admin.client_ca_file.as_deref());
         files
+    }
+}
+
+/// Builds the configuration from a file's table, with the errors that were found before.
+fn read(
+    table: &Table,
+    origins: BTreeMap<String, String>,
+    mut errors: Vec<ConfigError>,
+) -> Result<Config, ConfigErrors> {
+    let notes = Notes::new(origins);
+    note_unknown(table, "", "", &notes);
+    let config = sections::config(&Section::root(table, &notes));
+    errors.extend(notes.into_errors());
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(ConfigErrors(errors)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! without a restart is told in [`reload`].
 
 pub mod files;
+pub mod live;
 pub mod reload;
 pub mod schema;
 
@@ -16,11 +17,13 @@ mod example;
 mod load;
 mod read;
 mod sections;
+mod settings;
 
 pub use address_log::AddressLog;
 pub use environment::variables;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use example::example;
+pub use live::{Live, Parts, View};
 pub use reload::{Reading, Reloader};
 
 use std::net::{IpAddr, SocketAddr};
@@ -64,6 +67,8 @@ pub struct Config {
     pub public: Option<Public>,
     /// `[admin]`
     pub admin: Admin,
+    /// What the values above were read from, key by key.
+    settings: settings::Settings,
 }
 
 /// `[node]`: who this node is.
@@ -295,7 +300,7 @@ pub struct Source {
 }
 
 /// `[dns]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dns {
     /// Resolvers to ask; none: the system's.
     pub servers: Vec<SocketAddr>,

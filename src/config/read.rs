@@ -79,6 +79,11 @@ impl<'a> Section<'a> {
         Self { path: schema::join(&self.path, name), table, notes: self.notes }
     }
 
+    /// The table itself.
+    pub(super) fn table(&self) -> Table {
+        self.table.cloned().unwrap_or_default()
+    }
+
     /// Whether the file has this section.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()

@@ -1,12 +1,14 @@
-//! Reads the configuration again on SIGHUP, or when the node file or a file that it names has changed.
+//! Reads the configuration again on SIGHUP, or when the node file or a file that it names has changed. The one watcher
+//! of files in a node: it compares their contents, since a Kubernetes Secret changes by a symlink being moved, which
+//! no time stamp tells.
 //!
-//! Every key can change while the node runs but [`RESTART_KEYS`]: those keep the running value, and the log
-//! says so. Whoever uses a value takes it from the channel's latest configuration when a session, a
-//! transaction or a look-up begins; a change of a named file alone is published too, so that keys and
-//! certificates are read again. A bad file changes nothing.
+//! A reading is taken as a whole or not at all: the file is checked, a key that needs a restart ([`schema`] says which)
+//! keeps its running value, every part makes ready what it needs ([`Parts`]), and only then do they and the channel
+//! change. Whoever uses a value takes it from the channel's latest configuration when a session, a transaction or a
+//! look-up begins; a change of a named file alone is published too, so that keys and certificates are read again.
+//!
+//! [`schema`]: crate::config::schema
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,22 +21,21 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigErrors, files};
+use crate::config::schema::Key;
+use crate::config::{Config, ConfigErrors, Parts, files};
 
 /// How often the files are looked at. A change is taken once two looks in a row agree, so that a file that is
 /// being written is not read half.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The keys whose change needs a restart.
-pub const RESTART_KEYS: &[&str] =
-    &["smtp.listen", "http.listen", "public.listen", "admin.listen", "node.data_dir"];
 
 /// What became of a reading of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     /// It is in force.
     Taken,
-    /// It had errors; the one before stays in force.
+    /// It is in force but for keys that wait for a restart.
+    TakenInPart,
+    /// It had errors, or a part could not follow; the one before stays in force.
     Refused,
 }
 
@@ -46,7 +47,10 @@ pub struct Reloader {
     path: PathBuf,
     variables: Vec<(String, String)>,
     current: watch::Sender<Arc<Config>>,
+    parts: Parts,
     observer: Observer,
+    /// The files that the last good reading named.
+    named: Vec<PathBuf>,
     /// Of the files as they were when last read.
     read: Fingerprint,
     /// Of the files as they were at the last look.
@@ -62,12 +66,27 @@ impl Reloader {
         first: Config,
         observer: impl Fn(Reading) + Send + Sync + 'static,
     ) -> (Self, watch::Receiver<Arc<Config>>) {
-        let print = Fingerprint::of(&path, &first);
+        let named = named(&first);
+        let print = Fingerprint::of(&path, &named);
         observer(Reading::Taken);
         let (current, receiver) = watch::channel(Arc::new(first));
-        let reloader =
-            Self { path, variables, current, observer: Box::new(observer), read: print.clone(), seen: print };
+        let reloader = Self {
+            path,
+            variables,
+            current,
+            parts: Parts::default(),
+            observer: Box::new(observer),
+            named,
+            read: print.clone(),
+            seen: print,
+        };
         (reloader, receiver)
+    }
+
+    /// The same, with these parts of the node in its wake.
+    #[must_use]
+    pub fn leading(self, parts: Parts) -> Self {
+        Self { parts, ..self }
     }
 
     /// Watches until the node is stopped.
@@ -105,7 +124,7 @@ impl Reloader {
 
     /// Reads again if the files have changed and have stayed the same since the last look. Blocks.
     pub fn look(&mut self) {
-        let now = Fingerprint::of(&self.path, &self.current.borrow());
+        let now = Fingerprint::of(&self.path, &self.named);
         if now != self.read && now == self.seen {
             self.reload();
         } else {
@@ -115,50 +134,53 @@ impl Reloader {
 
     /// Reads again. Blocks.
     pub fn reload(&mut self) {
-        let running = Arc::clone(&self.current.borrow());
-        let before = Fingerprint::of(&self.path, &running);
-        match Config::load(&self.path, &self.variables) {
-            Ok(mut config) => {
-                for key in keep_running(&mut config, &running) {
-                    warn!(key, "a change of this key needs a restart; the running value is kept");
-                }
-                self.read = Fingerprint::of(&self.path, &config);
-                self.current.send_replace(Arc::new(config));
-                info!(path = %self.path.display(), "configuration reloaded");
-                (self.observer)(Reading::Taken);
-            }
-            Err(ConfigErrors(errors)) => {
-                self.read = before;
-                for cause in errors {
-                    error!(%cause, "configuration refused; the running one is kept");
-                }
-                (self.observer)(Reading::Refused);
-            }
+        // Once for the names of the files, and once more for what is in them: a change in between is then found at
+        // the next look.
+        let first = self.load();
+        if let Ok(config) = &first {
+            self.named = named(config);
         }
+        self.read = Fingerprint::of(&self.path, &self.named);
         self.seen = self.read.clone();
+        let reading = first.and_then(|_| self.load()).and_then(|config| self.switch(config));
+        let reading = reading.unwrap_or_else(|causes| {
+            for cause in causes {
+                error!(cause, "configuration refused; the running one is kept");
+            }
+            Reading::Refused
+        });
+        (self.observer)(reading);
+    }
+
+    fn load(&self) -> Result<Config, Vec<String>> {
+        Config::load(&self.path, &self.variables).map_err(texts)
+    }
+
+    fn switch(&self, config: Config) -> Result<Reading, Vec<String>> {
+        let running = Arc::clone(&self.current.borrow());
+        let (config, kept) = config.keeping(&running).map_err(texts)?;
+        let changed = running.changed(&config);
+        let config = Arc::new(config);
+        self.parts.follow(&config)?;
+        self.current.send_replace(config);
+        info!(path = %self.path.display(), changed = paths(&changed), "configuration reloaded");
+        for key in &kept {
+            warn!(key = key.path(), "a change of this key needs a restart; the running value is kept");
+        }
+        Ok(if kept.is_empty() { Reading::Taken } else { Reading::TakenInPart })
     }
 }
 
-/// Puts the running values of [`RESTART_KEYS`] into the new configuration. Returns the keys that differed.
-fn keep_running(new: &mut Config, running: &Config) -> Vec<&'static str> {
-    let mut kept = Vec::new();
-    let mut keep = |differs: bool, key: &'static str| {
-        if differs {
-            kept.push(key);
-        }
-    };
-    let addresses = |listen: &[SocketAddr]| listen.iter().copied().collect::<BTreeSet<_>>();
-    keep(addresses(&new.smtp.listen) != addresses(&running.smtp.listen), "smtp.listen");
-    keep(new.http.listen != running.http.listen, "http.listen");
-    keep(new.public != running.public, "public.listen");
-    keep(new.admin.listen != running.admin.listen, "admin.listen");
-    keep(new.node.data_dir != running.node.data_dir, "node.data_dir");
-    new.smtp.listen.clone_from(&running.smtp.listen);
-    new.http.listen = running.http.listen;
-    new.public.clone_from(&running.public);
-    new.admin.listen = running.admin.listen;
-    new.node.data_dir.clone_from(&running.node.data_dir);
-    kept
+fn named(config: &Config) -> Vec<PathBuf> {
+    config.files().into_iter().map(Path::to_owned).collect()
+}
+
+fn texts(ConfigErrors(errors): ConfigErrors) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn paths(keys: &[&Key]) -> String {
+    keys.iter().map(|key| key.path()).collect::<Vec<_>>().join(" ")
 }
 
 /// A digest of the content of the node file and all files that it names.
@@ -166,9 +188,9 @@ fn keep_running(new: &mut Config, running: &Config) -> Vec<&'static str> {
 struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    fn of(path: &Path, config: &Config) -> Self {
+    fn of(path: &Path, named: &[PathBuf]) -> Self {
         let mut context = Context::new(&SHA256);
-        for file in std::iter::once(path).chain(config.files()) {
+        for file in std::iter::once(path).chain(named.iter().map(PathBuf::as_path)) {
             let content = files::read(file).unwrap_or_else(|error| error.to_string().into_bytes());
             context.update(&(content.len() as u64).to_be_bytes());
             context.update(&content);

@@ -12,6 +12,7 @@ use crate::config::error::Problem;
 use crate::config::files::{self, SigningKey};
 use crate::config::read::Section;
 use crate::config::schema::{self as keys, Key};
+use crate::config::settings::Settings;
 use crate::config::{
     AddressLog, Admin, Arc, Authentication, Config, Delivery, Dkim, DkimKey, DmarcMode, Dns, Dnsbl, Http,
     KeyPairFiles, Limits, Log, LogAddresses, MxHost, Node, OnTempfail, PrivateAddresses, Public, Sealing,
@@ -62,6 +63,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
         http: Http { listen: http? },
         public: public?,
         admin: admin?,
+        settings: Settings::new(root.table()),
     };
     listeners_differ(&config, root);
     Some(config)

@@ -25,6 +25,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
@@ -33,7 +34,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
-use crate::config;
+use crate::config::{self, Live};
 use crate::mail::Domain;
 use crate::telemetry::Metrics;
 
@@ -92,11 +93,17 @@ pub struct Dns {
 }
 
 struct Shared {
+    servers: ArcSwap<Servers>,
+    options: DnsOptions,
+    metrics: Arc<Metrics>,
+}
+
+/// Whom a look-up asks, and what they have said.
+pub struct Servers {
+    made_from: config::Dns,
     resolver: TokioResolver,
     /// Asks the same servers whether they vouch for their answers; `None`: their word would not count.
     secured: Option<secured::Resolver>,
-    time_limit: Duration,
-    metrics: Arc<Metrics>,
 }
 
 /// At least one record of the type asked for.
@@ -128,29 +135,19 @@ impl Dns {
         options: DnsOptions,
         metrics: Arc<Metrics>,
     ) -> Result<Self, DnsError> {
-        let servers = if config.servers.is_empty() {
-            read_system_conf().map_err(DnsError::system)?.0
-        } else {
-            let servers = config.servers.iter().map(name_server).collect();
-            ResolverConfig::from_parts(None, Vec::new(), servers)
-        };
-        let secured = secured::resolver(config.trust_ad, &servers, options)?;
-        let resolver = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
-            .with_options(resolver_options(options))
-            .build()
-            .map_err(DnsError::system)?;
+        let servers = ArcSwap::from_pointee(Servers::new(config, options)?);
         for record_type in TYPES {
             for result in RESULTS {
                 metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]);
             }
         }
-        Ok(Self { shared: Arc::new(Shared { resolver, secured, time_limit: options.time_limit, metrics }) })
+        Ok(Self { shared: Arc::new(Shared { servers, options, metrics }) })
     }
 
     /// The resolver itself, cache and all: for mail-auth as a second judge (`dev`), which asks for itself, and nobody else.
     #[must_use]
-    pub fn resolver(&self) -> &TokioResolver {
-        &self.shared.resolver
+    pub fn resolver(&self) -> TokioResolver {
+        self.shared.servers.load().resolver.clone()
     }
 
     /// Where mail for a domain goes (RFC 5321 §5.1, RFC 7505).
@@ -193,7 +190,7 @@ impl Dns {
     /// When there are none, or nobody knows.
     pub async fn ipv4_afresh(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsError> {
         let name = absolute(name)?;
-        self.shared.resolver.clear_lookup_cache(name.clone(), RecordType::A);
+        self.shared.servers.load().resolver.clear_lookup_cache(name.clone(), RecordType::A);
         self.look_up(name, RecordType::A, ipv4).await
     }
 
@@ -236,7 +233,8 @@ impl Dns {
         record_type: RecordType,
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
-        let lookup = self.shared.resolver.lookup(name.clone(), record_type);
+        let servers = self.shared.servers.load_full();
+        let lookup = servers.resolver.lookup(name.clone(), record_type);
         let answer = self.answer(&name, lookup, read).await;
         self.count(record_type, &answer);
         answer
@@ -248,10 +246,11 @@ impl Dns {
         lookup: impl Future<Output = Result<Lookup, NetError>>,
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
-        match tokio::time::timeout(self.shared.time_limit, lookup).await {
+        match tokio::time::timeout(self.shared.options.time_limit, lookup).await {
             Ok(Ok(lookup)) => {
                 if octets_of(&lookup) > MAX_CACHED_OCTETS {
-                    self.shared.resolver.clear_lookup_cache(name.clone(), lookup.query().query_type());
+                    let servers = self.shared.servers.load();
+                    servers.resolver.clear_lookup_cache(name.clone(), lookup.query().query_type());
                 }
                 read_answer(name, &lookup, read)
             }
@@ -269,9 +268,45 @@ impl Dns {
     }
 }
 
+/// Other servers are asked from the next look-up on; what the former ones said is forgotten.
+impl Live for Dns {
+    type Prepared = Option<Servers>;
+    type Error = DnsError;
+
+    fn prepare(&self, next: &Arc<config::Config>) -> Result<Option<Servers>, DnsError> {
+        if self.shared.servers.load().made_from == next.dns {
+            return Ok(None);
+        }
+        Servers::new(&next.dns, self.shared.options).map(Some)
+    }
+
+    fn swap(&self, prepared: Option<Servers>) {
+        if let Some(servers) = prepared {
+            self.shared.servers.store(Arc::new(servers));
+        }
+    }
+}
+
+impl Servers {
+    fn new(config: &config::Dns, options: DnsOptions) -> Result<Self, DnsError> {
+        let servers = if config.servers.is_empty() {
+            read_system_conf().map_err(DnsError::system)?.0
+        } else {
+            let servers = config.servers.iter().map(name_server).collect();
+            ResolverConfig::from_parts(None, Vec::new(), servers)
+        };
+        let secured = secured::resolver(config.trust_ad, &servers, options)?;
+        let resolver = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
+            .with_options(resolver_options(options))
+            .build()
+            .map_err(DnsError::system)?;
+        Ok(Self { made_from: config.clone(), resolver, secured })
+    }
+}
+
 impl std::fmt::Debug for Dns {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dns").field("time_limit", &self.shared.time_limit).finish_non_exhaustive()
+        f.debug_struct("Dns").field("time_limit", &self.shared.options.time_limit).finish_non_exhaustive()
     }
 }
 

@@ -125,7 +125,8 @@ impl Dns {
         record_type: RecordType,
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
-        let Some(resolver) = &self.shared.secured else { return self.look_up(name, record_type, read).await };
+        let servers = self.shared.servers.load_full();
+        let Some(resolver) = &servers.secured else { return self.look_up(name, record_type, read).await };
         let mut security = Security::Insecure;
         let lookup = async {
             let lookup = resolver.lookup(name.clone(), record_type).await?;

@@ -8,7 +8,7 @@ use crate::telemetry::Metrics;
 impl Dns {
     /// Forgets what the resolver that asks for the AD bit has cached.
     pub(crate) fn forget_secured(&self) {
-        if let Some(resolver) = &self.shared.secured {
+        if let Some(resolver) = &self.shared.servers.load().secured {
             resolver.clear_cache();
         }
     }

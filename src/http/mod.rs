@@ -1,7 +1,8 @@
 //! The HTTP faces of a node: metrics and health for the operator, the postmaster page for strangers.
 //!
-//! A connection carries one request and lives at most [`MAX_CONNECTION_TIME`], so that neither slow nor idle
-//! clients can hold a place.
+//! A connection carries one request and lives at most [`MAX_CONNECTION_TIME`]; where there is no place for another, the
+//! eldest of the peer that has most makes room ([`crate::connections`]). So neither slow nor idle clients can hold a
+//! place that somebody else wants.
 
 mod operator;
 mod postmaster;
@@ -9,7 +10,6 @@ mod readiness;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,17 +18,18 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::connections::{Bounds, Places};
 
 pub use operator::operator_pages;
 pub use postmaster::public_pages;
 pub use readiness::{Phase, Readiness};
 
-/// Connections served at once; the next ones wait in the system's backlog. A scraper and a few probes need 5.
-const MAX_CONNECTIONS: usize = 100;
+/// Connections served at once. A scraper and a few probes need 5; a proxy before the public pages is one peer.
+const CONNECTIONS: Bounds = Bounds { total: 100, per_peer: 50 };
 /// From the connection to the end of the response.
 const MAX_CONNECTION_TIME: Duration = Duration::from_secs(30);
 /// For the request line and the header section.
@@ -72,22 +73,26 @@ impl HttpServer {
 
     /// Serves until it is told to stop, then gives responses in flight [`STOP_TIME`].
     pub async fn serve(self, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let places = Places::new(CONNECTIONS);
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
-            let place = Arc::clone(&places).acquire_owned();
-            let accepted = async { (place.await, self.listener.accept().await) };
-            let (place, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = accepted => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    // Nobody proves anything here, so that there is always one that can go.
+                    let Some(place) = places.admit(peer.ip()) else { continue };
                     let pages = self.pages.clone();
                     connections.spawn(async move {
-                        serve_connection(stream, pages).await;
-                        drop(place);
+                        tokio::select! {
+                            () = serve_connection(stream, pages) => {}
+                            () = place.standing().over(MAX_CONNECTION_TIME) => {
+                                debug!("an HTTP connection took too long, or made room");
+                            }
+                        }
                     });
                 }
                 Err(cause) => {
@@ -110,10 +115,8 @@ async fn serve_connection(stream: TcpStream, pages: Pages) {
         .max_buf_size(MAX_REQUEST_OCTETS)
         .max_headers(MAX_REQUEST_FIELDS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages.0));
-    match tokio::time::timeout(MAX_CONNECTION_TIME, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(cause)) => debug!(%cause, "an HTTP connection ended early"),
-        Err(_) => debug!("an HTTP connection took too long"),
+    if let Err(cause) = connection.await {
+        debug!(%cause, "an HTTP connection ended early");
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::build::{Life, State, temporary};
+use crate::aliases::Aliases;
 use crate::clock;
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -23,6 +24,8 @@ use crate::tls::Reporter;
 
 /// How often records that are over are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+/// How often return address aliases that are over are forgotten: they last for days, and all of them are looked at.
+const ALIAS_EXPIRY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// How often finished days are looked for that a TLS report is due on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often the databases are looked at.
@@ -47,6 +50,7 @@ impl Background<'_> {
         let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
+        tasks.spawn(expire_aliases(state.aliases.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
@@ -159,6 +163,16 @@ impl Storage {
             file.sync_all()
         };
         matches!(spawn_blocking(probe).await, Ok(Ok(())))
+    }
+}
+
+async fn expire_aliases(aliases: Arc<Aliases>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(ALIAS_EXPIRY_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let aliases = aliases.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || aliases.expire()).await {
+            tracing::error!(%error, "return address aliases cannot be forgotten");
+        }
     }
 }
 

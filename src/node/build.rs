@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background::Background;
 use super::faces::Faces;
-use super::reload::{self, Live};
+use super::octets::Memory;
+use super::reload::{self, Blocklists, Floor};
 use super::stages::{self, Actors, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
-use crate::blocklist::Blocklist;
-use crate::config::{Config, Reading, Reloader};
+use crate::config::{Config, Parts as Following, Reading, Reloader, View};
 use crate::dns::Dns;
+use crate::error_text::error_text;
 use crate::http::{Phase, Readiness};
 use crate::journal::{self, Journal};
 use crate::ledger::Ledger;
@@ -35,7 +35,7 @@ use crate::routing::{Coverage, Routing, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::{Committer, Store};
 use crate::telemetry::{Metrics, log_ready};
-use crate::tls::{HTTPS_PORT, Policies, ServerCertificate, trusted_roots};
+use crate::tls::{HTTPS_PORT, Policies, StartTls, trusted_roots};
 
 /// How long a drain waits for late replies once the transactions are over.
 const LATE_LIMIT: Duration = Duration::from_secs(30);
@@ -58,10 +58,10 @@ pub(super) struct State {
 /// What owns the node's sides of the network.
 struct Network {
     dns: Dns,
-    blocklist: Arc<Blocklist>,
+    blocklists: Blocklists,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
-    certificate: Option<Arc<ServerCertificate>>,
+    certificate: StartTls,
     upstreams: Arc<Upstreams>,
 }
 
@@ -105,21 +105,21 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
     let state = open_state(first.clone(), metrics.clone()).await?;
-    let network = open_network(&first, &state, &metrics)?;
+    let network = open_network(&first, &state, &metrics, &life)?;
     let readiness = Readiness::default();
     let faces = Faces::bind(&config, &state, &metrics, &readiness).await?;
-    let poison = first.node.data_dir.join("poison");
-    let chronicle = Chronicle::new(state.journal.clone(), metrics.clone(), (&*first).into(), poison);
-    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle)?;
-    let blocklist = Arc::new(ArcSwap::from(network.blocklist.clone()));
+    let chronicle = chronicle(&first, &state, &metrics);
+    let memory = Memory::new(&first);
+    let contiguous = memory.contiguous.permits();
+    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle, contiguous)?;
 
     let inbound = |handoffs: FromInbound| inbound::Surroundings {
         config: config.clone(),
         metrics: metrics.clone(),
         door: inbound::Door::default(),
         certificate: network.certificate.clone(),
-        blocklist: blocklist.clone(),
-        octets: Arc::new(Semaphore::new(octets(first.limits.octets_in_flight))),
+        blocklist: network.blocklists.reader(),
+        octets: memory.in_flight.permits(),
         temporary: temporary(&first.node.data_dir),
         chronicle: chronicle.clone(),
         opened: handoffs.opened,
@@ -129,12 +129,12 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         draining: life.draining.clone(),
         sessions: life.sessions.clone(),
     };
-    let on_tempfail = Arc::new(ArcSwap::from_pointee(first.delivery.on_tempfail));
+    let on_tempfail = View::new(&first, |config| config.delivery.on_tempfail);
     let ends = Ends {
         state: &state,
         chronicle: chronicle.clone(),
         metrics: metrics.clone(),
-        on_tempfail: on_tempfail.clone(),
+        on_tempfail: on_tempfail.reader(),
         queueing: (&*first).into(),
         settling: life.settling.clone(),
         late: life.late.clone(),
@@ -146,13 +146,13 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
         .start(&life);
+    let following = state.following().with(memory).with(chronicle).with(queue.clone());
+    let following = following.with(on_tempfail).with(contexts);
+    let following = network.serve(faces.following(following), &connected, &life);
     if let Some(reloader) = reloader {
-        life.tasks.spawn(reload::read(reloader, life.background.clone()));
+        let following = log_level.into_iter().fold(following, Following::with);
+        life.tasks.spawn(reload::read(reloader.leading(following), life.background.clone()));
     }
-    let (dns, routing) = (network.dns.clone(), state.routing.clone());
-    let queueing = reload::Queueing { queue: queue.clone(), on_tempfail };
-    let live = Live { blocklist, contexts, chronicle, routing, log_level, dns, metrics, queueing };
-    network.serve(live, config, &connected, &life);
     faces.serve(queue.clone(), &life.tasks, &life.background);
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
@@ -161,24 +161,25 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     Ok(Parts { addresses, routing, life, readiness, upstreams, journal, stores, spool, queue, actors })
 }
 
+impl State {
+    /// What of it follows the configuration.
+    fn following(&self) -> Following {
+        Following::default()
+            .with(self.routing.clone())
+            .with(self.aliases.clone())
+            .with(Floor(self.spool.clone()))
+    }
+}
+
 impl Network {
-    /// Takes connections, and keeps what it owns fresh.
-    fn serve(
-        self,
-        live: Live,
-        config: watch::Receiver<Arc<Config>>,
-        connected: &Handoff<Connected>,
-        life: &Life,
-    ) {
+    /// Takes connections, and keeps what it owns fresh. Returns what follows the configuration, its own parts too.
+    fn serve(self, following: Following, connected: &Handoff<Connected>, life: &Life) -> Following {
         let Life { tasks, background, draining, .. } = life;
         tasks.spawn(self.upstreams.clone().watch(background.clone()));
-        if let Some(certificate) = self.certificate {
-            tasks.spawn(certificate.watch(background.clone()));
-        }
-        tasks.spawn(reload::follow(live, self.upstreams, config, self.blocklist, background.clone()));
         for listener in self.listeners {
             tasks.spawn(inbound::accept(listener, connected.clone(), draining.clone()));
         }
+        following.with(self.dns).with(self.upstreams).with(self.blocklists).with(self.certificate)
     }
 }
 
@@ -190,11 +191,15 @@ fn watched(
 ) -> (Option<Reloader>, watch::Receiver<Arc<Config>>) {
     let metrics = metrics.clone();
     let observe = move |reading| {
-        let taken = match reading {
-            Reading::Taken => 1,
-            Reading::Refused => 0,
+        let (successful, restart_required) = match reading {
+            Reading::Taken => (1, Some(0)),
+            Reading::TakenInPart => (1, Some(1)),
+            Reading::Refused => (0, None),
         };
-        metrics.config_last_reload_successful.set(taken);
+        metrics.config_last_reload_successful.set(successful);
+        if let Some(required) = restart_required {
+            metrics.config_restart_required.set(required);
+        }
     };
     match file {
         Some((path, variables)) => {
@@ -265,21 +270,27 @@ fn open_spool(config: &Config, metrics: &Arc<Metrics>) -> Result<Spool, NodeErro
     Ok(spool)
 }
 
-fn open_network(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Result<Network, NodeError> {
+fn open_network(
+    config: &Config,
+    state: &State,
+    metrics: &Arc<Metrics>,
+    life: &Life,
+) -> Result<Network, NodeError> {
     let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
-    let blocklist =
-        Blocklist::new(&config.dnsbl, dns.clone(), metrics.clone()).map_err(|error| part(&error))?;
+    let blocklists = Blocklists::start(config, &dns, metrics, &life.background)?;
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let certificate = match &config.smtp.tls {
-        Some(files) => Some(ServerCertificate::load(files, metrics.clone()).map_err(|error| part(&error))?),
-        None => None,
-    };
+    let certificate = StartTls::new(config, metrics.clone()).map_err(|error| part(&error))?;
     let policies = Policies::open(&state.history, dns.clone(), trusted_roots(), HTTPS_PORT)
         .map_err(|error| part(&error))?;
     let upstreams = Upstreams::new(config, &addresses, policies, state.ledger.clone(), metrics.clone());
-    Ok(Network { dns, blocklist, listeners, addresses, certificate, upstreams })
+    Ok(Network { dns, blocklists, listeners, addresses, certificate, upstreams })
+}
+
+fn chronicle(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Chronicle {
+    let poison = config.node.data_dir.join("poison");
+    Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison)
 }
 
 /// What the routing table must know of the configuration.
@@ -297,20 +308,9 @@ pub(super) fn temporary(data_dir: &Path) -> PathBuf {
     data_dir.join("temporary")
 }
 
-/// Permits for octets.
-pub(super) fn octets(octets: u64) -> usize {
-    usize::try_from(octets).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
-
 /// A part's error with all its causes.
 pub(super) fn part(error: &(dyn Error + 'static)) -> NodeError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    NodeError::Part(text)
+    NodeError::Part(error_text(error))
 }
 
 impl Parts {

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::build::{State, part};
 use super::{Addresses, NodeError};
 use crate::admin::{AdminServer, Services};
-use crate::config::Config;
+use crate::config::{Config, Parts};
 use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
 use crate::pipeline::queue::Queue;
 use crate::telemetry::Metrics;
@@ -58,6 +58,11 @@ impl Faces {
             public: self.public.as_ref().map(HttpServer::address),
             admin: self.admin.address(),
         }
+    }
+
+    /// What of them follows the configuration.
+    pub(super) fn following(&self, following: Parts) -> Parts {
+        following.with(self.admin.terms())
     }
 
     /// Serves until told to stop.

@@ -10,6 +10,7 @@
 mod background;
 mod build;
 mod faces;
+mod octets;
 mod reload;
 mod stages;
 

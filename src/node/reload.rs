@@ -1,85 +1,210 @@
-//! A changed configuration, taken by the parts that can while the node runs. What cannot be taken (a key
-//! that does not parse any more) leaves that part as it was, with an error in the log.
+//! What of a node follows its configuration, part by part. A part that is not here, and reads no configuration from
+//! the channel, keeps what it began with: its keys are classed so in the schema.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::build::routing_options;
-use super::stages::Contexts;
+use super::NodeError;
+use super::build::{part, routing_options};
+use super::stages::{Contexts, Prepared};
 use crate::blocklist::Blocklist;
-use crate::config::{Config, OnTempfail, Reloader};
+use crate::config::files::{Secret, dnsbl_key};
+use crate::config::{Config, Dnsbl, Live, Reloader};
 use crate::dns::Dns;
-use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::deliver::Upstreams;
-use crate::pipeline::queue::Queue;
-use crate::routing::Routing;
+use crate::pipeline::queue::{self, Queue};
+use crate::routing::{Routing, RoutingOptions};
+use crate::spool::Spool;
 use crate::telemetry::{LogLevel, Metrics};
 
-/// The parts that follow the configuration.
-pub(super) struct Live {
-    pub(super) blocklist: Arc<ArcSwap<Blocklist>>,
-    pub(super) contexts: Contexts,
-    pub(super) chronicle: Chronicle,
-    pub(super) routing: Routing,
-    pub(super) log_level: Option<LogLevel>,
-    pub(super) dns: Dns,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) queueing: Queueing,
-}
-
-/// What of the queue follows the configuration.
-pub(super) struct Queueing {
-    pub(super) queue: Queue,
-    pub(super) on_tempfail: Arc<ArcSwap<OnTempfail>>,
-}
-
-/// Reads the file again when it changes.
+/// Reads the file again when it changes, until told to stop.
 pub(super) async fn read(reloader: Reloader, stop: CancellationToken) {
     if let Err(error) = reloader.run(stop).await {
         tracing::error!(%error, "the configuration is not watched");
     }
 }
 
-/// Hands each new configuration to the parts, until told to stop.
-pub(super) async fn follow(
-    live: Live,
-    upstreams: Arc<Upstreams>,
-    mut config: watch::Receiver<Arc<Config>>,
-    blocklist: Arc<Blocklist>,
-    stop: CancellationToken,
-) {
-    let mut watching = stop.child_token();
-    tokio::spawn(blocklist.watch(watching.clone()));
-    let mut zones = config.borrow().dnsbl.clone();
-    while let Some(Ok(())) = stop.run_until_cancelled(config.changed()).await {
-        let next = config.borrow_and_update().clone();
-        upstreams.reconfigure(&next);
-        live.chronicle.reconfigure((&*next).into());
-        live.queueing.queue.reconfigure((&*next).into());
-        live.queueing.on_tempfail.store(Arc::new(next.delivery.on_tempfail));
-        if let Err(error) = live.routing.configure(routing_options(&next)).await {
+impl Live for Contexts {
+    type Prepared = Prepared;
+    type Error = NodeError;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<Prepared, NodeError> {
+        self.read(next)
+    }
+
+    fn swap(&self, prepared: Prepared) {
+        self.take(prepared);
+    }
+}
+
+impl Live for Arc<Upstreams> {
+    type Prepared = Arc<Config>;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<Arc<Config>, Infallible> {
+        Ok(next.clone())
+    }
+
+    fn swap(&self, prepared: Arc<Config>) {
+        self.reconfigure(&prepared);
+    }
+}
+
+impl Live for Chronicle {
+    type Prepared = Manner;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<Manner, Infallible> {
+        Ok((&**next).into())
+    }
+
+    fn swap(&self, prepared: Manner) {
+        self.reconfigure(prepared);
+    }
+}
+
+impl Live for Queue {
+    type Prepared = queue::Settings;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<queue::Settings, Infallible> {
+        Ok((&**next).into())
+    }
+
+    fn swap(&self, prepared: queue::Settings) {
+        self.reconfigure(prepared);
+    }
+}
+
+impl Live for Routing {
+    type Prepared = RoutingOptions;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<RoutingOptions, Infallible> {
+        Ok(routing_options(next))
+    }
+
+    fn swap(&self, prepared: RoutingOptions) {
+        // The writer takes orders one by one; it is gone only when the node is.
+        if let Err(error) = Handle::current().block_on(self.configure(prepared)) {
             tracing::error!(%error, "the routing table keeps its options");
         }
-        if let Some(Err(error)) = live.log_level.as_ref().map(|level| level.set(&next.log.level)) {
+    }
+}
+
+impl Live for LogLevel {
+    type Prepared = String;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<String, Infallible> {
+        Ok(next.log.level.clone())
+    }
+
+    fn swap(&self, prepared: String) {
+        // The configuration has parsed it already.
+        if let Err(error) = self.set(&prepared) {
             tracing::error!(%error, "log.level stays as it was");
         }
-        if let Err(error) = live.contexts.reconfigure(&next) {
-            tracing::error!(%error, "keys and secrets stay as they were");
-        }
-        if next.dnsbl != zones {
-            match Blocklist::new(&next.dnsbl, live.dns.clone(), live.metrics.clone()) {
-                Ok(blocklist) => {
-                    watching.cancel();
-                    watching = stop.child_token();
-                    tokio::spawn(blocklist.clone().watch(watching.clone()));
-                    live.blocklist.store(blocklist);
-                    zones.clone_from(&next.dnsbl);
-                }
-                Err(error) => tracing::error!(%error, "the DNSBL zones stay as they were"),
-            }
-        }
     }
+}
+
+/// `limits.min_free_octets` of the spool.
+pub(super) struct Floor(pub(super) Spool);
+
+impl Live for Floor {
+    type Prepared = u64;
+    type Error = Infallible;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<u64, Infallible> {
+        Ok(next.limits.min_free_octets)
+    }
+
+    fn swap(&self, prepared: u64) {
+        self.0.set_floor(prepared);
+    }
+}
+
+/// The DNSBL zones in force, tested for as long as they are.
+pub(super) struct Blocklists {
+    current: Arc<ArcSwap<Blocklist>>,
+    zones: Mutex<Zones>,
+    dns: Dns,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+}
+
+/// Zones with their subscribers' keys.
+type Keyed = Vec<(Dnsbl, Option<Secret>)>;
+
+/// What the zones were made from, and what ends their tests.
+struct Zones {
+    made_from: Keyed,
+    testing: CancellationToken,
+}
+
+/// New zones, where anything about them is new.
+pub(super) struct PreparedZones(Option<(Arc<Blocklist>, Keyed)>);
+
+impl Blocklists {
+    /// Reads keys, and has the zones tested until told to stop.
+    pub(super) fn start(
+        config: &Config,
+        dns: &Dns,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> Result<Self, NodeError> {
+        let made_from = keyed(&config.dnsbl)?;
+        let first =
+            Blocklist::new(&config.dnsbl, dns.clone(), metrics.clone()).map_err(|error| part(&error))?;
+        let testing = stop.child_token();
+        tokio::spawn(first.clone().watch(testing.clone()));
+        Ok(Self {
+            current: Arc::new(ArcSwap::from(first)),
+            zones: Mutex::new(Zones { made_from, testing }),
+            dns: dns.clone(),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        })
+    }
+
+    /// Where sessions find the zones.
+    pub(super) fn reader(&self) -> Arc<ArcSwap<Blocklist>> {
+        self.current.clone()
+    }
+}
+
+impl Live for Blocklists {
+    type Prepared = PreparedZones;
+    type Error = NodeError;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<PreparedZones, NodeError> {
+        let made_from = keyed(&next.dnsbl)?;
+        if made_from == self.zones.lock().made_from {
+            return Ok(PreparedZones(None));
+        }
+        let zones = Blocklist::new(&next.dnsbl, self.dns.clone(), self.metrics.clone());
+        Ok(PreparedZones(Some((zones.map_err(|error| part(&error))?, made_from))))
+    }
+
+    fn swap(&self, PreparedZones(prepared): PreparedZones) {
+        let Some((blocklist, made_from)) = prepared else { return };
+        let testing = self.stop.child_token();
+        tokio::spawn(blocklist.clone().watch(testing.clone()));
+        self.current.store(blocklist);
+        let before = std::mem::replace(&mut *self.zones.lock(), Zones { made_from, testing });
+        before.testing.cancel();
+    }
+}
+
+/// The zones with their subscribers' keys.
+fn keyed(zones: &[Dnsbl]) -> Result<Keyed, NodeError> {
+    let key = |zone: &Dnsbl| zone.key_file.as_deref().map(dnsbl_key).transpose();
+    let keyed = zones.iter().map(|zone| Ok((zone.clone(), key(zone).map_err(|error| part(&error))?)));
+    keyed.collect()
 }

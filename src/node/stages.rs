@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::NodeError;
-use super::build::{State, octets, part};
+use super::build::{State, part};
 use crate::aliases::Aliases;
 use crate::config::files::srs_secrets;
 use crate::config::{Config, OnTempfail};
@@ -33,9 +33,6 @@ use crate::telemetry::Metrics;
 
 /// Parcels that wait in a stage's mailbox; past it whoever hands on waits.
 const MAILBOX_PARCELS: usize = 256;
-/// The share of `limits.octets_in_flight` that is for bodies read back from files, as a divisor; at least
-/// one message of the largest size fits.
-const CONTIGUOUS_SHARE: u64 = 4;
 
 /// What each stage knows, exchanged when the configuration changes.
 pub(super) struct Contexts {
@@ -55,21 +52,20 @@ struct Lasting {
 }
 
 impl Contexts {
-    /// Reads keys and secrets.
+    /// Reads keys and secrets. `contiguous` holds a permit for each octet of bodies read back from files.
     pub(super) fn new(
         config: &Config,
         state: &State,
         dns: &Dns,
         chronicle: &Chronicle,
+        contiguous: Arc<Semaphore>,
     ) -> Result<Self, NodeError> {
-        let contiguous =
-            (config.limits.octets_in_flight / CONTIGUOUS_SHARE).max(config.service.max_message_octets);
         let lasting = Lasting {
             routing: state.routing.clone(),
             aliases: state.aliases.clone(),
             dns: dns.clone(),
             chronicle: chronicle.clone(),
-            contiguous: Arc::new(Semaphore::new(octets(contiguous))),
+            contiguous,
         };
         let (authenticate, route, rewrite) = lasting.contexts(config)?;
         Ok(Self {
@@ -80,21 +76,24 @@ impl Contexts {
         })
     }
 
-    /// Reads keys and secrets again; on an error everything stays as it was.
-    pub(super) fn reconfigure(&self, config: &Config) -> Result<(), NodeError> {
-        let (authenticate, route, rewrite) = self.lasting.contexts(config)?;
+    /// Reads keys and secrets again.
+    pub(super) fn read(&self, config: &Config) -> Result<Prepared, NodeError> {
+        self.lasting.contexts(config)
+    }
+
+    /// Works with these from now on.
+    pub(super) fn take(&self, (authenticate, route, rewrite): Prepared) {
         self.authenticate.store(Arc::new(authenticate));
         self.route.store(Arc::new(route));
         self.rewrite.store(Arc::new(rewrite));
-        Ok(())
     }
 }
 
+/// What the stages are to know.
+pub(super) type Prepared = (authenticate::Context, route::Context, rewrite::Context);
+
 impl Lasting {
-    fn contexts(
-        &self,
-        config: &Config,
-    ) -> Result<(authenticate::Context, route::Context, rewrite::Context), NodeError> {
+    fn contexts(&self, config: &Config) -> Result<Prepared, NodeError> {
         let secrets = srs_secrets(&config.srs.secret_file).map_err(|error| part(&error))?;
         let first =
             secrets.first().ok_or_else(|| NodeError::Part("srs.secret_file holds no secret".to_owned()))?;

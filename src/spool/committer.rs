@@ -8,7 +8,7 @@
 //! to it that success means what it says. Changes are still written, since the queue goes on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -74,6 +74,8 @@ pub(super) type Queued = (Order, OwnedSemaphorePermit);
 /// What others may know of the thread without asking it.
 #[derive(Debug, Default)]
 pub(super) struct Status {
+    /// Free octets below which no new message is taken.
+    pub(super) floor_octets: AtomicU64,
     /// The disk has less room than the floor.
     pub(super) full: AtomicBool,
     /// The last sync failed.
@@ -82,12 +84,18 @@ pub(super) struct Status {
     pub(super) index_failure: OnceLock<SpoolError>,
 }
 
+impl Status {
+    /// Takes note of how many octets are free.
+    pub(super) fn measured(&self, free_octets: u64) {
+        self.full.store(free_octets < self.floor_octets.load(Ordering::Acquire), Ordering::Release);
+    }
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(super) struct Committer {
     pub(super) log: Log,
     pub(super) bodies: Bodies,
-    pub(super) min_free_octets: u64,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) notes: SyncSender<Note>,
@@ -153,7 +161,7 @@ impl Committer {
 
     fn tick(&mut self) {
         match free_octets(self.log.dir()) {
-            Ok(free) => self.status.full.store(free < self.min_free_octets, Ordering::Release),
+            Ok(free) => self.status.measured(free),
             Err(error) => tracing::warn!(%error, "the free space of the spool's disk is not known"),
         }
         if (self.pending.sync || self.status.failed.load(Ordering::Acquire)) && self.sync().is_err() {

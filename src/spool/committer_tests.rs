@@ -11,7 +11,6 @@ fn an_index_whose_thread_is_gone_has_failed() {
     let committer = Committer {
         log: Log::create(segments, 1, 1 << 20).unwrap(),
         bodies: Bodies::open(dir.path().join("bodies")).unwrap(),
-        min_free_octets: 0,
         status: Arc::default(),
         metrics: Arc::new(Metrics::new().unwrap()),
         notes,

@@ -265,6 +265,11 @@ impl Spool {
         self.write(id, recover::done(id)?, Event::Done(id), Purpose::Change).await
     }
 
+    /// Moves the floor below which no new message is taken: [`Options::min_free_octets`]. Blocks on the disk.
+    pub fn set_floor(&self, octets: u64) {
+        self.inner.threads.set_floor(octets);
+    }
+
     /// Waits until everything that was written is durable.
     ///
     /// # Errors

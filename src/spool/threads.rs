@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
@@ -74,6 +75,7 @@ impl Orders {
 pub(super) struct Threads {
     orders: Option<Orders>,
     status: Arc<Status>,
+    dir: PathBuf,
     compactor: Option<(Sender<()>, JoinHandle<()>)>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -83,15 +85,15 @@ impl Threads {
     pub(super) fn start(parts: Parts, reader: Reader, options: Options) -> io::Result<Self> {
         let Parts { log, index, segments, bodies, metrics } = parts;
         let status = Arc::new(Status::default());
-        let free = free_octets(log.dir())?;
-        status.full.store(free < options.min_free_octets, Ordering::Release);
+        let dir = log.dir().to_owned();
+        status.floor_octets.store(options.min_free_octets, Ordering::Release);
+        status.measured(free_octets(&dir)?);
         let (channel, orders) = mpsc::channel();
         let (notes, noted) = mpsc::sync_channel(MAX_NOTES);
         let indexer = Indexer::new(index, segments, bodies.clone(), status.clone());
         let committer = Committer {
             log,
             bodies,
-            min_free_octets: options.min_free_octets,
             status: status.clone(),
             metrics,
             notes,
@@ -106,7 +108,7 @@ impl Threads {
         let compactor = Compactor { reader, orders: own, stop };
         let compacting = spawn("spool-compactor", move || compactor.run())?;
         let compactor = Some((compactor_stop, compacting));
-        Ok(Self { orders: Some(orders), status, compactor, handles: vec![committing, indexing] })
+        Ok(Self { orders: Some(orders), status, dir, compactor, handles: vec![committing, indexing] })
     }
 
     /// Gives an order and waits for the answer.
@@ -120,6 +122,16 @@ impl Threads {
             return Err(SpoolError::Failed);
         }
         if self.status.full.load(Ordering::Acquire) { Err(SpoolError::NoRoom) } else { Ok(()) }
+    }
+
+    /// Moves the floor of free octets. Blocks on the disk.
+    pub(super) fn set_floor(&self, octets: u64) {
+        self.status.floor_octets.store(octets, Ordering::Release);
+        match free_octets(&self.dir) {
+            Ok(free) => self.status.measured(free),
+            // The committer asks again within a second.
+            Err(error) => tracing::warn!(%error, "the free space of the spool's disk is not known"),
+        }
     }
 
     /// Whether the index is behind the log for good.

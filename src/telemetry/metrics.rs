@@ -77,6 +77,8 @@ metrics! {
     build_info: IntGaugeVec["version"];
     /// Whether the last reading of the configuration was taken (1) or refused (0).
     config_last_reload_successful: IntGauge;
+    /// Whether the configuration that was read last holds values that wait for a restart of the node (1), or none (0).
+    config_restart_required: IntGauge;
     /// SMTP sessions open now.
     smtp_connections: IntGauge;
     /// SMTP connections by address family and what became of them at the door.

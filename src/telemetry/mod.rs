@@ -3,12 +3,14 @@
 mod logs;
 mod metrics;
 mod responses;
+mod seldom;
 mod series;
 mod storage;
 
 pub use logs::{Addresses, LogError, LogLevel, log_ready, start_logs};
 pub use metrics::Metrics;
 pub use responses::SmtpCommand;
+pub use seldom::Seldom;
 pub use storage::free_octets;
 
 #[cfg(test)]

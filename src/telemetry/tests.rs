@@ -57,6 +57,7 @@ fn the_contracts_metrics_are_there_from_the_start() {
     for name in [
         "build_info",
         "config_last_reload_successful",
+        "config_restart_required",
         "smtp_connections",
         "smtp_connections_total",
         "smtp_responses_total",

@@ -1,4 +1,4 @@
-//! TLS in both directions: the listeners' certificate, re-read when its files change, and the client side
+//! TLS in both directions: what listeners show, made anew when their files change, and the client side
 //! of STARTTLS with the policies that destinations publish: DANE (RFC 7672) and MTA-STS (RFC 8461). Owns
 //! `rustls`: nobody else names it. Time limits are the callers'.
 //!
@@ -19,6 +19,7 @@ pub(crate) mod test_authority;
 
 use thiserror::Error;
 
+use crate::config::files::FileError;
 use crate::store::StoreError;
 
 pub use client::{ClientStream, ClientTls, Shaken};
@@ -28,7 +29,7 @@ pub use policy::{Barred, Candidate, Demand, Judgement, Policies};
 pub use reports::{Basis, Report, Reporter, Reports, Sighting};
 pub use roots::trusted_roots;
 pub use rustls::RootCertStore;
-pub use server::{Acceptor, ServerCertificate, ServerStream};
+pub use server::{Acceptor, ServerFiles, ServerIdentity, ServerStream, ServerUse, StartTls, Trust, announce};
 pub use sts::{
     Certainty, HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy,
     StsPolicyError, announced_id,
@@ -63,8 +64,8 @@ pub enum TlsError {
     Read {
         /// The file.
         path: String,
-        /// What the system says.
-        source: std::io::Error,
+        /// Why not.
+        source: FileError,
     },
     /// The file holds no certificate in PEM.
     #[error("{path} holds no usable PEM certificate")]

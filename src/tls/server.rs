@@ -1,120 +1,195 @@
-//! The listeners' certificate: loaded from PEM files, swapped when they change, offered to every handshake.
+//! What a listener shows in handshakes: certificate and key, and whose client certificates it wants, made from PEM
+//! files as a whole. A pair that does not fit makes nothing.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use rustls::ServerConfig;
+use ::aws_lc_rs::digest::{SHA256, digest};
+use arc_swap::ArcSwapOption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Negotiated, TlsError};
-use crate::config::KeyPairFiles;
+use crate::config::{Config, KeyPairFiles, Live, files};
 use crate::telemetry::Metrics;
-
-/// How often the files are read again. Contents are compared, not times: a Kubernetes Secret changes by a
-/// symlink being moved, which no time stamp of the file tells.
-const POLL: Duration = Duration::from_secs(5);
-/// Octets of a PEM file; chains are a few KiB.
-const MAX_FILE_OCTETS: u64 = 1024 * 1024;
 
 /// A connection under TLS, this end the server.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
 
-/// The certificate that SMTP listeners show, always the newest usable one.
-pub struct ServerCertificate {
-    files: KeyPairFiles,
-    metrics: Arc<Metrics>,
-    current: Arc<Current>,
-    config: Arc<ServerConfig>,
-    /// The octets last read, good or bad, so that each change is judged and logged once.
-    seen: Mutex<Pem>,
+/// Which listener shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerUse {
+    /// STARTTLS of SMTP.
+    Smtp,
+    /// The admin listener: HTTP/2 (RFC 9113 §3.2).
+    Admin,
 }
 
-/// The octets of a pair of files.
+impl ServerUse {
+    /// The label `use` of the metric.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Smtp => Vec::new(),
+            Self::Admin => vec![b"h2".to_vec()],
+        }
+    }
+}
+
+/// The files of a listener's TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerFiles<'a> {
+    /// Its certificate and key.
+    pub pair: &'a KeyPairFiles,
+    /// The authorities that must have signed a client's certificate; none: no certificate is asked for.
+    pub client_ca: Option<&'a Path>,
+}
+
+/// A usable certificate with its key.
+pub struct ServerIdentity {
+    octets: Octets,
+    name: String,
+    not_after: Option<i64>,
+    trust: Option<Trust>,
+    acceptor: TlsAcceptor,
+}
+
+/// The SHA-256 of a file of client authorities: tells who was checked by which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trust([u8; 32]);
+
+/// What the files hold.
 #[derive(PartialEq, Eq)]
-struct Pem {
+struct Octets {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
 }
 
-/// What handshakes are answered with.
-#[derive(Debug)]
-struct Current(ArcSwap<CertifiedKey>);
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
-    }
-}
-
-impl ServerCertificate {
-    /// Loads the pair.
+impl ServerIdentity {
+    /// Reads the files. Where they hold what `current` was made from, it is returned: whoever has a session ticket of
+    /// it can go on using it.
     ///
     /// # Errors
-    /// When a file cannot be read, holds no PEM of its kind, or the two are no pair.
-    pub fn load(files: &KeyPairFiles, metrics: Arc<Metrics>) -> Result<Arc<Self>, TlsError> {
-        let pem = Pem::read(files)?;
-        let certified = pem.parse(files)?;
-        announce(&certified, &metrics);
-        let current = Arc::new(Current(ArcSwap::from_pointee(certified)));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(current.clone());
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
-        Ok(Arc::new(Self {
-            files: files.clone(),
-            metrics,
-            current,
-            config: Arc::new(config),
-            seen: Mutex::new(pem),
-        }))
+    /// When a file cannot be read, holds no PEM of its kind, or certificate and key are no pair.
+    pub fn load(
+        files: ServerFiles<'_>,
+        purpose: ServerUse,
+        current: Option<Arc<Self>>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let octets = Octets::read(files)?;
+        if let Some(same) = current.filter(|current| current.octets == octets) {
+            return Ok(same);
+        }
+        let certified = octets.certified(files.pair)?;
+        let not_after = certified.cert.first().and_then(not_after);
+        let trust = octets.client_ca.as_deref().map(Trust::of);
+        let acceptor = TlsAcceptor::from(Arc::new(octets.server_config(certified, files, purpose)?));
+        let name = files.pair.certificate_file.display().to_string();
+        Ok(Arc::new(Self { octets, name, not_after, trust, acceptor }))
     }
 
-    /// Shakes hands for the listeners, with whatever certificate is the newest by then.
+    /// Shakes hands with it.
     #[must_use]
     pub fn acceptor(&self) -> Acceptor {
-        Acceptor { acceptor: TlsAcceptor::from(self.config.clone()) }
+        Acceptor { acceptor: self.acceptor.clone() }
     }
 
-    /// Follows the files until told to stop. A pair that cannot be used is logged, and the old one stays.
-    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(POLL);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let this = self.clone();
-            let reloaded = tokio::task::spawn_blocking(move || this.reload()).await;
-            if let Ok(Err(cause)) = reloaded {
-                let certificate = self.files.certificate_file.display();
-                let cause = with_sources(&cause);
-                tracing::error!(%certificate, cause, "new certificate not usable, the old one stays");
-            }
-        }
+    /// Which authorities clients are checked by, if by any.
+    #[must_use]
+    pub fn trust(&self) -> Option<Trust> {
+        self.trust
+    }
+}
+
+impl std::fmt::Debug for ServerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerIdentity").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Says in metrics and log what a listener shows from now on.
+pub fn announce(identity: Option<&ServerIdentity>, purpose: ServerUse, metrics: &Metrics) {
+    let gauge = &metrics.tls_certificate_not_after_timestamp_seconds;
+    let Some(identity) = identity else {
+        // There is no such series when there has been no certificate.
+        let _absent = gauge.remove_label_values(&[purpose.label()]);
+        return;
+    };
+    if let Some(not_after) = identity.not_after {
+        gauge.with_label_values(&[purpose.label()]).set(not_after);
+    }
+    tracing::info!(certificate = identity.name, listener = purpose.label(), "certificate taken");
+}
+
+/// TLS of the SMTP listeners, as the configuration has it. Clones share it.
+#[derive(Clone)]
+pub struct StartTls {
+    identity: Arc<ArcSwapOption<ServerIdentity>>,
+    metrics: Arc<Metrics>,
+}
+
+impl StartTls {
+    /// Reads `smtp.certificate_file` and `smtp.private_key_file`, if they are set.
+    ///
+    /// # Errors
+    /// As [`ServerIdentity::load`].
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
+        let this = Self { identity: Arc::default(), metrics };
+        let first = this.load(config)?;
+        this.take(first);
+        Ok(this)
     }
 
-    /// Reads the files once and takes what is new in them.
-    pub(super) fn reload(&self) -> Result<(), TlsError> {
-        let pem = Pem::read(&self.files)?;
-        if *self.seen.lock() == pem {
-            return Ok(());
+    /// Whether STARTTLS is offered.
+    #[must_use]
+    pub fn is_offered(&self) -> bool {
+        self.identity.load().is_some()
+    }
+
+    /// Shakes hands with the certificate that is the newest by now.
+    #[must_use]
+    pub fn acceptor(&self) -> Option<Acceptor> {
+        self.identity.load().as_ref().map(|identity| identity.acceptor())
+    }
+
+    fn load(&self, config: &Config) -> Result<Option<Arc<ServerIdentity>>, TlsError> {
+        let files = config.smtp.tls.as_ref().map(|pair| ServerFiles { pair, client_ca: None });
+        files.map(|files| ServerIdentity::load(files, ServerUse::Smtp, self.identity.load_full())).transpose()
+    }
+
+    fn take(&self, next: Option<Arc<ServerIdentity>>) {
+        let before = self.identity.swap(next.clone());
+        if before.as_ref().map(Arc::as_ptr) != next.as_ref().map(Arc::as_ptr) {
+            announce(next.as_deref(), ServerUse::Smtp, &self.metrics);
         }
-        let parsed = pem.parse(&self.files);
-        *self.seen.lock() = pem;
-        let certified = parsed?;
-        announce(&certified, &self.metrics);
-        self.current.0.store(Arc::new(certified));
-        tracing::info!(certificate = %self.files.certificate_file.display(), "new certificate taken");
-        Ok(())
+    }
+}
+
+impl Live for StartTls {
+    type Prepared = Option<Arc<ServerIdentity>>;
+    type Error = TlsError;
+
+    fn prepare(&self, next: &Arc<Config>) -> Result<Option<Arc<ServerIdentity>>, TlsError> {
+        self.load(next)
+    }
+
+    fn swap(&self, prepared: Option<Arc<ServerIdentity>>) {
+        self.take(prepared);
     }
 }
 
@@ -139,52 +214,84 @@ impl Acceptor {
     }
 }
 
-impl Pem {
-    fn read(files: &KeyPairFiles) -> Result<Self, TlsError> {
-        Ok(Self { certificate: read(&files.certificate_file)?, key: read(&files.private_key_file)? })
+impl Trust {
+    /// Of the file's octets.
+    pub(crate) fn of(octets: &[u8]) -> Self {
+        let mut sum = [0; 32];
+        sum.iter_mut().zip(digest(&SHA256, octets).as_ref()).for_each(|(to, from)| *to = *from);
+        Self(sum)
+    }
+}
+
+impl Octets {
+    fn read(files: ServerFiles<'_>) -> Result<Self, TlsError> {
+        Ok(Self {
+            certificate: read(&files.pair.certificate_file)?,
+            key: read(&files.pair.private_key_file)?,
+            client_ca: files.client_ca.map(read).transpose()?,
+        })
     }
 
-    fn parse(&self, files: &KeyPairFiles) -> Result<CertifiedKey, TlsError> {
+    fn certified(&self, files: &KeyPairFiles) -> Result<CertifiedKey, TlsError> {
         let certificate = files.certificate_file.display().to_string();
         let key = files.private_key_file.display().to_string();
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| TlsError::NoCertificate { path: certificate.clone() })?;
+        let chain = certificates(&self.certificate)
+            .ok_or_else(|| TlsError::NoCertificate { path: certificate.clone() })?;
         let private =
             PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| TlsError::NoKey { path: key.clone() })?;
         CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
             .map_err(|source| TlsError::Mismatch { certificate, key, source })
     }
+
+    fn server_config(
+        &self,
+        certified: CertifiedKey,
+        files: ServerFiles<'_>,
+        purpose: ServerUse,
+    ) -> Result<ServerConfig, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match (&self.client_ca, files.client_ca) {
+            (Some(octets), Some(path)) => {
+                let roots = Arc::new(authorities(octets, path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|_| no_certificate(path))?)
+            }
+            (Some(_) | None, Some(_) | None) => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = purpose.protocols();
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        Ok(config)
+    }
+}
+
+/// The authorities of a file.
+fn authorities(octets: &[u8], path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(octets).ok_or_else(|| no_certificate(path))? {
+        roots.add(certificate).map_err(|_| no_certificate(path))?;
+    }
+    Ok(roots)
+}
+
+fn no_certificate(path: &Path) -> TlsError {
+    TlsError::NoCertificate { path: path.display().to_string() }
+}
+
+/// The certificates of a PEM file, at least one.
+fn certificates(octets: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(octets).collect();
+    chain.ok().filter(|chain| !chain.is_empty())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let contents = || {
-        let mut octets = Vec::new();
-        std::fs::File::open(path)?.take(MAX_FILE_OCTETS + 1).read_to_end(&mut octets)?;
-        if octets.len() as u64 > MAX_FILE_OCTETS {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        Ok(octets)
-    };
-    contents().map_err(|source| TlsError::Read { path: path.display().to_string(), source })
+    files::read(path).map_err(|source| TlsError::Read { path: path.display().to_string(), source })
 }
 
-/// Shows when the leaf certificate ends.
-fn announce(certified: &CertifiedKey, metrics: &Metrics) {
-    let Some(leaf) = certified.cert.first() else { return };
-    if let Ok((_, leaf)) = X509Certificate::from_der(leaf) {
-        let not_after = leaf.validity().not_after.timestamp();
-        metrics.tls_certificate_not_after_timestamp_seconds.with_label_values(&["smtp"]).set(not_after);
-    }
-}
-
-/// The error and what caused it, in one line.
-fn with_sources(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+/// When a certificate ends, in seconds since 1970.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
 }

@@ -45,9 +45,8 @@ fn not_after(metrics: &Metrics) -> i64 {
 }
 
 const START_OF_2040: i64 = 2_208_988_800;
-const START_OF_2041: i64 = 2_240_611_200;
 
-async fn handshake(certificate: &ServerCertificate) -> (Negotiated, Negotiated) {
+async fn handshake(certificate: &ServerIdentity) -> (Negotiated, Negotiated) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = certificate.acceptor();
@@ -68,72 +67,50 @@ async fn handshake(certificate: &ServerCertificate) -> (Negotiated, Negotiated) 
     (negotiated, server.await.unwrap())
 }
 
+fn load(pair: &Pair, current: Option<&Arc<ServerIdentity>>) -> Result<Arc<ServerIdentity>, TlsError> {
+    let files = pair.files();
+    ServerIdentity::load(ServerFiles { pair: &files, client_ca: None }, ServerUse::Smtp, current.cloned())
+}
+
 #[tokio::test]
 async fn rfc7435_opportunistic_tls_takes_a_certificate_for_another_name() {
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let pair = Pair::new();
-    let certificate = ServerCertificate::load(&pair.files(), metrics.clone()).unwrap();
-    let (client, server) = handshake(&certificate).await;
+    let metrics = Metrics::new().unwrap();
+    let identity = load(&Pair::new(), None).unwrap();
+    let (client, server) = handshake(&identity).await;
     assert_eq!(client.version, "TLSv1_3");
     assert!(client.cipher.starts_with("TLS13_"), "{}", client.cipher);
     assert_eq!(client, server);
+    announce(Some(&identity), ServerUse::Smtp, &metrics);
     assert_eq!(not_after(&metrics), START_OF_2040);
+    announce(None, ServerUse::Smtp, &metrics);
+    assert!(!metrics.render().contains("postroad_tls_certificate_not_after_timestamp_seconds{"));
 }
 
-#[tokio::test]
-async fn a_changed_pair_is_taken_and_a_bad_one_is_not() {
-    let metrics = Arc::new(Metrics::new().unwrap());
+#[test]
+fn a_changed_pair_is_a_new_identity_and_the_same_one_is_the_old() {
     let pair = Pair::new();
-    let certificate = ServerCertificate::load(&pair.files(), metrics.clone()).unwrap();
-
+    let first = load(&pair, None).unwrap();
+    assert!(Arc::ptr_eq(&first, &load(&pair, Some(&first)).unwrap()));
     pair.write(2041);
-    certificate.reload().unwrap();
-    assert_eq!(not_after(&metrics), START_OF_2041);
-
-    std::fs::write(pair.path("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    assert!(matches!(certificate.reload(), Err(TlsError::Mismatch { .. })));
-    certificate.reload().unwrap();
-    handshake(&certificate).await;
-    assert_eq!(not_after(&metrics), START_OF_2041);
+    assert!(!Arc::ptr_eq(&first, &load(&pair, Some(&first)).unwrap()));
 }
 
-#[cfg(unix)]
-#[tokio::test(start_paused = true)]
-async fn a_moved_symlink_is_noticed() {
-    let (old, new) = (Pair::new(), Pair::new());
-    new.write(2041);
-    let mount = tempfile::tempdir().unwrap();
-    let link = mount.path().join("..data");
-    std::os::unix::fs::symlink(old.dir.path(), &link).unwrap();
-    let files =
-        KeyPairFiles { certificate_file: link.join("tls.crt"), private_key_file: link.join("tls.key") };
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let certificate = ServerCertificate::load(&files, metrics.clone()).unwrap();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let watch = tokio::spawn(certificate.watch(stop.clone()));
-
-    std::os::unix::fs::symlink(new.dir.path(), mount.path().join("..next")).unwrap();
-    std::fs::rename(mount.path().join("..next"), &link).unwrap();
-    let taken = async {
-        while not_after(&metrics) != START_OF_2041 {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), taken).await.unwrap();
-    stop.cancel();
-    watch.await.unwrap();
+#[test]
+fn a_pair_that_does_not_fit_is_no_identity() {
+    let pair = Pair::new();
+    std::fs::write(pair.path("tls.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(matches!(load(&pair, None), Err(TlsError::Mismatch { .. })));
 }
 
 #[test]
 fn errors_name_the_file() {
-    let metrics = Arc::new(Metrics::new().unwrap());
     let pair = Pair::new();
     std::fs::write(pair.path("tls.crt"), "no certificate").unwrap();
-    let error = ServerCertificate::load(&pair.files(), metrics.clone()).err().unwrap();
+    let error = load(&pair, None).unwrap_err();
     assert!(error.to_string().contains("tls.crt"), "{error}");
     pair.write(2040);
     std::fs::remove_file(pair.path("tls.key")).unwrap();
-    let error = ServerCertificate::load(&pair.files(), metrics).err().unwrap();
+    let error = load(&pair, None).unwrap_err();
     assert!(error.to_string().contains("tls.key"), "{error}");
 }
 

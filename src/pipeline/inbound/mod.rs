@@ -40,7 +40,7 @@ use super::parcel::{Accepted, Addressed, Admitted, Opened};
 use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::telemetry::Metrics;
-use crate::tls::ServerCertificate;
+use crate::tls::StartTls;
 
 /// What sessions need, shared by all of them.
 pub struct Surroundings {
@@ -51,7 +51,7 @@ pub struct Surroundings {
     /// Sessions and guesses counted by network.
     pub door: Door,
     /// With a certificate, STARTTLS is offered.
-    pub certificate: Option<Arc<ServerCertificate>>,
+    pub certificate: StartTls,
     /// DNSBL verdicts.
     pub blocklist: Arc<ArcSwap<Blocklist>>,
     /// One permit an octet of `limits.octets_in_flight`.

@@ -259,7 +259,7 @@ impl Session {
         let mut hello = reply::HELLO.with(&[self.config.node.hostname.as_str()]);
         let size = format!("SIZE {}", self.config.service.max_message_octets);
         let recipients = format!("LIMITS RCPTMAX={}", self.config.limits.recipients);
-        let offer_tls = self.tls.is_none() && self.around.certificate.is_some();
+        let offer_tls = self.tls.is_none() && self.around.certificate.is_offered();
         let keywords = [
             "PIPELINING",
             &size,
@@ -290,7 +290,7 @@ impl Session {
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {
-        if self.tls.is_some() || self.around.certificate.is_none() {
+        if self.tls.is_some() || !self.around.certificate.is_offered() {
             return self
                 .say(SmtpCommand::StartTls, &reply::BAD_SEQUENCE.with(&["STARTTLS is not offered"]))
                 .await;
@@ -308,14 +308,14 @@ impl Session {
     /// The handshake. RFC 3207 §4.2, §5: all that was said before it is forgotten, and what was pipelined
     /// in plaintext is an injection, whoever sent it.
     async fn upgrade(mut self) -> Result<Self, End> {
-        let (Either::Left(stream), Some(certificate)) = (self.stream, self.around.certificate.clone()) else {
+        let (Either::Left(stream), Some(acceptor)) = (self.stream, self.around.certificate.acceptor()) else {
             return Err(End::Dismissed);
         };
         let count = |version: &str, result: &str| {
             let counter = &self.around.metrics.smtp_tls_connections_total;
             counter.with_label_values(&["inbound", version, result]).inc();
         };
-        match timeout(TLS_TIMEOUT, certificate.acceptor().accept(stream)).await {
+        match timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok((stream, facts))) => {
                 count(facts.version, "ok");
                 self.replies.octet_came();

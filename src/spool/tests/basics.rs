@@ -319,6 +319,16 @@ async fn below_the_floor_nothing_new_is_taken_and_all_else_goes_on() {
 }
 
 #[tokio::test]
+async fn the_floor_moves_while_the_spool_is_open() {
+    let place = Place::new();
+    let (spool, _) = place.open();
+    spool.set_floor(u64::MAX);
+    assert!(matches!(spool.put(message(1), &octets(1, 10)).await, Err(SpoolError::NoRoom)));
+    spool.set_floor(0);
+    spool.put(message(1), &octets(1, 10)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_opening_is_told_that_the_spool_is_locked() {
     let place = Place::new();
     let (_spool, _) = place.open();

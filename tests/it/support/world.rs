@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use postroad::config::Config;
@@ -11,10 +11,11 @@ use postroad::ctl;
 use postroad::dev::dns::DnsServer;
 use postroad::dev::keys::DkimKey;
 use postroad::mail::{Address, Domain};
-use postroad::node::Node;
+use postroad::node::{Node, Start};
 use postroad::pipeline::queue::Filter;
 use postroad::routing::{Change, Matcher, NewDomain, NewRule, RuleAction};
 use postroad::spool::Queued;
+use postroad::telemetry::Metrics;
 use socket2::{SockAddr, Socket, Type};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +61,7 @@ pub(crate) struct World {
     network: [u8; 3],
     _hole: Option<BlackHole>,
     node_file: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
@@ -115,20 +116,46 @@ impl World {
         configure(&mut config);
         let node = Node::start(config.clone()).await.unwrap_or_else(|error| panic!("{error}"));
         let smtp = node.addresses().smtp[0];
-        let world = Self {
-            dns,
-            mx,
-            node,
-            config,
-            smtp,
-            port,
-            network,
-            _hole: hole,
-            node_file: file,
-            _directory: directory,
-        };
+        let world =
+            Self { dns, mx, node, config, smtp, port, network, _hole: hole, node_file: file, directory };
         world.set_up_routing().await;
         world
+    }
+
+    /// Starts with a file behind it, which [`World::edit`] changes.
+    pub(crate) async fn following() -> Self {
+        let world = Self::start().await;
+        world.node.drain().await;
+        let text = std::fs::read_to_string(&world.node_file).unwrap().replace("/data-of-binary\"", "/data\"");
+        std::fs::write(&world.node_file, text).unwrap();
+        let path = PathBuf::from(&world.node_file);
+        let config = Config::load(&path, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let start = Start { config, file: Some((path, Vec::new())), metrics, log_level: None };
+        let node = Node::start_from(start).await.unwrap_or_else(|error| panic!("{error}"));
+        let smtp = node.addresses().smtp[0];
+        Self { node, smtp, ..world }
+    }
+
+    /// Replaces a part of the node's file, once.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.node_file).unwrap();
+        assert!(text.contains(from), "no {from} in\n{text}");
+        // A rename, so that nobody reads half of it.
+        let next = self.write("next.toml", &text.replacen(from, to, 1));
+        std::fs::rename(next, &self.node_file).unwrap();
+    }
+
+    /// A file beside the node's own; its path.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file beside the node's own; its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     async fn set_up_routing(&self) {
@@ -166,9 +193,13 @@ impl World {
 
     /// Runs `postroadctl --output json` against the node; its status, the answer, and what it says.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> (u8, serde_json::Value, String) {
-        let server = format!("http://{}", self.node.addresses().admin);
+        self.ctl_at(&format!("http://{}", self.node.addresses().admin), arguments).await
+    }
+
+    /// The same against a server of this URL.
+    pub(crate) async fn ctl_at(&self, server: &str, arguments: &[&str]) -> (u8, serde_json::Value, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let line = ["postroadctl", "--server", &server, "--output", "json"];
+        let line = ["postroadctl", "--server", server, "--output", "json"];
         let line = line.iter().chain(arguments).map(Into::into);
         let status = ctl::run(line, ctl::Terminal { out: &mut out, err: &mut err }).await;
         let answer = serde_json::from_slice(&out).unwrap_or_default();
@@ -276,7 +307,12 @@ impl World {
 
     /// A page for the operator, with status line and header.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.node.addresses().http).await.unwrap();
+        self.page_of(self.node.addresses().http, path).await
+    }
+
+    /// A page of one of the listeners, with status line and header.
+    pub(crate) async fn page_of(&self, listener: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(listener).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();

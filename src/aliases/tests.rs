@@ -1,0 +1,64 @@
+use super::*;
+use crate::config::test_files::Files;
+use crate::mail::Domain;
+use crate::srs::{Secret, Srs};
+
+struct World {
+    aliases: Arc<Aliases>,
+    tree: Tree,
+    token: AliasToken,
+    original: Address,
+    _data: tempfile::TempDir,
+}
+
+/// Aliases with one that was last used so many days ago.
+async fn world(max_age_days: u16, days_ago: u32) -> World {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).unwrap();
+    let committer = Committer::start(store.clone()).unwrap();
+    let aliases = Arc::new(Aliases::open(&store, committer, max_age_days).unwrap());
+    let srs = Srs::new(vec![Secret::new(b"tops3cr3t of sixteen")], 21);
+    let original = Address::parse(&format!("{}@long.example", "l".repeat(60))).unwrap();
+    let forwarding = Domain::parse("ours.example").unwrap();
+    let (_, token) = srs.alias(&original, &forwarding, clock::now()).unwrap();
+    aliases.keep(&token, &original).await.unwrap();
+    let tree = store.tree("srs_aliases").unwrap();
+    let value = [&(today() - days_ago).to_be_bytes()[..], original.to_string().as_bytes()].concat();
+    tree.insert(token.as_str().as_bytes(), &value).unwrap();
+    World { aliases, tree, token, original, _data: data }
+}
+
+impl World {
+    fn reload(&self, max_age_days: u16) {
+        let files = Files::new();
+        let text = files.with(&format!("srs.max_age_days = {max_age_days}"));
+        let config = Arc::new(Config::parse(&text, &[]).unwrap());
+        let Ok(prepared) = self.aliases.prepare(&config);
+        self.aliases.swap(prepared);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.tree.get(self.token.as_str().as_bytes()).unwrap().is_some()
+    }
+}
+
+#[tokio::test]
+async fn an_original_is_found_for_as_long_as_the_configuration_says_now() {
+    let world = world(21, 10).await;
+    assert_eq!(world.aliases.find(&world.token).unwrap(), Some(world.original.clone()));
+    world.reload(5);
+    assert_eq!(world.aliases.find(&world.token).unwrap(), None);
+    world.reload(21);
+    assert_eq!(world.aliases.find(&world.token).unwrap(), Some(world.original.clone()));
+}
+
+#[tokio::test]
+async fn an_original_that_is_too_old_is_forgotten_while_the_node_runs() {
+    let world = world(21, 10).await;
+    world.aliases.expire().unwrap();
+    assert!(world.is_kept());
+    world.reload(5);
+    world.aliases.expire().unwrap();
+    assert!(!world.is_kept());
+    assert_eq!(*world.aliases.count.lock(), 0);
+}
