@@ -90,9 +90,7 @@ impl GuardLayer {
             (method, Box::new(status))
         })
     }
-}
 
-impl GuardLayer {
     /// What a stream is held to from its first answer on.
     fn leave<B>(
         &self,

@@ -13,7 +13,7 @@ use super::listener::Handshake;
 use crate::config::files::{FileError, admin_tokens};
 use crate::config::{self, Config, Live};
 use crate::telemetry::Metrics;
-use crate::tls::{ServerFiles, ServerIdentity, ServerUse, TlsError, announce};
+use crate::tls::{ServerFiles, ServerIdentity, ServerUse, TlsError, announce_change};
 
 /// Why callers cannot be served on what the configuration says.
 #[derive(Debug, Error)]
@@ -99,9 +99,7 @@ impl LiveTerms {
     /// Reads the files. Blocks on the disk.
     pub(super) fn new(config: &config::Admin, metrics: Arc<Metrics>) -> Result<Self, TermsError> {
         let terms = Terms::read(config, None)?;
-        if terms.identity.is_some() {
-            announce(terms.identity.as_deref(), ServerUse::Admin, &metrics);
-        }
+        announce_change(None, terms.identity.as_ref(), ServerUse::Admin, &metrics);
         Ok(Self { current: Arc::new(ArcSwap::from_pointee(terms)), metrics })
     }
 
@@ -127,10 +125,7 @@ impl Live for LiveTerms {
     fn swap(&self, prepared: Terms) {
         let next = Arc::new(prepared);
         let before = self.current.swap(next.clone());
-        let same = before.identity.as_ref().map(Arc::as_ptr) == next.identity.as_ref().map(Arc::as_ptr);
-        if !same {
-            announce(next.identity.as_deref(), ServerUse::Admin, &self.metrics);
-        }
+        announce_change(before.identity.as_ref(), next.identity.as_ref(), ServerUse::Admin, &self.metrics);
     }
 }
 

@@ -71,7 +71,7 @@ impl Aliases {
         let mut kept = 0;
         for pair in self.tree.scan(&[]) {
             let (token, value) = pair?;
-            if self.is_valid(&value) {
+            if self.original(&value).is_some() {
                 kept += 1;
             } else {
                 self.forget(&token)?;
@@ -83,16 +83,17 @@ impl Aliases {
     /// Unless it was used again meanwhile.
     fn forget(&self, token: &[u8]) -> Result<(), AliasError> {
         let mut count = self.count.lock();
-        if self.tree.get(token)?.is_some_and(|value| !self.is_valid(&value)) {
+        if self.tree.get(token)?.is_some_and(|value| self.original(&value).is_none()) {
             self.tree.remove(token)?;
             *count = count.saturating_sub(1);
         }
         Ok(())
     }
 
-    fn is_valid(&self, value: &[u8]) -> bool {
+    /// What a value holds, unless it is too old, or damaged.
+    fn original(&self, value: &[u8]) -> Option<Address> {
         let oldest = today().saturating_sub(u32::from(self.max_age_days.load(Ordering::Relaxed)) + 1);
-        parse(value).is_some_and(|(day, _)| day >= oldest)
+        parse(value).and_then(|(day, original)| (day >= oldest).then_some(original))
     }
 
     /// Keeps the original of a token; when this returns it survives a power cut.
@@ -130,8 +131,8 @@ impl Aliases {
     /// # Errors
     /// When the store fails.
     pub fn find(&self, token: &AliasToken) -> Result<Option<Address>, AliasError> {
-        let value = self.tree.get(token.as_str().as_bytes())?.filter(|value| self.is_valid(value));
-        Ok(value.and_then(|value| parse(&value)).map(|(_, original)| original))
+        let value = self.tree.get(token.as_str().as_bytes())?;
+        Ok(value.and_then(|value| self.original(&value)))
     }
 }
 

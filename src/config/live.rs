@@ -11,8 +11,6 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use crate::config::Config;
 use crate::error_text::error_text;
 
@@ -34,28 +32,18 @@ pub trait Live: Send + Sync + 'static {
     fn swap(&self, prepared: Self::Prepared);
 }
 
-/// What a part knows of the configuration, exchanged as a whole. Clones share it.
-#[derive(Debug)]
-pub struct View<T> {
-    current: Arc<ArcSwap<T>>,
-    of: fn(&Config) -> T,
+/// A part that is handed what `of` makes of each configuration, and needs nothing else to follow it.
+#[must_use]
+pub fn taking<T: 'static>(of: fn(&Arc<Config>) -> T, take: impl Fn(T) + Send + Sync + 'static) -> impl Live {
+    Taking { of, take }
 }
 
-impl<T> View<T> {
-    /// What this function makes of the first configuration, and of each that follows.
-    #[must_use]
-    pub fn new(first: &Config, of: fn(&Config) -> T) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(of(first))), of }
-    }
-
-    /// Where a part reads it.
-    #[must_use]
-    pub fn reader(&self) -> Arc<ArcSwap<T>> {
-        self.current.clone()
-    }
+struct Taking<T, F> {
+    of: fn(&Arc<Config>) -> T,
+    take: F,
 }
 
-impl<T: Send + Sync + 'static> Live for View<T> {
+impl<T: 'static, F: Fn(T) + Send + Sync + 'static> Live for Taking<T, F> {
     type Prepared = T;
     type Error = Infallible;
 
@@ -64,7 +52,7 @@ impl<T: Send + Sync + 'static> Live for View<T> {
     }
 
     fn swap(&self, prepared: T) {
-        self.current.store(Arc::new(prepared));
+        (self.take)(prepared);
     }
 }
 

@@ -23,7 +23,7 @@ pub use address_log::AddressLog;
 pub use environment::variables;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use example::example;
-pub use live::{Live, Parts, View};
+pub use live::{Live, Parts, taking};
 pub use reload::{Reading, Reloader};
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,11 +1,12 @@
 use std::convert::Infallible;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::*;
 use crate::config::schema::{Effect, KEYS, Kind, Scope};
 use crate::config::test_files::Files;
-use crate::config::{Live, OnTempfail, View};
+use crate::config::{Live, OnTempfail, taking};
 
 struct Case {
     files: Files,
@@ -336,20 +337,25 @@ impl Live for Unable {
     }
 }
 
+/// A part that takes `delivery.on_tempfail`, and where it puts it.
+fn on_tempfail(first: &Config) -> (impl Live + use<>, Arc<ArcSwap<OnTempfail>>) {
+    let current = Arc::new(ArcSwap::from_pointee(first.delivery.on_tempfail));
+    let kept = current.clone();
+    (taking(|next| next.delivery.on_tempfail, move |next| kept.store(Arc::new(next))), current)
+}
+
 #[test]
 fn all_parts_follow_or_none() {
     let mut able = case();
-    let view = View::new(&able.receiver.borrow(), |config| config.delivery.on_tempfail);
-    let reader = view.reader();
-    able.reloader = able.reloader.leading(Parts::default().with(view));
+    let (part, reader) = on_tempfail(&able.receiver.borrow());
+    able.reloader = able.reloader.leading(Parts::default().with(part));
     assert_eq!(able.read("delivery.on_tempfail = 'queue'"), Reading::Taken);
     assert_eq!(**reader.load(), OnTempfail::Queue);
 
     let mut unable = case();
-    let view = View::new(&unable.receiver.borrow(), |config| config.delivery.on_tempfail);
-    let reader = view.reader();
+    let (part, reader) = on_tempfail(&unable.receiver.borrow());
     unable.receiver.mark_unchanged();
-    unable.reloader = unable.reloader.leading(Parts::default().with(view).with(Unable));
+    unable.reloader = unable.reloader.leading(Parts::default().with(part).with(Unable));
     assert_eq!(unable.read("delivery.on_tempfail = 'queue'"), Reading::Refused);
     assert_eq!(**reader.load(), OnTempfail::Relay);
     assert!(!unable.receiver.has_changed().unwrap());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -16,11 +17,11 @@ use tokio_util::task::TaskTracker;
 use super::background::Background;
 use super::faces::Faces;
 use super::octets::Memory;
-use super::reload::{self, Blocklists, Floor};
+use super::reload::{self, Blocklists};
 use super::stages::{self, Actors, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
-use crate::config::{Config, Parts as Following, Reading, Reloader, View};
+use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::error_text::error_text;
 use crate::http::{Phase, Readiness};
@@ -129,12 +130,12 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         draining: life.draining.clone(),
         sessions: life.sessions.clone(),
     };
-    let on_tempfail = View::new(&first, |config| config.delivery.on_tempfail);
+    let on_tempfail = Arc::new(ArcSwap::from_pointee(first.delivery.on_tempfail));
     let ends = Ends {
         state: &state,
         chronicle: chronicle.clone(),
         metrics: metrics.clone(),
-        on_tempfail: on_tempfail.reader(),
+        on_tempfail: on_tempfail.clone(),
         queueing: (&*first).into(),
         settling: life.settling.clone(),
         late: life.late.clone(),
@@ -146,11 +147,11 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
         .start(&life);
-    let following = state.following().with(memory).with(chronicle).with(queue.clone());
-    let following = following.with(on_tempfail).with(contexts);
+    let following = state.following().with(memory).with(reload::chronicle(chronicle)).with(contexts);
+    let following = following.with(reload::queue(queue.clone())).with(reload::on_tempfail(on_tempfail));
     let following = network.serve(faces.following(following), &connected, &life);
     if let Some(reloader) = reloader {
-        let following = log_level.into_iter().fold(following, Following::with);
+        let following = log_level.map(reload::log_level).into_iter().fold(following, Following::with);
         life.tasks.spawn(reload::read(reloader.leading(following), life.background.clone()));
     }
     faces.serve(queue.clone(), &life.tasks, &life.background);
@@ -165,9 +166,9 @@ impl State {
     /// What of it follows the configuration.
     fn following(&self) -> Following {
         Following::default()
-            .with(self.routing.clone())
+            .with(reload::routing(self.routing.clone()))
             .with(self.aliases.clone())
-            .with(Floor(self.spool.clone()))
+            .with(reload::floor(self.spool.clone()))
     }
 }
 
@@ -179,7 +180,8 @@ impl Network {
         for listener in self.listeners {
             tasks.spawn(inbound::accept(listener, connected.clone(), draining.clone()));
         }
-        following.with(self.dns).with(self.upstreams).with(self.blocklists).with(self.certificate)
+        let following = following.with(self.dns).with(reload::upstreams(self.upstreams));
+        following.with(self.blocklists).with(self.certificate)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What of a node follows its configuration, part by part. A part that is not here, and reads no configuration from
 //! the channel, keeps what it began with: its keys are classed so in the schema.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,12 +13,12 @@ use super::build::{part, routing_options};
 use super::stages::{Contexts, Prepared};
 use crate::blocklist::Blocklist;
 use crate::config::files::{Secret, dnsbl_key};
-use crate::config::{Config, Dnsbl, Live, Reloader};
+use crate::config::{Config, Dnsbl, Live, OnTempfail, Reloader, taking};
 use crate::dns::Dns;
 use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::queue::{self, Queue};
-use crate::routing::{Routing, RoutingOptions};
+use crate::routing::Routing;
 use crate::spool::Spool;
 use crate::telemetry::{LogLevel, Metrics};
 
@@ -43,91 +42,55 @@ impl Live for Contexts {
     }
 }
 
-impl Live for Arc<Upstreams> {
-    type Prepared = Arc<Config>;
-    type Error = Infallible;
-
-    fn prepare(&self, next: &Arc<Config>) -> Result<Arc<Config>, Infallible> {
-        Ok(next.clone())
-    }
-
-    fn swap(&self, prepared: Arc<Config>) {
-        self.reconfigure(&prepared);
-    }
+/// What deliver knows.
+pub(super) fn upstreams(upstreams: Arc<Upstreams>) -> impl Live {
+    taking(Arc::clone, move |next: Arc<Config>| upstreams.reconfigure(&next))
 }
 
-impl Live for Chronicle {
-    type Prepared = Manner;
-    type Error = Infallible;
-
-    fn prepare(&self, next: &Arc<Config>) -> Result<Manner, Infallible> {
-        Ok((&**next).into())
-    }
-
-    fn swap(&self, prepared: Manner) {
-        self.reconfigure(prepared);
-    }
+/// How things are told.
+pub(super) fn chronicle(chronicle: Chronicle) -> impl Live {
+    taking(|next| Manner::from(&**next), move |manner| chronicle.reconfigure(manner))
 }
 
-impl Live for Queue {
-    type Prepared = queue::Settings;
-    type Error = Infallible;
-
-    fn prepare(&self, next: &Arc<Config>) -> Result<queue::Settings, Infallible> {
-        Ok((&**next).into())
-    }
-
-    fn swap(&self, prepared: queue::Settings) {
-        self.reconfigure(prepared);
-    }
+/// What the queue knows.
+pub(super) fn queue(queue: Queue) -> impl Live {
+    taking(|next| queue::Settings::from(&**next), move |settings| queue.reconfigure(settings))
 }
 
-impl Live for Routing {
-    type Prepared = RoutingOptions;
-    type Error = Infallible;
-
-    fn prepare(&self, next: &Arc<Config>) -> Result<RoutingOptions, Infallible> {
-        Ok(routing_options(next))
-    }
-
-    fn swap(&self, prepared: RoutingOptions) {
-        // The writer takes orders one by one; it is gone only when the node is.
-        if let Err(error) = Handle::current().block_on(self.configure(prepared)) {
-            tracing::error!(%error, "the routing table keeps its options");
-        }
-    }
-}
-
-impl Live for LogLevel {
-    type Prepared = String;
-    type Error = Infallible;
-
-    fn prepare(&self, next: &Arc<Config>) -> Result<String, Infallible> {
-        Ok(next.log.level.clone())
-    }
-
-    fn swap(&self, prepared: String) {
-        // The configuration has parsed it already.
-        if let Err(error) = self.set(&prepared) {
-            tracing::error!(%error, "log.level stays as it was");
-        }
-    }
+/// `delivery.on_tempfail`, as settle reads it.
+pub(super) fn on_tempfail(current: Arc<ArcSwap<OnTempfail>>) -> impl Live {
+    taking(|next| next.delivery.on_tempfail, move |next| current.store(Arc::new(next)))
 }
 
 /// `limits.min_free_octets` of the spool.
-pub(super) struct Floor(pub(super) Spool);
+pub(super) fn floor(spool: Spool) -> impl Live {
+    taking(|next| next.limits.min_free_octets, move |octets| spool.set_floor(octets))
+}
 
-impl Live for Floor {
-    type Prepared = u64;
-    type Error = Infallible;
+/// What the routing table knows.
+pub(super) fn routing(routing: Routing) -> impl Live {
+    taking(
+        |next| routing_options(next),
+        move |options| {
+            // The writer takes orders one by one; it is gone only when the node is.
+            if let Err(error) = Handle::current().block_on(routing.configure(options)) {
+                tracing::error!(%error, "the routing table keeps its options");
+            }
+        },
+    )
+}
 
-    fn prepare(&self, next: &Arc<Config>) -> Result<u64, Infallible> {
-        Ok(next.limits.min_free_octets)
-    }
-
-    fn swap(&self, prepared: u64) {
-        self.0.set_floor(prepared);
-    }
+/// `log.level`.
+pub(super) fn log_level(level: LogLevel) -> impl Live {
+    taking(
+        |next| next.log.level.clone(),
+        move |next| {
+            // The configuration has parsed it already.
+            if let Err(error) = level.set(&next) {
+                tracing::error!(%error, "log.level stays as it was");
+            }
+        },
+    )
 }
 
 /// The DNSBL zones in force, tested for as long as they are.

@@ -29,7 +29,9 @@ pub use policy::{Barred, Candidate, Demand, Judgement, Policies};
 pub use reports::{Basis, Report, Reporter, Reports, Sighting};
 pub use roots::trusted_roots;
 pub use rustls::RootCertStore;
-pub use server::{Acceptor, ServerFiles, ServerIdentity, ServerStream, ServerUse, StartTls, Trust, announce};
+pub use server::{
+    Acceptor, ServerFiles, ServerIdentity, ServerStream, ServerUse, StartTls, Trust, announce_change,
+};
 pub use sts::{
     Certainty, HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy,
     StsPolicyError, announced_id,

@@ -122,8 +122,19 @@ impl std::fmt::Debug for ServerIdentity {
     }
 }
 
-/// Says in metrics and log what a listener shows from now on.
-pub fn announce(identity: Option<&ServerIdentity>, purpose: ServerUse, metrics: &Metrics) {
+/// Says in metrics and log what a listener shows from now on, where that is something else than before.
+pub fn announce_change(
+    before: Option<&Arc<ServerIdentity>>,
+    next: Option<&Arc<ServerIdentity>>,
+    purpose: ServerUse,
+    metrics: &Metrics,
+) {
+    if before.map(Arc::as_ptr) != next.map(Arc::as_ptr) {
+        announce(next.map(Arc::as_ref), purpose, metrics);
+    }
+}
+
+pub(super) fn announce(identity: Option<&ServerIdentity>, purpose: ServerUse, metrics: &Metrics) {
     let gauge = &metrics.tls_certificate_not_after_timestamp_seconds;
     let Some(identity) = identity else {
         // There is no such series when there has been no certificate.
@@ -174,9 +185,7 @@ impl StartTls {
 
     fn take(&self, next: Option<Arc<ServerIdentity>>) {
         let before = self.identity.swap(next.clone());
-        if before.as_ref().map(Arc::as_ptr) != next.as_ref().map(Arc::as_ptr) {
-            announce(next.as_deref(), ServerUse::Smtp, &self.metrics);
-        }
+        announce_change(before.as_ref(), next.as_ref(), ServerUse::Smtp, &self.metrics);
     }
 }
 

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::server::announce;
 use super::*;
 use crate::config::KeyPairFiles;
 use crate::telemetry::Metrics;

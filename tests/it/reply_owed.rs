@@ -172,11 +172,7 @@ async fn a_record_outlives_an_answer_that_was_pipelined_past_and_not_read() {
 #[tokio::test]
 async fn who_was_gone_before_its_reply_is_told_once_of_a_copy_that_was_refused() {
     let world = World::start().await;
-    let (other, ip) = world.another_mx(3).await;
-    world
-        .dns
-        .replace(&format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}"))
-        .unwrap();
+    let other = world.other_provider().await;
     other.say(Stage::Dot, "554 5.7.1 not wanted");
     late(&world);
     let both = &[INFO, "far@ours.example"];

@@ -145,11 +145,7 @@ async fn partly_delivered_is_451_and_the_retry_goes_to_the_rest() {
 #[tokio::test]
 async fn partly_delivered_to_two_domains_is_retried_at_one() {
     let world = World::without_room().await;
-    let (other, ip) = world.another_mx(3).await;
-    world
-        .dns
-        .replace(&format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}"))
-        .unwrap();
+    let other = world.other_provider().await;
     other.when(Stage::Dot, "", 1, Act::Say("451 4.3.0 not now".into()));
     let both = &["info@ours.example", "far@ours.example"];
     let mut client = world.sender().await;
@@ -190,11 +186,7 @@ async fn a_connection_lost_after_the_dot_is_temporary() {
 #[tokio::test]
 async fn one_silent_destination_does_not_hold_up_another() {
     let world = World::with(|config| config.delivery.in_session_timeout = Duration::from_secs(8)).await;
-    let (other, ip) = world.another_mx(3).await;
-    world
-        .dns
-        .replace(&format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}"))
-        .unwrap();
+    let other = world.other_provider().await;
     other.at(Stage::Dot, Act::Hang);
     let mut stuck = world.sender().await;
     stuck.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;

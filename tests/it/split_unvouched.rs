@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postroad::dev::dns::Behaviour;
 
-use crate::support::{ALICE, Act, Client, Heard, LIMIT, Mx, STRANGER, Stage, World, letter, signed, until};
+use crate::support::{ALICE, Act, Client, Heard, LIMIT, STRANGER, Stage, World, letter, signed, until};
 
 const INFO: &str = "info@ours.example";
 const SALES: &str = "sales@ours.example";
@@ -14,14 +14,6 @@ const BIN: &str = "bin@ours.example";
 /// A sender that no SPF record knows.
 const BOB: &str = "bob@stranger.example";
 const ANOTHER_TRANSACTION: &str = "452 4.5.3 Too many recipients";
-
-/// A world with two providers: other.example has an upstream of its own.
-async fn two_providers(world: &World) -> Mx {
-    let (other, ip) = world.another_mx(3).await;
-    let records = format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}");
-    world.dns.replace(&records).unwrap();
-    other
-}
 
 /// A client that has said MAIL, and nobody vouches for the sender.
 async fn unvouched(world: &World, sender: &str) -> Client {
@@ -50,7 +42,7 @@ async fn metric(world: &World, series: &str) -> String {
 async fn one_provider_takes_the_message_and_the_others_refusal_is_heard() {
     for cut_through in [true, false] {
         let world = World::with(|config| config.delivery.cut_through = cut_through).await;
-        let other = two_providers(&world).await;
+        let other = world.other_provider().await;
         other.say(Stage::Dot, "554 5.7.1 not wanted");
         let mut client = unvouched(&world, BOB).await;
         rcpt(&mut client, INFO).await.starts("250");
@@ -70,7 +62,7 @@ async fn one_provider_takes_the_message_and_the_others_refusal_is_heard() {
 #[tokio::test]
 async fn where_it_is_switched_off_the_operator_is_told_of_the_refusal() {
     let world = World::with(|config| config.smtp.split_unvouched = false).await;
-    let other = two_providers(&world).await;
+    let other = world.other_provider().await;
     other.say(Stage::Dot, "554 5.7.1 not wanted");
     let mut client = unvouched(&world, BOB).await;
     for recipient in [INFO, FAR] {
@@ -93,7 +85,7 @@ async fn where_it_is_switched_off_the_operator_is_told_of_the_refusal() {
 async fn a_sender_that_spf_vouches_for_is_not_split_and_hears_of_the_refusal() {
     for cut_through in [true, false] {
         let world = World::with(|config| config.delivery.cut_through = cut_through).await;
-        let other = two_providers(&world).await;
+        let other = world.other_provider().await;
         other.say(Stage::Dot, "554 5.7.1 not wanted");
         world.sender().await.submit(ALICE, &[INFO, FAR], &letter("x")).await.starts("250-2.0.0 taken");
         // In a DSN, which goes to the MX of sender.example.
@@ -137,7 +129,7 @@ async fn what_goes_nowhere_is_of_every_group() {
 #[tokio::test]
 async fn an_alias_that_goes_two_ways_is_taken_alone() {
     let world = World::start().await;
-    let other = two_providers(&world).await;
+    let other = world.other_provider().await;
     other.say(Stage::Dot, "554 5.7.1 not wanted");
     world.forward("team@ours.example", &["ana@dest.example", "cal@other.example"]).await;
     let mut client = unvouched(&world, BOB).await;

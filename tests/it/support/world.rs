@@ -274,6 +274,15 @@ impl World {
         (Mx::start(vec![self.listener(host).await]), self.upstream_ip(host))
     }
 
+    /// Starts an upstream of its own for other.example.
+    pub(crate) async fn other_provider(&self) -> Mx {
+        let (other, ip) = self.another_mx(3).await;
+        let records =
+            format!("other.example. 300 IN MX 10 mx.other.example.\nmx.other.example. 300 IN A {ip}");
+        self.dns.replace(&records).unwrap();
+        other
+    }
+
     /// A socket where an upstream is expected, at an address of this world's upstream network.
     pub(crate) async fn listener(&self, host: u8) -> TcpListener {
         TcpListener::bind((self.upstream_ip(host), self.port)).await.unwrap()
