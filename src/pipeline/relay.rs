@@ -8,11 +8,17 @@ use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON};
 /// Whether a reply is about our own connection, never about the message: 421, 500 to 504, 530 and 535.
 #[must_use]
 pub(super) fn is_about_us(upstream: &Reply) -> bool {
-    is_code_about_us(upstream.code)
+    are_about_us(upstream.code, upstream.enhanced)
 }
 
-fn is_code_about_us(code: u16) -> bool {
-    matches!(code, 421 | 500..=504 | 530 | 535)
+/// Some hosts complain of an address with the code for a bad command: 5.1.x is about addresses (RFC 3463 §3.2), and so
+/// the recipient's or the sender's affair.
+fn are_about_us(code: u16, enhanced: Option<Enhanced>) -> bool {
+    match (code, enhanced) {
+        (500..=504, Some(Enhanced(5, 1, _))) => false,
+        (421 | 500..=504 | 530 | 535, _) => true,
+        _ => false,
+    }
 }
 
 /// Whether a reply asks for less from us, now and for other messages too: 421, or a 4.7.x by which large providers
@@ -33,7 +39,8 @@ pub(super) fn relayed_code(upstream: &Reply) -> u16 {
 #[must_use]
 pub(super) fn heard_code(code: u16, enhanced: Option<Enhanced>) -> u16 {
     match code {
-        _ if is_code_about_us(code) => reply::UPSTREAM_TROUBLE.code,
+        _ if are_about_us(code, enhanced) => reply::UPSTREAM_TROUBLE.code,
+        500..=504 => 550,
         552 if enhanced == Some(Enhanced(5, 5, 3)) => reply::TOO_MANY_RECIPIENTS.code,
         200..=299 => 250,
         code => code,

@@ -46,6 +46,16 @@ fn complaints_about_our_connection_become_451() {
 }
 
 #[test]
+fn rfc3463_3_2_a_complaint_about_an_address_is_relayed_whatever_its_code() {
+    for code in 500..=504 {
+        let text = heard(code, Some(Enhanced(5, 1, 1)), &["no such user"]);
+        assert!(text.starts_with("550-5.1.1 no such user\r\n550 5.1.1 upstream "), "{text}");
+        assert!(heard(code, Some(Enhanced(5, 5, 1)), &["x"]).starts_with("451 4.3.0 "), "{code}");
+    }
+    assert!(heard(530, Some(Enhanced(5, 1, 1)), &["x"]).starts_with("451 4.3.0 "));
+}
+
+#[test]
 fn rfc5321_4_5_3_1_10_552_for_too_many_recipients_is_452() {
     assert!(heard(552, Some(Enhanced(5, 5, 3)), &["too many"]).starts_with("452-4.5.3 too many"));
     assert!(heard(552, Some(Enhanced(5, 3, 4)), &["too big"]).starts_with("552-5.3.4 too big"));

@@ -63,6 +63,7 @@ const TABLE: &[Row] = &[
     one(&[], &["250 2.1.5"], "250-2.0.0 taken", &[ANA]),
     // The upstream's word on the recipient, or on its sender, is heard at RCPT.
     one(&[(Rcpt, "", ALWAYS, Say("550 5.1.1 no ana"))], &["550-5.1.1 no info"], "554", &[]),
+    one(&[(Rcpt, "", ALWAYS, Say("504 5.1.1 no ana"))], &["550-5.1.1 no info"], "554", &[]),
     one(&[(Rcpt, "", ALWAYS, Say("452 4.2.2 full"))], &["452-4.2.2 full"], "554", &[]),
     one(&[(Rcpt, "", ALWAYS, Say("552 5.5.3 many"))], &["452-4.5.3 many"], "554", &[]),
     one(&[(Rcpt, "", 1, Say("450 4.2.0 later"))], &["450-4.2.0 later"], "554", &[]),
