@@ -16,7 +16,8 @@ use crate::telemetry::{Metrics, free_octets};
 
 /// What `/readyz` says of a node that has lost its routing table: it delivers its queue and defers all else, so
 /// another MX is the better one.
-const ROUTING_LOST: &str = "the routing table is lost: restore the store, or apply a routing document\n";
+const ROUTING_LOST: &str =
+    "the routing table is lost: restore the folder store/, or apply a routing document\n";
 /// The media type of Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

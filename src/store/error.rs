@@ -17,10 +17,11 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
-    /// The files cannot be understood. Sled may have written over them: restore the directory from a copy, or move it
-    /// aside to begin with an empty one, as [`super::Store::replaces_lost`].
-    #[error("the store in {} is damaged: {detail}; restore it from a copy, or move it aside: the node then \
-             delivers its queue and takes no new mail until a routing document is applied", path.display())]
+    /// The files cannot be understood. Sled may have written over them: restore this directory alone from a copy
+    /// (an old spool beside it would send its mail a second time), or move it aside to begin with an empty one, as
+    /// [`super::Store::replaces_lost`].
+    #[error("the store in {} is damaged: {detail}; restore this folder alone from a copy, or move it aside: the node \
+             then delivers its queue and takes no new mail until a routing document is applied", path.display())]
     Damaged {
         /// The database's directory.
         path: PathBuf,

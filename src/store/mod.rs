@@ -244,7 +244,8 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
     lock.take(MARK.len() as u64 + 1)
         .read_to_string(&mut mark)
         .map_err(|cause| StoreError::io("read", lock_path, cause))?;
-    match mark.as_str() {
+    match mark.trim_end_matches('\0') {
+        // Zeros are what a loss of power leaves of octets that were never synced.
         "" => return Ok(Age::New),
         LOST => return Ok(Age::Lost),
         MARK => {}
@@ -254,10 +255,12 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
         note(lock, LOST, lock_path)?;
         return Ok(Age::Lost);
     }
-    match fs::metadata(dir.join("db")) {
+    let log = dir.join("db");
+    match fs::metadata(&log) {
         Ok(metadata) if metadata.len() > 0 => Ok(Age::Old),
         Ok(_) => damaged("its log is empty"),
-        Err(_) => damaged("its log is missing"),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => damaged("its log is missing"),
+        Err(cause) => Err(StoreError::io("read", &log, cause)),
     }
 }
 
@@ -269,6 +272,7 @@ fn is_empty(dir: &Path) -> Result<bool, StoreError> {
 /// Writes a mark into the lock file, durably.
 fn note(lock: &File, mark: &str, path: &Path) -> Result<(), StoreError> {
     lock.write_all_at(mark.as_bytes(), 0)
+        .and_then(|()| lock.set_len(mark.len() as u64))
         .and_then(|()| lock.sync_all())
         .map_err(|cause| StoreError::io("write", path, cause))
 }

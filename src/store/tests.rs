@@ -133,7 +133,7 @@ fn damage_is_named_and_nothing_is_begun_anew_in_its_place() {
         octets.fill(0xaa);
         fs::write(log, octets).unwrap();
     });
-    assert!(garbage.contains("is damaged: its log cannot be read; restore it"), "{garbage}");
+    assert!(garbage.contains("is damaged: its log cannot be read; restore this folder alone"), "{garbage}");
     let halved = opened_after(|dir| {
         let log = dir.join("store/db");
         let octets = fs::read(&log).unwrap();
@@ -144,6 +144,32 @@ fn damage_is_named_and_nothing_is_begun_anew_in_its_place() {
     assert!(emptied.contains("is damaged: its log is empty"), "{emptied}");
     let removed = opened_after(|dir| fs::remove_file(dir.join("store/db")).unwrap());
     assert!(removed.contains("is damaged: its log is missing"), "{removed}");
+}
+
+#[test]
+fn a_log_that_cannot_be_read_for_the_moment_is_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    let (log, kept) = (dir.path().join("store/db"), dir.path().join("kept"));
+    fs::rename(&log, &kept).unwrap();
+    // A link to itself: ELOOP, as a failing disk says EIO.
+    std::os::unix::fs::symlink("db", &log).unwrap();
+    let error = Store::open_or_renew(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Io { doing: "read", .. }), "{error}");
+    fs::rename(kept, log).unwrap();
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_lock_file_of_zeros_is_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for octets in [1, MARK.len(), 4096] {
+        fs::write(dir.path().join("store.lock"), vec![0; octets]).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(!store.replaces_lost());
+        drop(store);
+        assert_eq!(fs::read_to_string(dir.path().join("store.lock")).unwrap(), MARK);
+    }
 }
 
 #[test]
