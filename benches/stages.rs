@@ -1,6 +1,6 @@
 //! What each stage costs for a message of 10 KiB, without sockets, disk or waiting: `cargo bench`.
 //!
-//! `authenticate` and `rewrite` are whole stages, actor and tasks included, on one thread; authenticate's DNS
+//! `authenticate` and `rewrite` are whole stages, without the joint that runs them; authenticate's DNS
 //! answers are in the resolver's cache. The others are the stages' pure functions; `route` has a bench of its own,
 //! `routing`.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot be set up says so by panicking")]
@@ -10,7 +10,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput};
@@ -26,11 +25,11 @@ use postroad::mail::{
 };
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
-use postroad::pipeline::handoff::Handoff;
+use postroad::pipeline::joint::{Stage, Turn};
 use postroad::pipeline::parcel::{
     Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
-    Protocol, Recipient, Rewritten, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction,
-    UpstreamReply, Vouched,
+    Protocol, Recipient, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction, UpstreamReply,
+    Vouched,
 };
 use postroad::pipeline::rewrite::{self, Rewrite, Sealing, SigningKeys};
 use postroad::pipeline::settle::{Policy, Queue, decide};
@@ -41,12 +40,12 @@ use postroad::smtp::line::{Line, LineDecoder};
 use postroad::srs::{Secret, Srs};
 use postroad::store::Store;
 use postroad::telemetry::Metrics;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 const POSTMASTER_URL: &str = "https://relay.test/postmaster";
 const MESSAGE_OCTETS: usize = 10 * 1024;
-/// Longest time that a stage may take for a message before the bench gives up.
+/// What a client is left to wait for.
 const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
 fn main() {
@@ -152,31 +151,13 @@ fn target() -> Target {
     Target { alias, destination, kind: TargetKind::Forward, request: RecipientRequest::default() }
 }
 
-/// The last actor of a bench: it keeps what it is handed.
-struct Collect<P>(mpsc::UnboundedSender<P>);
-
-impl<P: Unpin + 'static> Actor for Collect<P> {
-    type Context = Context<Self>;
-}
-
-impl<P: actix::Message<Result = ()> + Send + Unpin + 'static> Handler<P> for Collect<P> {
-    type Result = ();
-
-    fn handle(&mut self, parcel: P, _: &mut Self::Context) {
-        drop(self.0.send(parcel));
-    }
-}
-
-fn collect<P>() -> (Handoff<P>, mpsc::UnboundedReceiver<P>)
-where
-    P: actix::Message<Result = ()> + Send + Unpin + 'static,
-{
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (Handoff::new(Collect(sender).start().recipient()), receiver)
-}
-
-async fn next<P>(parcels: &mut mpsc::UnboundedReceiver<P>) -> P {
-    tokio::time::timeout(STAGE_LIMIT, parcels.recv()).await.unwrap().unwrap()
+/// What the stage makes of a parcel.
+async fn next<S: Stage>(stage: &S, parcel: S::Parcel) -> S::Next {
+    let made = match stage.run(parcel).await {
+        Turn::Next(next) => Some(next),
+        Turn::Refused(_) | Turn::Answered => None,
+    };
+    made.unwrap()
 }
 
 fn transaction() -> Transaction {
@@ -233,7 +214,7 @@ fn routed(authenticated: Authenticated) -> Routed {
 }
 
 fn stages(criterion: &mut Criterion) {
-    let system = System::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (sender_key, relay_key) = (DkimKey::generate().unwrap(), DkimKey::generate().unwrap());
     let plain = letter();
     let signature = sender_key.signature("sender.test", "s1", &plain).unwrap();
@@ -241,24 +222,18 @@ fn stages(criterion: &mut Criterion) {
     let records = format!("s1._domainkey TXT {}\n_dmarc TXT \"v=DMARC1; p=reject\"\n", sender_key.record());
     let metrics = Arc::new(Metrics::new().unwrap());
 
-    let server = system.block_on(DnsServer::start(&[("sender.test", &records)])).unwrap();
-    let (authenticate, mut judged) = system.block_on(async { start_authenticate(&server, &metrics) });
+    let server = runtime.block_on(DnsServer::start(&[("sender.test", &records)])).unwrap();
+    let authenticate = runtime.block_on(async { authenticate(&server, &metrics) });
+    let rewrite = rewrite(&relay_key, &metrics);
     let mut group = criterion.benchmark_group("stage");
     group.bench_function("authenticate", |bencher| {
-        bencher.iter(|| {
-            system.block_on(async {
-                authenticate.send(accepted(&octets)).await.unwrap();
-                next(&mut judged).await
-            })
-        });
+        bencher.iter(|| runtime.block_on(next(&authenticate, accepted(&octets))));
     });
-    let (rewrite, mut rewritten) = system.block_on(async { start_rewrite(&relay_key, &metrics) });
     group.bench_function("authenticate-and-rewrite", |bencher| {
         bencher.iter(|| {
-            system.block_on(async {
-                authenticate.send(accepted(&octets)).await.unwrap();
-                rewrite.send(routed(next(&mut judged).await)).await.unwrap();
-                next(&mut rewritten).await
+            runtime.block_on(async {
+                let authenticated = next(&authenticate, accepted(&octets)).await;
+                next(&rewrite, routed(authenticated)).await
             })
         });
     });
@@ -276,10 +251,7 @@ fn chronicle(metrics: &Arc<Metrics>) -> Chronicle {
     Chronicle::new(journal, metrics.clone(), manner, folder.join("poison"))
 }
 
-fn start_authenticate(
-    server: &DnsServer,
-    metrics: &Arc<Metrics>,
-) -> (Addr<Authenticate>, mpsc::UnboundedReceiver<Authenticated>) {
+fn authenticate(server: &DnsServer, metrics: &Arc<Metrics>) -> Authenticate {
     let settings = authenticate::Settings {
         hostname: domain("mx.relay.test"),
         service_domain: domain("relay.test"),
@@ -293,16 +265,12 @@ fn start_authenticate(
     };
     let dns = Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics.clone())
         .unwrap();
-    let (next, judged) = collect();
     let context =
         authenticate::Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle(metrics));
-    (Authenticate::new(Arc::new(ArcSwap::from_pointee(context)), next).start(), judged)
+    Authenticate(Arc::new(ArcSwap::from_pointee(context)))
 }
 
-fn start_rewrite(
-    key: &DkimKey,
-    metrics: &Arc<Metrics>,
-) -> (Addr<Rewrite>, mpsc::UnboundedReceiver<Rewritten>) {
+fn rewrite(key: &DkimKey, metrics: &Arc<Metrics>) -> Rewrite {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dkim.pem");
     std::fs::write(&file, key.pem()).unwrap();
@@ -317,8 +285,7 @@ fn start_rewrite(
         srs: Arc::new(Srs::new(vec![Secret::new(b"secret")], 21)),
         loop_key: LoopKey::new(b"secret", &domain("relay.test")),
     };
-    let ((readdressed, _), (next, rewritten)) = (collect(), collect());
     let keep_alias: rewrite::KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
     let context = rewrite::Context::new(settings, secrets, keep_alias, chronicle(metrics));
-    (Rewrite::new(Arc::new(ArcSwap::from_pointee(context)), readdressed, next).start(), rewritten)
+    Rewrite(Arc::new(ArcSwap::from_pointee(context)))
 }

@@ -18,7 +18,7 @@ use super::background::Background;
 use super::faces::Faces;
 use super::octets::Memory;
 use super::reload::{self, Blocklists};
-use super::stages::{self, Actors, Contexts, Ends, FromInbound, Running};
+use super::stages::{self, Contexts, Ends, FromInbound, Running};
 use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
 use crate::aliases::Aliases;
 use crate::config::{Config, Parts as Following, Reading, Reloader};
@@ -29,8 +29,8 @@ use crate::journal::{self, Journal};
 use crate::ledger::Ledger;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
-use crate::pipeline::handoff::Handoff;
 use crate::pipeline::inbound::{self, Connected};
+use crate::pipeline::joint::{Handoff, Joints};
 use crate::pipeline::queue::Queue;
 use crate::routing::{Coverage, Routing, RoutingOptions};
 use crate::spool::{self, Spool};
@@ -77,7 +77,7 @@ pub(super) struct Parts {
     stores: [Store; 2],
     spool: Spool,
     pub(super) queue: Queue,
-    actors: Actors,
+    joints: Joints,
 }
 
 /// What ends a node, and what must have ended before it does.
@@ -142,7 +142,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         upstreams: network.upstreams.clone(),
         broken: life.broken.clone(),
     };
-    let Running { actors, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
+    let Running { joints, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
 
     let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
@@ -159,7 +159,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     log_ready(&first.node.name, &addresses);
     let State { routing, journal, store, history, spool, .. } = state;
     let stores = [store, history];
-    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, stores, spool, queue, actors })
+    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, stores, spool, queue, joints })
 }
 
 impl State {
@@ -356,7 +356,7 @@ impl Parts {
         if let Err(error) = self.spool.sync().await {
             tracing::error!(%error, "the spool could not be flushed");
         }
-        self.actors.stop().await;
+        self.joints.stop().await;
         tracing::info!("drained");
     }
 }

@@ -1,11 +1,7 @@
-//! The pipeline's actors: one of each stage, all on one arbiter, started last stage first. An actor only starts a task
-//! for what it is handed, so that one thread has room for all of them; with one a core, more hops found theirs
-//! asleep, and a message cost about 4 % more CPU.
+//! The pipeline's wiring: what each stage knows, and which hands on to which.
 
 use std::sync::Arc;
 
-use actix::dev::ToEnvelope;
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -19,20 +15,19 @@ use crate::config::files::srs_secrets;
 use crate::config::{Config, OnTempfail};
 use crate::dns::Dns;
 use crate::mail::loop_token::LoopKey;
+use crate::pipeline::authenticate::{self, Authenticate, Early};
 use crate::pipeline::chronicle::Chronicle;
-use crate::pipeline::deliver::{Deliver, Redeliver, Upstreams};
-use crate::pipeline::handoff::Handoff;
+use crate::pipeline::deliver::{Ask, Deliver, Redeliver, Upstreams};
 use crate::pipeline::inbound::{self, Connected, Inbound};
-use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Opened};
-use crate::pipeline::queue::{self, Enqueue, Queue};
+use crate::pipeline::joint::{Handoff, Joints};
+use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Attempted, Opened};
+use crate::pipeline::queue::{self, AwaitReply, Enqueue, Queue};
+use crate::pipeline::rewrite::{self, Readdress, Rewrite, Sign};
+use crate::pipeline::route::{self, Route, Take};
 use crate::pipeline::settle::{self, Settle};
-use crate::pipeline::{authenticate, rewrite, route};
 use crate::routing::Routing;
 use crate::srs::{Secret, Srs};
 use crate::telemetry::Metrics;
-
-/// Parcels that wait in a stage's mailbox; past it whoever hands on waits.
-const MAILBOX_PARCELS: usize = 256;
 
 /// What each stage knows, exchanged when the configuration changes.
 pub(super) struct Contexts {
@@ -147,7 +142,7 @@ pub(super) struct Ends<'a> {
 
 /// The pipeline as it runs.
 pub(super) struct Running {
-    pub(super) actors: Actors,
+    pub(super) joints: Joints,
     /// Where connections go.
     pub(super) connected: Handoff<Connected>,
     pub(super) queue: Queue,
@@ -161,100 +156,53 @@ pub(super) struct FromInbound {
     pub(super) accepted: Handoff<Accepted>,
 }
 
-/// The thread that the actors run on.
-pub(super) struct Actors(Arbiter);
-
-impl Actors {
-    fn new(runtime: &Arc<Runtime>) -> Result<Self, NodeError> {
-        let runtime = runtime.clone();
-        Ok(Self(Arbiter::try_with_tokio_rt(move || Ok(runtime))?))
-    }
-
-    fn start<A>(&self, actor: A) -> Addr<A>
-    where
-        A: Actor<Context = Context<A>> + Send,
-    {
-        A::start_in_arbiter(&self.0.handle(), move |context| {
-            context.set_mailbox_capacity(MAILBOX_PARCELS);
-            actor
-        })
-    }
-
-    /// Ends the thread.
-    pub(super) async fn stop(self) {
-        self.0.stop();
-        let _joined = tokio::task::spawn_blocking(move || self.0.join()).await;
-    }
-}
-
-/// Starts all stages.
+/// Starts all stages, the last first.
 pub(super) fn start(
     runtime: &Arc<Runtime>,
     contexts: &Contexts,
     ends: Ends<'_>,
     inbound: impl FnOnce(FromInbound) -> inbound::Surroundings,
 ) -> Result<Running, NodeError> {
-    let actors = Actors::new(runtime)?;
-    let queue = start_queue(&actors, contexts, &ends)?;
-    let settle = start_settle(&actors, &queue, &ends);
-    let Ends { upstreams, broken, .. } = ends;
-    let attempted = handoff(&settle, &broken);
-    let deliver = actors.start(Deliver::new(upstreams, attempted));
-    let (readdressed, rewritten) = (handoff(&deliver, &broken), handoff(&deliver, &broken));
-    let rewrite = actors.start(rewrite::Rewrite::new(contexts.rewrite.clone(), readdressed, rewritten));
-    let routed = handoff(&rewrite, &broken);
-    let route = actors.start(route::Route::new(contexts.route.clone(), routed));
-    let authenticated = handoff(&route, &broken);
-    let authenticate =
-        actors.start(authenticate::Authenticate::new(contexts.authenticate.clone(), authenticated));
-    let surroundings = Arc::new(inbound(FromInbound {
-        opened: handoff(&authenticate, &broken),
-        addressed: handoff(&route, &broken),
-        admitted: handoff(&rewrite, &broken),
-        accepted: handoff(&authenticate, &broken),
-    }));
-    let inbound = actors.start(Inbound::new(surroundings));
-    let connected = handoff(&inbound, &broken);
-    Ok(Running { actors, connected, queue })
+    let joints = Joints::start(runtime, ends.chronicle.clone(), ends.broken.clone())?;
+    let queue = start_queue(&joints, contexts, &ends)?;
+    let attempted = start_settle(&joints, &queue, &ends);
+    let rewritten = joints.link(Deliver(ends.upstreams.clone()), attempted);
+    let routed = joints.link(Rewrite(contexts.rewrite.clone()), rewritten);
+    let authenticated = joints.link(Route(contexts.route.clone()), routed);
+    let readdressed = joints.end(Ask(ends.upstreams));
+    let around = inbound(FromInbound {
+        opened: joints.end(Early(contexts.authenticate.clone())),
+        addressed: joints.end(Take(contexts.route.clone())),
+        admitted: joints.link(Readdress(contexts.rewrite.clone()), readdressed),
+        accepted: joints.link(Authenticate(contexts.authenticate.clone()), authenticated),
+    });
+    let connected = joints.end(Inbound(Arc::new(around)));
+    Ok(Running { joints, connected, queue })
 }
 
 /// The queue, with the parts of other stages that it hands to.
-fn start_queue(actors: &Actors, contexts: &Contexts, ends: &Ends<'_>) -> Result<Queue, NodeError> {
-    let redeliver = actors.start(Redeliver::new(ends.upstreams.clone()));
-    let sign = actors.start(rewrite::Sign::new(contexts.rewrite.clone()));
+fn start_queue(joints: &Joints, contexts: &Contexts, ends: &Ends<'_>) -> Result<Queue, NodeError> {
     let around = queue::Surroundings {
         spool: ends.state.spool.clone(),
         store: ends.state.store.clone(),
         routing: ends.state.routing.clone(),
         journal: ends.state.journal.clone(),
         metrics: ends.metrics.clone(),
-        deliver: handoff(&redeliver, &ends.broken),
-        rewrite: handoff(&sign, &ends.broken),
+        deliver: joints.end(Redeliver(ends.upstreams.clone())),
+        rewrite: joints.end(Sign(contexts.rewrite.clone())),
         suspended: ends.upstreams.suspended(),
     };
     Queue::new(around, ends.queueing.clone()).map_err(|error| part(&error))
 }
 
-fn start_settle(actors: &Actors, queue: &Queue, ends: &Ends<'_>) -> Addr<Settle> {
-    let enqueue = actors.start(Enqueue::new(queue.clone()));
-    let surroundings = Arc::new(settle::Surroundings {
+fn start_settle(joints: &Joints, queue: &Queue, ends: &Ends<'_>) -> Handoff<Attempted> {
+    joints.end(Settle(Arc::new(settle::Surroundings {
         ledger: ends.state.ledger.clone(),
         chronicle: ends.chronicle.clone(),
         settling: ends.settling.clone(),
         late: ends.late.clone(),
         on_tempfail: ends.on_tempfail.clone(),
-        deferred: handoff(&enqueue, &ends.broken),
-        late_replies: handoff(&enqueue, &ends.broken),
-    });
-    actors.start(Settle::new(surroundings))
-}
-
-/// A way to this actor for one type of parcel.
-fn handoff<A, P>(actor: &Addr<A>, broken: &CancellationToken) -> Handoff<P>
-where
-    A: Actor + Handler<P>,
-    A::Context: ToEnvelope<A, P>,
-    P: Message<Result = ()> + Send + 'static,
-{
-    Handoff::new(actor.clone().recipient()).reporting_to(broken.clone())
+        deferred: joints.end(Enqueue(queue.clone())),
+        late_replies: joints.end(AwaitReply(queue.clone())),
+    })))
 }

@@ -78,6 +78,19 @@ pub struct Conclusion<'a> {
     pub duration: Duration,
 }
 
+/// A message that a stage refuses.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its transaction, which gets the answer.
+    pub transaction: Transaction,
+    /// Its octets.
+    pub message: Message,
+    /// What authentication found by then.
+    pub results: String,
+    /// Why.
+    pub refusal: Refusal,
+}
+
 impl Chronicle {
     /// Tells to this journal and these metrics; poison messages go to a folder of their own.
     #[must_use]
@@ -174,16 +187,17 @@ impl Chronicle {
     }
 
     /// Ends a transaction that a stage refuses: tells it, and answers the session.
-    pub fn refuse(&self, transaction: Transaction, message: &Message, results: &str, refusal: &Refusal) {
-        let reply = self.reply(refusal, transaction.id);
+    pub(super) fn refuse(&self, refused: Refused) {
+        let Refused { transaction, message, results, refusal } = refused;
+        let reply = self.reply(&refusal, transaction.id);
         let fate = if reply.is_permanent() { Fate::Rejected } else { Fate::Tempfailed };
         self.conclude(Conclusion {
             id: transaction.id,
             client: &transaction.client,
             reverse_path: &transaction.envelope.reverse_path,
             recipients: &transaction.envelope.recipients,
-            message: Some(message),
-            results,
+            message: Some(&message),
+            results: &results,
             fate,
             reply: &reply,
             steps: vec![format!("refused: {refusal:?}")],

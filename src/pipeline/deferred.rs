@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::parcel::{Delivery, Outcome, Recorded, Shipment, Silence, Target, TargetKind, UpstreamReply};
+use super::parcel::{
+    Delivery, Outcome, Recorded, Shipment, Silence, Target, TargetKind, UpstreamReply, parcels,
+};
 use super::refusal::Refusal;
 use crate::mail::{Address, Domain, Message, MessageRequest, SmtpUtf8, TraceId};
 use crate::smtp::reply;
@@ -111,10 +113,12 @@ impl Suspended {
     }
 }
 
-macro_rules! messages {
-    ($($parcel:ty),*) => { $(impl actix::Message for $parcel { type Result = (); })* };
-}
-messages!(Deferred, Late, Due, Unsigned);
+parcels!(
+    Deferred: |parcel| Some(parcel.queued.id),
+    Late: |parcel| Some(parcel.id),
+    Due: |parcel| Some(parcel.id),
+    Unsigned: |_| None,
+);
 
 /// The copy as the queue keeps it after an attempt; when the next is due is the queue's to say.
 #[must_use]

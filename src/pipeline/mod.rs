@@ -1,5 +1,5 @@
-//! The path of a message, one folder a stage, in mail order. Stages never import each other: a stage knows
-//! its parcel and its [`handoff::Handoff`].
+//! The path of a message, one folder a stage, in mail order. Stages never import each other: a stage knows its parcels,
+//! and [`joint`] carries them.
 //!
 //! ```text
 //! inbound ─Opened─▶ authenticate          at MAIL: SPF, HELO, FCrDNS start early
@@ -8,10 +8,66 @@
 //! inbound ─Accepted─▶ authenticate ─Authenticated─▶ route ─Routed─▶ rewrite ─Rewritten─▶ deliver
 //!         ◀─────────────────────────── settle ◀─Attempted──────────────────────────────────┘
 //! settle ─Deferred, Late─▶ queue ─Due─▶ deliver      what no upstream has taken yet
+//!                                └─Unsigned─▶ rewrite      a DSN that needs our signature
 //! ```
 //!
 //! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
 //! waited for is waited for before memory is taken, or after it was given back.
+//!
+//! # One message, stage by stage
+//!
+//! Alice's server connects: `inbound` looks at its door whether there is room for it and greets it; from then on one
+//! task, the session, reads commands. MAIL opens a transaction with a trace id, and at once sends `Opened` to
+//! `authenticate`, whose answer (SPF, reverse DNS) is waited for only where it is needed. RCPT asks the DNSBLs, then
+//! `route` (`Addressed`): is there a rule for info@, and what does it do? It forwards; where SPF vouches for Alice, the
+//! recipient goes through `rewrite` to `deliver` (`Admitted`, `Readdressed`), which opens a transaction with the
+//! destination's MX host and asks it. A refusal is Alice's answer to RCPT; a transaction that took the recipient stays
+//! open.
+//!
+//! DATA brings the octets; behind the final dot they are one immutable [`crate::mail::Message`] and travel with their
+//! [`parcel::Transaction`], which holds the memory's permit and the way back to the session. `authenticate` takes
+//! `Accepted`: it checks signatures and the ARC chain, asks for DMARC policies, and judges; a spoof ends here. `route`
+//! takes `Authenticated`, looks for loops and makes of recipients the copies to send. `rewrite` takes `Routed`, gives
+//! each copy a reverse-path of ours by SRS, puts trace fields on top and signs. `deliver` takes `Rewritten`: all
+//! shipments go out side by side, over the transactions that wait since RCPT or over new ones, and whatever comes of a
+//! copy is its one outcome. `settle` takes `Attempted` and makes of all outcomes the one reply, mostly the upstream's
+//! own words. What no upstream has goes to the `queue` first (`Deferred`), which answers when it is on the disk. The
+//! reply goes out, and `settle` waits to learn whether Alice's server heard it: if not, an idempotence record will
+//! answer the retry.
+//!
+//! # A new stage
+//!
+//! 1. Its parcel in [`parcel`]: a participle, what the stage before it knows and the new stage needs; one line in
+//!    `parcels!` makes it one.
+//! 2. A file or folder here, with a struct that holds what the stage shares, and its [`joint::Stage`]: the parcel that
+//!    it takes, the one that it makes, its name, and `run`. `run` takes the parcel apart, calls a function that knows
+//!    nothing of stages, and answers with a [`joint::Turn`]. A refusal is a [`refusal::Refusal`], whose reply stands in
+//!    the catalogue of [`crate::smtp::reply`].
+//! 3. If its time is to be seen, a word in [`crate::telemetry::PipelineStage`], and `TIMED`.
+//! 4. A line in `node::stages`, `joints.link(stage, next)`, and the stage before it hands on the new parcel.
+//!
+//! Spans, times, the log of a refusal and its answer, and panics are the joint's.
+//!
+//! # Words
+//!
+//! | word | is |
+//! |---|---|
+//! | alias | the address that a sender wrote, in a domain of ours; what replies may name |
+//! | destination | the private address behind an alias; in no octet that we send but RCPT TO |
+//! | rule, action | what a domain's owner wants done with mail for an alias: forward, drop, reject |
+//! | copy, target | the message for one destination by way of one alias |
+//! | shipment | copies that share a reverse-path and a destination domain: one upstream transaction |
+//! | upstream | the MX host of a destination, which we are a client of |
+//! | dot | the end of a message's octets, by DATA or by BDAT LAST |
+//! | in session | while the sender waits for the reply to its dot |
+//! | cut-through | upstreams are asked while the client is at RCPT |
+//! | outcome | what came of offering one copy |
+//! | refusal | our own word against a recipient or a message, never an upstream's |
+//! | to settle | to make of all outcomes one reply, and to leave to the queue what is left |
+//! | vouched for | SPF, or a signature aligned with the reverse-path, passes: a bounce reaches who sent the message |
+//! | idempotence record | what an earlier transaction with the same content got as its answer, kept for a retry |
+//! | chronicle | log, journal and counts of what became of messages |
+//! | trace id | names one transaction in replies, fields, log and journal |
 
 mod advance;
 pub mod authenticate;
@@ -19,8 +75,8 @@ pub mod chronicle;
 pub mod deferred;
 pub mod deliver;
 mod fingerprint;
-pub mod handoff;
 pub mod inbound;
+pub mod joint;
 pub mod parcel;
 pub mod queue;
 mod receiver;

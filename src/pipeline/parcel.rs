@@ -490,7 +490,42 @@ pub enum Acknowledgement {
 /// How long the upstream is read after our dot, whatever the client's time (RFC 5321 §4.5.3.2.6).
 pub const FINAL_DOT_TIMEOUT: Duration = Duration::from_secs(600);
 
-macro_rules! messages {
-    ($($parcel:ty),*) => { $(impl actix::Message for $parcel { type Result = (); })* };
+/// What travels between stages. [`parcels`] makes a type one.
+pub trait Parcel: actix::Message<Result = ()> + Send + 'static {
+    /// The id of the message that it is or is about, where that has one by now.
+    fn trace(&self) -> Option<TraceId>;
 }
-messages!(Opened, Addressed, Admitted, Readdressed, Accepted, Authenticated, Routed, Rewritten, Attempted);
+
+/// What a stage at the end of a way hands on: there is none.
+#[derive(Debug, Clone, Copy)]
+pub enum Nothing {}
+
+/// Makes parcels of types: each with the trace id of one.
+macro_rules! parcels {
+    ($($parcel:ty: |$this:pat_param| $trace:expr),* $(,)?) => { $(
+        impl actix::Message for $parcel {
+            type Result = ();
+        }
+
+        impl $crate::pipeline::parcel::Parcel for $parcel {
+            fn trace(&self) -> Option<$crate::mail::TraceId> {
+                let $this = self;
+                $trace
+            }
+        }
+    )* };
+}
+pub(crate) use parcels;
+
+parcels!(
+    Nothing: |_| None,
+    Opened: |_| None,
+    Addressed: |_| None,
+    Admitted: |parcel| Some(parcel.inquiry.id),
+    Readdressed: |parcel| Some(parcel.inquiry.id),
+    Accepted: |parcel| Some(parcel.transaction.id),
+    Authenticated: |parcel| Some(parcel.transaction.id),
+    Routed: |parcel| Some(parcel.transaction.id),
+    Rewritten: |parcel| Some(parcel.transaction.id),
+    Attempted: |parcel| Some(parcel.transaction.id),
+);

@@ -1,13 +1,14 @@
 //! What the tests of several stages need.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix::dev::channel::channel;
 use actix::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use super::chronicle::{Chronicle, Manner};
-use super::handoff::Handoff;
+use super::joint::Handoff;
+use super::parcel::Parcel;
 use crate::config::{AddressLog, LogAddresses};
 use crate::journal::{Journal, Limits};
 use crate::store::Store;
@@ -28,21 +29,25 @@ pub(crate) fn chronicle() -> (Chronicle, tempfile::TempDir) {
 }
 
 /// A way to an actor that is gone.
-pub(crate) fn nowhere<P>() -> Handoff<P>
-where
-    P: Message<Result = ()> + Send + Unpin + 'static,
-{
-    Handoff::new(Addr::<Nobody<P>>::new(channel(0).0).recipient())
+pub(crate) fn nowhere<P: Parcel>() -> Handoff<P> {
+    Handoff::new(Addr::<Played<P>>::new(channel(0).0).recipient(), CancellationToken::new())
 }
 
-struct Nobody<P>(PhantomData<P>);
+/// A way to a stage that the test plays. Needs a running actix system.
+pub(crate) fn played<P: Parcel>(play: impl FnMut(P) + 'static) -> Handoff<P> {
+    Handoff::new(Played(Box::new(play)).start().recipient(), CancellationToken::new())
+}
 
-impl<P: Unpin + 'static> Actor for Nobody<P> {
+struct Played<P>(Box<dyn FnMut(P)>);
+
+impl<P: 'static> Actor for Played<P> {
     type Context = Context<Self>;
 }
 
-impl<P: Message<Result = ()> + Unpin + 'static> Handler<P> for Nobody<P> {
+impl<P: Parcel> Handler<P> for Played<P> {
     type Result = ();
 
-    fn handle(&mut self, _: P, _: &mut Self::Context) {}
+    fn handle(&mut self, parcel: P, _: &mut Self::Context) {
+        (self.0)(parcel);
+    }
 }

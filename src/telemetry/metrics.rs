@@ -1,6 +1,8 @@
 //! Every metric of a node, registered once. A field's name is the metric's without the `postroad_` prefix.
 //! What stands in the labels is in [`super::series`]: those series start at 0.
 
+use std::time::Duration;
+
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -9,6 +11,7 @@ use prometheus::{
 use tracing::error;
 
 use crate::smtp::reply::Reply;
+use crate::telemetry::labels::PipelineStage;
 use crate::telemetry::responses::{self, SmtpCommand};
 
 /// Seconds: 1 ms to 300 s.
@@ -148,6 +151,12 @@ impl Metrics {
     pub fn smtp_reply(&self, command: SmtpCommand, reply: &Reply) {
         let code = responses::code_label(reply);
         self.smtp_responses_total.with_label_values(&[command.label(), &code, reply.reason]).inc();
+    }
+
+    /// Notes how long a stage had a message.
+    pub fn observe_stage(&self, stage: PipelineStage, took: Duration) {
+        let stages = &self.pipeline_stage_duration_seconds;
+        stages.with_label_values(&[stage.label()]).observe(took.as_secs_f64());
     }
 
     /// Counts a gRPC call by its service, its method and its code's name, such as `NotFound`.

@@ -1,5 +1,6 @@
 //! Metric names and labels, the log subscriber. Owns `prometheus`: nobody else names a metric.
 
+mod labels;
 mod logs;
 mod metrics;
 mod responses;
@@ -7,6 +8,7 @@ mod seldom;
 mod series;
 mod storage;
 
+pub use labels::PipelineStage;
 pub use logs::{Addresses, LogError, LogLevel, log_ready, start_logs};
 pub use metrics::Metrics;
 pub use responses::SmtpCommand;

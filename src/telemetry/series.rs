@@ -6,11 +6,10 @@
 
 use prometheus::IntCounterVec;
 
+use crate::telemetry::labels::PipelineStage;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::responses;
 
-/// The stages of the pipeline whose time is taken, in the order of mail.
-const STAGES: &[&str] = &["authenticate", "route", "rewrite", "deliver"];
 /// Where the processing of a message broke down.
 const CONTAINED: &[&str] = &["pipeline", "deliver", "spool", "queue"];
 
@@ -68,8 +67,8 @@ impl Metrics {
         for labels in responses::all() {
             self.smtp_responses_total.with_label_values(&labels);
         }
-        for stage in STAGES {
-            self.pipeline_stage_duration_seconds.with_label_values(&[stage]);
+        for stage in PipelineStage::ALL {
+            self.pipeline_stage_duration_seconds.with_label_values(&[stage.label()]);
         }
         for mode in MODES {
             self.delivery_latency_seconds.with_label_values(&[mode]);

@@ -30,12 +30,10 @@ mod survival;
 
 use std::sync::Arc;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use futures_util::future::{join_all, join3};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use self::dmarc::{Identifier, Method};
 use self::judge::{Demands, Findings, PassDemand, Signing};
@@ -44,13 +42,13 @@ use crate::config::{Authentication, Config, Sealing};
 use crate::dns::Dns;
 use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
 use crate::pipeline::chronicle::Chronicle;
-use crate::pipeline::handoff::Handoff;
+use crate::pipeline::joint::{Refused, Stage, Turn};
 use crate::pipeline::parcel::{
-    Accepted, Authenticated, BodyHash, EarlyVerdict, Opened, ReceiverHelp, SpfVerdict, Standing, Transaction,
-    Verdict,
+    Accepted, Authenticated, BodyHash, EarlyVerdict, Nothing, Opened, ReceiverHelp, SpfVerdict, Standing,
+    Transaction, Verdict,
 };
 use crate::pipeline::refusal::Refusal;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PipelineStage};
 
 /// What of the configuration this stage obeys.
 #[derive(Debug, Clone)]
@@ -95,77 +93,58 @@ impl Context {
     }
 }
 
-/// The actor of the stage.
-pub struct Authenticate {
-    context: Arc<ArcSwap<Context>>,
-    next: Handoff<Authenticated>,
-}
+/// At MAIL: asks DNS of the sender.
+pub struct Early(pub Arc<ArcSwap<Context>>);
 
-impl Authenticate {
-    /// Hands on to `next`.
-    #[must_use]
-    pub fn new(context: Arc<ArcSwap<Context>>, next: Handoff<Authenticated>) -> Self {
-        Self { context, next }
-    }
-}
+impl Stage for Early {
+    type Parcel = Opened;
+    type Next = Nothing;
+    const NAME: &'static str = "early";
 
-impl Actor for Authenticate {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<Opened> for Authenticate {
-    type Result = ();
-
-    fn handle(&mut self, opened: Opened, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        tokio::spawn(async move {
-            let Opened { client, reverse_path, mut answer } = opened;
-            let verdict = tokio::select! {
-                verdict = early::ask(&context, &client, &reverse_path) => verdict,
-                // The transaction is over: nobody waits, so nobody's DNS is kept busy.
-                () = answer.closed() => return,
-            };
-            // A session that has ended does not wait for it.
-            let _ = answer.send(verdict);
-        });
-    }
-}
-
-impl Handler<Accepted> for Authenticate {
-    type Result = ();
-
-    fn handle(&mut self, accepted: Accepted, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        let next = self.next.clone();
-        tokio::spawn(async move {
-            let started = Instant::now();
-            let Accepted { transaction, mut message, early } = accepted;
-            let result = authenticate(&transaction, &message, early, &context).await;
-            let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
-            stages.with_label_values(&["authenticate"]).observe(started.elapsed().as_secs_f64());
-            match result {
-                Ok((body_hash, verdict)) => {
-                    omit_forged(&mut message, &context.settings.service_domain);
-                    let authenticated = Authenticated { transaction, message, body_hash, verdict };
-                    if let Err(error) = next.pass(authenticated).await {
-                        warn!(%error, "message dropped");
-                    }
-                }
-                Err(Refused { refusal, results }) => {
-                    context.chronicle.refuse(transaction, &message, &results, &refusal);
-                }
+    async fn run(&self, opened: Opened) -> Turn<Nothing> {
+        let context = self.0.load_full();
+        let Opened { client, reverse_path, mut answer } = opened;
+        tokio::select! {
+            verdict = early::ask(&context, &client, &reverse_path) => {
+                // A session that has ended does not wait for it.
+                let _ = answer.send(verdict);
             }
-        });
+            // The transaction is over: nobody waits, so nobody's DNS is kept busy.
+            () = answer.closed() => {}
+        }
+        Turn::Answered
+    }
+}
+
+/// At the dot: judges the message.
+pub struct Authenticate(pub Arc<ArcSwap<Context>>);
+
+impl Stage for Authenticate {
+    type Parcel = Accepted;
+    type Next = Authenticated;
+    const NAME: &'static str = "authenticate";
+    const TIMED: Option<PipelineStage> = Some(PipelineStage::Authenticate);
+
+    async fn run(&self, accepted: Accepted) -> Turn<Authenticated> {
+        let context = self.0.load_full();
+        let Accepted { transaction, mut message, early } = accepted;
+        match authenticate(&transaction, &message, early, &context).await {
+            Ok((body_hash, verdict)) => {
+                omit_forged(&mut message, &context.settings.service_domain);
+                Turn::Next(Authenticated { transaction, message, body_hash, verdict })
+            }
+            Err(Unfit { refusal, results }) => Refused { transaction, message, results, refusal }.into(),
+        }
     }
 }
 
 /// A message that goes no further, and what was found of it by then.
-struct Refused {
+struct Unfit {
     refusal: Refusal,
     results: String,
 }
 
-impl From<Refusal> for Refused {
+impl From<Refusal> for Unfit {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, results: String::new() }
     }
@@ -177,7 +156,7 @@ async fn authenticate(
     message: &Message,
     early: oneshot::Receiver<EarlyVerdict>,
     context: &Context,
-) -> Result<(BodyHash, Verdict), Refused> {
+) -> Result<(BodyHash, Verdict), Unfit> {
     let early = match early.await {
         Ok(early) => early,
         // Whoever was to answer is gone: ask again.
@@ -202,7 +181,7 @@ async fn authenticate(
         Ok(judgement) => judgement,
         Err(refusal) => {
             let refusal = explained(refusal, &findings.early, context).await;
-            return Err(Refused { refusal, results });
+            return Err(Unfit { refusal, results });
         }
     };
     let help = help(context, message.head(), &authors, &findings.signatures).await;

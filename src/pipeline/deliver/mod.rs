@@ -46,12 +46,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
 use self::content::Content;
 use self::destinations::Destinations;
@@ -66,10 +64,12 @@ use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::mail::{Address, Message, MessageRequest, SmtpUtf8, TraceId};
 use crate::pipeline::deferred::{Due, Suspended, Tried};
-use crate::pipeline::handoff::Handoff;
-use crate::pipeline::parcel::{Attempted, Declared, Delivery, Outcome, Readdressed, Rewritten, Shipment};
+use crate::pipeline::joint::{Stage, Turn};
+use crate::pipeline::parcel::{
+    Attempted, Declared, Delivery, Nothing, Outcome, Readdressed, Rewritten, Shipment,
+};
 use crate::pipeline::refusal::Refusal;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PipelineStage};
 use crate::tls::Policies;
 
 /// How often idle connections and remembered destinations are looked over.
@@ -162,70 +162,50 @@ impl Upstreams {
     }
 }
 
-/// The stage's actor.
-pub struct Deliver {
-    upstreams: Arc<Upstreams>,
-    next: Handoff<Attempted>,
-}
+/// At RCPT: asks upstreams whether they would take a recipient's copies.
+pub struct Ask(pub Arc<Upstreams>);
 
-impl Deliver {
-    /// Delivers what it is handed, and hands on what came of it.
-    #[must_use]
-    pub fn new(upstreams: Arc<Upstreams>, next: Handoff<Attempted>) -> Self {
-        Self { upstreams, next }
+impl Stage for Ask {
+    type Parcel = Readdressed;
+    type Next = Nothing;
+    const NAME: &'static str = "ask";
+
+    async fn run(&self, readdressed: Readdressed) -> Turn<Nothing> {
+        ask::ask(self.0.clone(), readdressed).await;
+        Turn::Answered
     }
 }
 
-impl Actor for Deliver {
-    type Context = Context<Self>;
-}
+/// At the dot: delivers a message while its sender waits.
+pub struct Deliver(pub Arc<Upstreams>);
 
-impl Handler<Readdressed> for Deliver {
-    type Result = ();
+impl Stage for Deliver {
+    type Parcel = Rewritten;
+    type Next = Attempted;
+    const NAME: &'static str = "deliver";
+    const TIMED: Option<PipelineStage> = Some(PipelineStage::Deliver);
 
-    fn handle(&mut self, readdressed: Readdressed, _context: &mut Context<Self>) {
-        let span = tracing::debug_span!("ask", trace = %readdressed.inquiry.id);
-        tokio::spawn(ask::ask(self.upstreams.clone(), readdressed).instrument(span));
+    async fn run(&self, rewritten: Rewritten) -> Turn<Attempted> {
+        Turn::Next(deliver(self.0.clone(), rewritten).await)
     }
 }
 
-impl Handler<Rewritten> for Deliver {
-    type Result = ();
+/// From the queue: there is no session to answer.
+pub struct Redeliver(pub Arc<Upstreams>);
 
-    fn handle(&mut self, rewritten: Rewritten, _context: &mut Context<Self>) {
-        let span = tracing::info_span!("deliver", trace = %rewritten.transaction.id);
-        tokio::spawn(carry_on(self.upstreams.clone(), rewritten, self.next.clone()).instrument(span));
+impl Stage for Redeliver {
+    type Parcel = Due;
+    type Next = Nothing;
+    const NAME: &'static str = "redeliver";
+
+    async fn run(&self, due: Due) -> Turn<Nothing> {
+        redeliver(self.0.clone(), due).await;
+        Turn::Answered
     }
 }
 
-/// The stage's other actor, for what comes from the queue: it has no session to answer.
-pub struct Redeliver {
-    upstreams: Arc<Upstreams>,
-}
-
-impl Redeliver {
-    /// Delivers what it is handed, and answers the queue.
-    #[must_use]
-    pub fn new(upstreams: Arc<Upstreams>) -> Self {
-        Self { upstreams }
-    }
-}
-
-impl Actor for Redeliver {
-    type Context = Context<Self>;
-}
-
-impl Handler<Due> for Redeliver {
-    type Result = ();
-
-    fn handle(&mut self, due: Due, _context: &mut Context<Self>) {
-        let span = tracing::info_span!("deliver", trace = %due.id);
-        tokio::spawn(deliver_due(self.upstreams.clone(), due).instrument(span));
-    }
-}
-
-/// A queued message's task. A panic drops the answer, and the queue tries again.
-async fn deliver_due(upstreams: Arc<Upstreams>, due: Due) {
+/// Delivers a queued message. A panic drops the answer, and the queue tries again.
+async fn redeliver(upstreams: Arc<Upstreams>, due: Due) {
     let Due { id, message, smtp_utf8, request, shipments, deadline, answer } = due;
     let dialogue = Dialogue::default();
     let offer = Offered {
@@ -239,17 +219,6 @@ async fn deliver_due(upstreams: Arc<Upstreams>, due: Due) {
     let deliveries = offer_all(upstreams, offer, &message, shipments).await;
     // A queue that does not wait any more tries again after a restart.
     let _drained = answer.send(Tried { deliveries, dialogue: dialogue.lines() });
-}
-
-/// One message's task. A panic drops the transaction, which answers it.
-async fn carry_on(upstreams: Arc<Upstreams>, rewritten: Rewritten, next: Handoff<Attempted>) {
-    let metrics = upstreams.metrics.clone();
-    let timer = metrics.pipeline_stage_duration_seconds.with_label_values(&["deliver"]).start_timer();
-    let attempted = deliver(upstreams, rewritten).await;
-    timer.observe_duration();
-    if let Err(gone) = next.pass(attempted).await {
-        tracing::error!(%gone, "what was delivered cannot be settled");
-    }
 }
 
 /// What all shipments of one message, or of one recipient ahead of it, share.

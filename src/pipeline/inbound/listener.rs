@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Connected;
-use crate::pipeline::handoff::Handoff;
+use crate::pipeline::joint::Handoff;
 
 /// Connections the kernel holds until we accept them.
 const BACKLOG: i32 = 4096;

@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
@@ -35,8 +34,8 @@ pub use door::Door;
 pub use listener::{accept, bind};
 
 use super::chronicle::Chronicle;
-use super::handoff::Handoff;
-use super::parcel::{Accepted, Addressed, Admitted, Opened};
+use super::joint::{Handoff, Stage, Turn};
+use super::parcel::{Accepted, Addressed, Admitted, Nothing, Opened, parcels};
 use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::telemetry::Metrics;
@@ -75,20 +74,18 @@ pub struct Surroundings {
 }
 
 /// The first stage: turns connections into sessions.
-pub struct Inbound {
-    surroundings: Arc<Surroundings>,
-}
+pub struct Inbound(pub Arc<Surroundings>);
 
-impl Inbound {
-    /// Works with what all sessions share.
-    #[must_use]
-    pub fn new(surroundings: Arc<Surroundings>) -> Self {
-        Self { surroundings }
+impl Stage for Inbound {
+    type Parcel = Connected;
+    type Next = Nothing;
+    const NAME: &'static str = "inbound";
+
+    async fn run(&self, connected: Connected) -> Turn<Nothing> {
+        let _open = self.0.sessions.token();
+        session::serve(connected.stream, connected.peer, self.0.clone()).await;
+        Turn::Answered
     }
-}
-
-impl Actor for Inbound {
-    type Context = Context<Self>;
 }
 
 /// listener → inbound: somebody connected.
@@ -98,15 +95,4 @@ pub struct Connected {
     peer: SocketAddr,
 }
 
-impl Message for Connected {
-    type Result = ();
-}
-
-impl Handler<Connected> for Inbound {
-    type Result = ();
-
-    fn handle(&mut self, connected: Connected, _: &mut Context<Self>) {
-        let session = session::serve(connected.stream, connected.peer, self.surroundings.clone());
-        self.surroundings.sessions.spawn(session);
-    }
-}
+parcels!(Connected: |_| None);

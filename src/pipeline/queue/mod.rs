@@ -39,7 +39,6 @@ mod take;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -55,7 +54,8 @@ use self::schedule::{Pause, Schedule};
 pub use self::suspend::Suspension;
 use self::suspend::Suspensions;
 use super::deferred::{Deferred, Due, Late, Suspended, Unsigned};
-use super::handoff::Handoff;
+use super::joint::{Handoff, Stage, Turn};
+use super::parcel::Nothing;
 use crate::clock;
 use crate::config::{AddressLog, Config};
 use crate::journal::{DeliveryResult, Journal};
@@ -396,38 +396,33 @@ impl Inner {
     }
 }
 
-/// The stage's actor. What it is handed runs in tasks of their own.
-pub struct Enqueue {
-    queue: Queue,
-}
+/// Takes what no upstream has.
+pub struct Enqueue(pub Queue);
 
-impl Enqueue {
-    /// A way into this queue.
-    #[must_use]
-    pub fn new(queue: Queue) -> Self {
-        Self { queue }
+impl Stage for Enqueue {
+    type Parcel = Deferred;
+    type Next = Nothing;
+    const NAME: &'static str = "enqueue";
+
+    async fn run(&self, deferred: Deferred) -> Turn<Nothing> {
+        self.0.inner.take(deferred).await;
+        Turn::Answered
     }
 }
 
-impl Actor for Enqueue {
-    type Context = Context<Self>;
-}
+/// Waits for the reply that an upstream still owes.
+pub struct AwaitReply(pub Queue);
 
-impl Handler<Deferred> for Enqueue {
-    type Result = ();
+impl Stage for AwaitReply {
+    type Parcel = Late;
+    type Next = Nothing;
+    const NAME: &'static str = "await_reply";
 
-    fn handle(&mut self, deferred: Deferred, _: &mut Context<Self>) {
-        let inner = self.queue.inner.clone();
-        tokio::spawn(async move { inner.take(deferred).await });
-    }
-}
-
-impl Handler<Late> for Enqueue {
-    type Result = ();
-
-    fn handle(&mut self, late: Late, _: &mut Context<Self>) {
-        let inner = self.queue.inner.clone();
-        self.queue.inner.tasks.spawn(async move { inner.settle_late(late).await });
+    async fn run(&self, late: Late) -> Turn<Nothing> {
+        let inner = &self.0.inner;
+        let _under_way = inner.tasks.token();
+        inner.settle_late(late).await;
+        Turn::Answered
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::test_files::Files;
 use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
 use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, UpstreamReply};
-use crate::pipeline::testing::nowhere;
+use crate::pipeline::testing::{nowhere, played};
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, QueuedCopy};
@@ -44,14 +44,8 @@ struct Upstream {
     hanging: Arc<Mutex<Vec<Due>>>,
 }
 
-impl Actor for Upstream {
-    type Context = Context<Self>;
-}
-
-impl Handler<Due> for Upstream {
-    type Result = ();
-
-    fn handle(&mut self, due: Due, _: &mut Context<Self>) {
+impl Upstream {
+    fn play(&self, due: Due) {
         let shipment = &due.shipments[0];
         let local = shipment.targets[0].destination.local().to_owned();
         self.heard.lock().push((due.id, shipment.domain.to_string()));
@@ -66,9 +60,7 @@ impl Handler<Due> for Upstream {
             Act::Break => {}
         }
     }
-}
 
-impl Upstream {
     /// Whether the message was offered for this domain.
     fn has_heard(&self, id: TraceId, domain: &str) -> bool {
         self.heard.lock().iter().any(|(heard, at)| *heard == id && at == domain)
@@ -134,7 +126,10 @@ impl World {
             store,
             routing,
             metrics,
-            deliver: Handoff::new(upstream.clone().start().recipient()),
+            deliver: played({
+                let upstream = upstream.clone();
+                move |due| upstream.play(due)
+            }),
             rewrite: nowhere(),
             suspended: Suspended::default(),
         };
@@ -250,7 +245,7 @@ fn waiting(number: u64, destination: &str) -> Queued {
     queued
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn messages_in_other_hands_do_not_hide_those_behind_them() {
     let world = World::new().await;
     let mut held = Vec::new();
@@ -271,7 +266,7 @@ async fn messages_in_other_hands_do_not_hide_those_behind_them() {
     world.offered(last, "fast.example").await;
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn a_message_whose_attempt_breaks_off_does_not_stand_before_the_others() {
     let world = World::new().await;
     let poison = world.put(message(1, &["break@dest.example"])).await;
@@ -284,7 +279,7 @@ async fn a_message_whose_attempt_breaks_off_does_not_stand_before_the_others() {
     assert!(poisoned.with_label_values(&["queue"]).get() > 1);
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn a_message_put_off_in_memory_is_not_tried_and_hides_nothing_behind_it_until_an_operator_wants_it() {
     let world = World::new().await;
     let mut put_off = Vec::new();
@@ -303,7 +298,7 @@ async fn a_message_put_off_in_memory_is_not_tried_and_hides_nothing_behind_it_un
     assert_eq!(world.upstream.heard.lock().len(), 2);
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn destinations_that_hang_do_not_keep_every_permit() {
     let limits = Limits { quick: 4, slow: 4, slow_after: Duration::from_millis(20) };
     let world = World::with(limits, |_| {}).await;
@@ -316,7 +311,7 @@ async fn destinations_that_hang_do_not_keep_every_permit() {
     world.offered(good, "good.example").await;
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_back() {
     let limits = Limits { quick: 1, slow: 1, slow_after: Duration::from_millis(20) };
     let world = World::with(limits, |_| {}).await;
@@ -332,7 +327,7 @@ async fn what_waits_for_a_permit_is_in_nobodys_hand_and_starts_when_one_comes_ba
     world.offered(waiting, "two.example").await;
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn told_to_stop_the_queue_starts_nothing_more_whatever_hangs() {
     let world = World::with(Limits { quick: 1, slow: 0, ..Limits::default() }, |_| {}).await;
     let hanging = world.put(message(1, &["hang@one.example"])).await;
@@ -346,7 +341,7 @@ async fn told_to_stop_the_queue_starts_nothing_more_whatever_hangs() {
     assert!(!world.upstream.has_heard(second, "two.example"));
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn a_delay_is_told_of_others_while_one_is_in_hand_and_of_that_one_later() {
     let delay = |settings: &mut Settings| {
         settings.delay_notice_after = Duration::from_secs(1);
@@ -366,7 +361,7 @@ async fn a_delay_is_told_of_others_while_one_is_in_hand_and_of_that_one_later() 
     assert_eq!(sent.with_label_values(&["delayed"]).get(), 2);
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
     let delay = |settings: &mut Settings| settings.delay_notice_after = Duration::from_secs(1);
     let world = World::with(Limits::default(), delay).await;
@@ -380,7 +375,7 @@ async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
     until(async || watching.is_finished()).await;
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_read() {
     let old = |settings: &mut Settings| settings.give_up_after = Duration::from_secs(60);
     let world = World::with(Limits::default(), old).await;
@@ -394,7 +389,7 @@ async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_r
     assert_eq!((world.copies(held).await.len(), world.copies(unread).await.len()), (1, 1));
 }
 
-#[actix::test]
+#[actix_rt::test]
 async fn a_late_reply_settles_its_copy_though_the_message_cannot_be_read() {
     let world = World::new().await;
     let refused = |code| Reply { code, enhanced: None, reason: "upstream", lines: vec!["no".to_owned()] };

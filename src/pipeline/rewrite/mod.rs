@@ -31,11 +31,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use self::envelope::Rewriter;
 pub use self::envelope::{AliasNotKept, KeepAlias};
@@ -48,13 +46,14 @@ use crate::mail::loop_token::{self, LoopKey, LoopToken};
 use crate::mail::{Body, Domain, Message, ReversePath, header};
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deferred::Unsigned;
-use crate::pipeline::handoff::Handoff;
+use crate::pipeline::joint::{Refused, Stage, Turn};
 use crate::pipeline::parcel::{
-    Action, Admitted, ArcState, BodyHash, Readdressed, Rewritten, Routed, Shipment, Target, TargetKind,
-    Transaction, Verdict,
+    Action, Admitted, ArcState, BodyHash, Nothing, Readdressed, Rewritten, Routed, Shipment, Target,
+    TargetKind, Transaction, Verdict,
 };
 use crate::pipeline::refusal::Refusal;
 use crate::srs::Srs;
+use crate::telemetry::PipelineStage;
 
 /// What of the configuration this stage obeys.
 #[derive(Debug, Clone)]
@@ -127,42 +126,19 @@ impl Context {
     }
 }
 
-/// The actor of the stage.
-pub struct Rewrite {
-    context: Arc<ArcSwap<Context>>,
-    readdressed: Handoff<Readdressed>,
-    next: Handoff<Rewritten>,
-}
+/// At RCPT: a recipient's copies under their new reverse-paths.
+pub struct Readdress(pub Arc<ArcSwap<Context>>);
 
-impl Rewrite {
-    /// Hands on to `readdressed` at RCPT, and messages to `next`.
-    #[must_use]
-    pub fn new(
-        context: Arc<ArcSwap<Context>>,
-        readdressed: Handoff<Readdressed>,
-        next: Handoff<Rewritten>,
-    ) -> Self {
-        Self { context, readdressed, next }
-    }
-}
+impl Stage for Readdress {
+    type Parcel = Admitted;
+    type Next = Readdressed;
+    const NAME: &'static str = "readdress";
 
-impl Actor for Rewrite {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<Admitted> for Rewrite {
-    type Result = ();
-
-    fn handle(&mut self, admitted: Admitted, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        let next = self.readdressed.clone();
-        tokio::spawn(async move {
-            if let Some(readdressed) = readdress(admitted, &context).await
-                && let Err(error) = next.pass(readdressed).await
-            {
-                warn!(%error, "upstreams are not asked");
-            }
-        });
+    async fn run(&self, admitted: Admitted) -> Turn<Readdressed> {
+        match readdress(admitted, &self.0.load_full()).await {
+            Some(readdressed) => Turn::Next(readdressed),
+            None => Turn::Answered,
+        }
     }
 }
 
@@ -192,74 +168,54 @@ async fn readdress(admitted: Admitted, context: &Context) -> Option<Readdressed>
     }
 }
 
-impl Handler<Routed> for Rewrite {
-    type Result = ();
+/// At the dot: rewrites, seals and signs the message.
+pub struct Rewrite(pub Arc<ArcSwap<Context>>);
 
-    fn handle(&mut self, routed: Routed, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        let next = self.next.clone();
-        tokio::spawn(async move {
-            let started = Instant::now();
-            let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
-            let known = std::mem::take(&mut transaction.advance.reverse_paths);
-            let copy =
-                Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
-            let result = rewrite(copy, targets, &context).await;
-            let stages = &context.chronicle.metrics().pipeline_stage_duration_seconds;
-            stages.with_label_values(&["rewrite"]).observe(started.elapsed().as_secs_f64());
-            match result {
-                Ok((on_top, shipments)) => {
-                    message.prepend(on_top.as_bytes());
-                    let rewritten = Rewritten { transaction, message, verdict, shipments };
-                    if let Err(error) = next.pass(rewritten).await {
-                        warn!(%error, "message dropped");
-                    }
-                }
-                Err(refusal) => {
-                    context.chronicle.refuse(transaction, &message, &verdict.results, &refusal);
-                }
+impl Stage for Rewrite {
+    type Parcel = Routed;
+    type Next = Rewritten;
+    const NAME: &'static str = "rewrite";
+    const TIMED: Option<PipelineStage> = Some(PipelineStage::Rewrite);
+
+    async fn run(&self, routed: Routed) -> Turn<Rewritten> {
+        let context = self.0.load_full();
+        let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
+        let known = std::mem::take(&mut transaction.advance.reverse_paths);
+        let copy = Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
+        match rewrite(copy, targets, &context).await {
+            Ok((on_top, shipments)) => {
+                message.prepend(on_top.as_bytes());
+                Turn::Next(Rewritten { transaction, message, verdict, shipments })
             }
-        });
+            Err(refusal) => Refused { transaction, message, results: verdict.results, refusal }.into(),
+        }
     }
 }
 
-/// The stage's other actor: it signs messages of our own.
-pub struct Sign {
-    context: Arc<ArcSwap<Context>>,
-}
+/// From the queue: signs a message of our own.
+pub struct Sign(pub Arc<ArcSwap<Context>>);
 
-impl Sign {
-    /// Signs with the keys of this context.
-    #[must_use]
-    pub fn new(context: Arc<ArcSwap<Context>>) -> Self {
-        Self { context }
-    }
-}
+impl Stage for Sign {
+    type Parcel = Unsigned;
+    type Next = Nothing;
+    const NAME: &'static str = "sign";
 
-impl Actor for Sign {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<Unsigned> for Sign {
-    type Result = ();
-
-    fn handle(&mut self, unsigned: Unsigned, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        tokio::spawn(async move {
-            let Unsigned { mut message, answer } = unsigned;
-            let Body::Memory(body) = message.body().clone() else { return };
-            let sections = message.emitted_head();
-            let sign = move || own_signatures(&sections, &body, &context);
-            match tokio::task::spawn_blocking(sign).await {
-                Ok(Ok(signatures)) => {
-                    message.prepend(signatures.as_bytes());
-                    // Whoever asked may have given up.
-                    let _gone = answer.send(message);
-                }
-                Ok(Err(cause)) => error!(%cause, "a message of our own is not signed"),
-                Err(_panic) => {}
+    async fn run(&self, unsigned: Unsigned) -> Turn<Nothing> {
+        let context = self.0.load_full();
+        let Unsigned { mut message, answer } = unsigned;
+        let Body::Memory(body) = message.body().clone() else { return Turn::Answered };
+        let sections = message.emitted_head();
+        let sign = move || own_signatures(&sections, &body, &context);
+        match tokio::task::spawn_blocking(sign).await {
+            Ok(Ok(signatures)) => {
+                message.prepend(signatures.as_bytes());
+                // Whoever asked may have given up.
+                let _gone = answer.send(message);
             }
-        });
+            Ok(Err(cause)) => error!(%cause, "a message of our own is not signed"),
+            Err(_panic) => {}
+        }
+        Turn::Answered
     }
 }
 

@@ -7,6 +7,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, RsaKeyPair};
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::*;
 use crate::config::{self, DkimKey};

@@ -10,18 +10,16 @@ mod recipient;
 
 use std::sync::Arc;
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
-use tracing::warn;
 
 use crate::aliases::Aliases;
 use crate::mail::loop_token::LoopKey;
 use crate::pipeline::chronicle::Chronicle;
-use crate::pipeline::handoff::Handoff;
-use crate::pipeline::parcel::{Addressed, Authenticated, Routed};
+use crate::pipeline::joint::{Refused, Stage, Turn};
+use crate::pipeline::parcel::{Addressed, Authenticated, Nothing, Routed};
 use crate::routing::Routing;
 use crate::srs::Srs;
+use crate::telemetry::PipelineStage;
 
 /// What every recipient and message of the stage shares. A reload puts a new one in place.
 pub struct Context {
@@ -35,65 +33,44 @@ pub struct Context {
     pub loop_key: LoopKey,
     /// `limits.hops`.
     pub hops: usize,
-    /// Where refusals are told.
+    /// Counts.
     pub chronicle: Chronicle,
 }
 
-/// The actor of the stage.
-pub struct Route {
-    context: Arc<ArcSwap<Context>>,
-    next: Handoff<Routed>,
-}
+/// At RCPT: is this recipient taken?
+pub struct Take(pub Arc<ArcSwap<Context>>);
 
-impl Route {
-    /// Hands on to `next`.
-    #[must_use]
-    pub fn new(context: Arc<ArcSwap<Context>>, next: Handoff<Routed>) -> Self {
-        Self { context, next }
+impl Stage for Take {
+    type Parcel = Addressed;
+    type Next = Nothing;
+    const NAME: &'static str = "take";
+
+    async fn run(&self, addressed: Addressed) -> Turn<Nothing> {
+        let context = self.0.load_full();
+        let Addressed { recipient, reverse_path, answer } = addressed;
+        let taken = recipient::take(recipient, &reverse_path, &context).await;
+        // A session that has ended does not wait for it.
+        let _ = answer.send(taken);
+        Turn::Answered
     }
 }
 
-impl Actor for Route {
-    type Context = actix::Context<Self>;
-}
+/// At the dot: which copies are sent?
+pub struct Route(pub Arc<ArcSwap<Context>>);
 
-impl Handler<Addressed> for Route {
-    type Result = ();
+impl Stage for Route {
+    type Parcel = Authenticated;
+    type Next = Routed;
+    const NAME: &'static str = "route";
+    const TIMED: Option<PipelineStage> = Some(PipelineStage::Route);
 
-    fn handle(&mut self, addressed: Addressed, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        tokio::spawn(async move {
-            let Addressed { recipient, reverse_path, answer } = addressed;
-            let taken = recipient::take(recipient, &reverse_path, &context).await;
-            // A session that has ended does not wait for it.
-            let _ = answer.send(taken);
-        });
-    }
-}
-
-impl Handler<Authenticated> for Route {
-    type Result = ();
-
-    fn handle(&mut self, authenticated: Authenticated, _: &mut Self::Context) {
-        let context = self.context.load_full();
-        let next = self.next.clone();
-        tokio::spawn(async move {
-            let started = Instant::now();
-            let Authenticated { transaction, message, body_hash, verdict } = authenticated;
-            let targets = copies::copies(&transaction.recipients, message.head(), &context);
-            let stage =
-                context.chronicle.metrics().pipeline_stage_duration_seconds.with_label_values(&["route"]);
-            stage.observe(started.elapsed().as_secs_f64());
-            match targets {
-                Ok(targets) => {
-                    let routed = Routed { transaction, message, body_hash, verdict, targets };
-                    if let Err(error) = next.pass(routed).await {
-                        warn!(%error, "message dropped");
-                    }
-                }
-                Err(refusal) => context.chronicle.refuse(transaction, &message, &verdict.results, &refusal),
-            }
-        });
+    async fn run(&self, authenticated: Authenticated) -> Turn<Routed> {
+        let context = self.0.load_full();
+        let Authenticated { transaction, message, body_hash, verdict } = authenticated;
+        match copies::copies(&transaction.recipients, message.head(), &context) {
+            Ok(targets) => Turn::Next(Routed { transaction, message, body_hash, verdict, targets }),
+            Err(refusal) => Refused { transaction, message, results: verdict.results, refusal }.into(),
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use crate::journal::{Journal, Limits};
 use crate::mail::loop_token::{self, LoopKey};
 use crate::mail::{Address, Domain, RecipientRequest, ReversePath};
 use crate::pipeline::chronicle::{Chronicle, Manner};
+use crate::pipeline::joint::Stage as _;
 use crate::pipeline::parcel::{Action, Recipient, Standing, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
-use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, DomainPatch, Matcher, NewDomain, NewRule, Routing, RoutingOptions, RuleAction};
 use crate::srs::{Secret, Srs};
 use crate::store::{Committer, Store};
@@ -277,12 +277,12 @@ async fn rules_that_have_come_to_lead_in_a_circle_refuse_the_mail_as_a_loop() {
     assert_eq!(stage.said("turn@one.example", "").await, "Loop");
 }
 
-#[actix::test]
-async fn the_actor_answers_a_recipient() {
+#[tokio::test]
+async fn a_recipient_is_answered() {
     let stage = Stage::new().await;
-    let routes = Route::new(Arc::new(ArcSwap::from_pointee(stage.context)), nowhere()).start();
+    let take = Take(Arc::new(ArcSwap::from_pointee(stage.context)));
     let (answer, answered) = tokio::sync::oneshot::channel();
     let recipient = Some(address("drop@one.example"));
-    routes.send(Addressed { recipient, reverse_path: ReversePath::Null, answer }).await.unwrap();
+    take.run(Addressed { recipient, reverse_path: ReversePath::Null, answer }).await;
     assert_eq!(answered.await.unwrap().unwrap().action, Action::Drop);
 }

@@ -6,7 +6,6 @@ mod decide;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use actix::prelude::*;
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
@@ -17,10 +16,10 @@ pub use decide::{Decision, Policy, Queue, decide};
 use super::chronicle::{Chronicle, Conclusion};
 use super::deferred::{self, Deferred, Late, NotQueued};
 use super::fingerprint::fingerprint;
-use super::handoff::Handoff;
+use super::joint::{Handoff, Stage, Turn};
 use super::parcel::{
-    Acknowledgement, Attempted, Delivery, Fate, Outcome, Recorded, Settlement, Transaction, UpstreamReply,
-    Vouched,
+    Acknowledgement, Attempted, Delivery, Fate, Nothing, Outcome, Recorded, Settlement, Transaction,
+    UpstreamReply, Vouched,
 };
 use crate::clock;
 use crate::config::OnTempfail;
@@ -52,32 +51,22 @@ pub struct Surroundings {
 }
 
 /// The last stage.
-pub struct Settle {
-    surroundings: Arc<Surroundings>,
-}
+pub struct Settle(pub Arc<Surroundings>);
 
-impl Settle {
-    /// Works with what all its messages share.
-    #[must_use]
-    pub fn new(surroundings: Arc<Surroundings>) -> Self {
-        Self { surroundings }
-    }
-}
+impl Stage for Settle {
+    type Parcel = Attempted;
+    type Next = Nothing;
+    const NAME: &'static str = "settle";
 
-impl Actor for Settle {
-    type Context = Context<Self>;
-}
-
-impl Handler<Attempted> for Settle {
-    type Result = ();
-
-    fn handle(&mut self, attempted: Attempted, _: &mut Context<Self>) {
-        self.surroundings.settling.spawn(settle(attempted, self.surroundings.clone()));
+    async fn run(&self, attempted: Attempted) -> Turn<Nothing> {
+        let _under_way = self.0.settling.token();
+        settle(attempted, &self.0).await;
+        Turn::Answered
     }
 }
 
 /// Settles one transaction.
-async fn settle(attempted: Attempted, around: Arc<Surroundings>) {
+async fn settle(attempted: Attempted, around: &Surroundings) {
     let Attempted { transaction, message, verdict, deliveries } = attempted;
     let mut case =
         Case { transaction: &transaction, message: &message, vouched: verdict.vouched, deliveries };
