@@ -1,5 +1,7 @@
 //! The scheduler's task and its attempts against a stage that delivers by script.
 
+mod clocks;
+
 use std::future::Future;
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, Up
 use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
-use crate::spool::{self, Bounces, Direction, QueuedCopy};
+use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -250,6 +252,27 @@ fn waiting(number: u64, destination: &str) -> Queued {
     queued
 }
 
+/// The same, tried last at this time.
+fn tried(mut queued: Queued, at: SystemTime) -> Queued {
+    let last = LastAttempt {
+        at,
+        host: String::new(),
+        code: 0,
+        enhanced: None,
+        lines: vec!["connection refused".to_owned()],
+        dialogue: Vec::new(),
+    };
+    queued.copies.iter_mut().for_each(|copy| copy.last = Some(last.clone()));
+    queued
+}
+
+/// A time that has come, in another millisecond than what was before it.
+async fn later() -> SystemTime {
+    let then = clock::now() + Duration::from_millis(1);
+    until(async || clock::now() > then).await;
+    then
+}
+
 #[actix::test]
 async fn messages_in_other_hands_do_not_hide_those_behind_them() {
     let world = World::new().await;
@@ -382,15 +405,20 @@ async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
 
 #[actix::test]
 async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_read() {
-    let old = |settings: &mut Settings| settings.give_up_after = Duration::from_secs(60);
+    let old = |settings: &mut Settings| {
+        settings.give_up_after = Duration::from_secs(60);
+        settings.backoff.longest = 2 * HOUR;
+    };
     let world = World::with(Limits::default(), old).await;
     let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
-    let unread = world.put_unreadable(waiting(2, "ana@two.example")).await;
-    let waiting = world.put(waiting(3, "ana@three.example")).await;
+    let at = later().await;
+    let unread = world.put_unreadable(tried(waiting(2, "ana@two.example"), at)).await;
+    let waiting = world.put(tried(waiting(3, "ana@three.example"), at)).await;
     let _running = world.run();
     world.offered(held, "one.example").await;
     let _watching = world.watch();
     until(async || world.copies(waiting).await.is_empty()).await;
+    assert!(!world.upstream.has_heard(waiting, "three.example"));
     assert_eq!((world.copies(held).await.len(), world.copies(unread).await.len()), (1, 1));
 }
 
