@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::Rules;
-use super::notify::{Action, NotYet};
+use super::notify::{Action, MAX_RECIPIENTS, NotYet};
 use super::poison::{BrokeOff, contained};
 use super::{Inner, Queue};
 use crate::clock;
@@ -51,7 +51,6 @@ impl Queue {
             if stop.run_until_cancelled(tokio::time::sleep(tick)).await.is_none() {
                 return;
             }
-            // Not cut off in the middle: a DSN and what says that it was sent stay together.
             let looked = [
                 inner.cut_pauses(&mut cut, &stop).await.map_err(NotYet::from),
                 inner.give_up(&stop).await,
@@ -117,7 +116,7 @@ impl Inner {
         Ok(Look::Done)
     }
 
-    /// Ends copies without an attempt. They leave once their sender is told, and the journal hears of it once
+    /// Ends copies without an attempt. They leave as their sender is told, and the journal hears of it once
     /// they have left.
     pub(super) async fn end(
         &self,
@@ -125,10 +124,11 @@ impl Inner {
         message: &Message,
         ended: &[QueuedCopy],
     ) -> Result<(), NotYet> {
-        self.notify(left, message, ended, Action::Failed).await?;
-        self.write(left).await?;
-        self.record_all(left.id, ended, DeliveryResult::Failed);
-        Ok(())
+        let mut leaving = ended.to_vec();
+        let parted = self.part(left, message, &mut leaving, Action::Failed).await;
+        let (gone, _) = ended.split_at(ended.len() - leaving.len());
+        self.record_all(left.id, gone, DeliveryResult::Failed);
+        parted
     }
 
     /// Tells senders whose messages have come of an age since the last look, and those who could not be told then.
@@ -168,15 +168,13 @@ impl Inner {
     async fn tell_delay(&self, id: TraceId) -> Result<Look, NotYet> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
-        let told = mark_delays(&mut queued);
-        if !told.is_empty() {
-            self.notify(&queued, &message, &told, Action::Delayed).await?;
-            if let Err(error) = self.write(&queued).await {
-                // Told it is all the same: not again at each look, but once more after a restart.
-                tracing::error!(trace = %id, %error, "that a delay was told cannot be written down");
+        loop {
+            let told = mark_delays(&mut queued);
+            if told.is_empty() {
+                return Ok(Look::Done);
             }
+            self.write_told(&queued, &message, &told, Action::Delayed).await?;
         }
-        Ok(Look::Done)
     }
 }
 
@@ -184,13 +182,13 @@ fn is_given_up(rules: Rules, copy: &QueuedCopy) -> bool {
     copy.state.is_scheduled() && rules.is_over(copy)
 }
 
-/// The copies whose delay is to be told, marked as told.
+/// Copies whose delay is to be told, as many as a notification tells of, marked as told.
 fn mark_delays(queued: &mut Queued) -> Vec<QueuedCopy> {
     let mark = |copy: &mut QueuedCopy| {
         copy.delay_told = true;
         copy.clone()
     };
-    queued.copies.iter_mut().filter(|copy| is_untold(copy)).map(mark).collect()
+    queued.copies.iter_mut().filter(|copy| is_untold(copy)).take(MAX_RECIPIENTS).map(mark).collect()
 }
 
 fn is_untold(copy: &QueuedCopy) -> bool {

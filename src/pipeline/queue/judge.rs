@@ -31,7 +31,7 @@ pub(super) struct Rules {
 }
 
 /// What becomes of a copy.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// Its upstream has it.
     Delivered(QueuedCopy),

@@ -10,7 +10,9 @@
 //!
 //! What others rely on:
 //! - A message leaves the spool only when every copy of it is delivered, or failed and its sender told where
-//!   that is safe; the DSN is on the disk before the copy is off it. A crash in between repeats the DSN.
+//!   that is safe; the DSN and the copy's leaving are one record of the spool, so that a crash neither repeats nor swallows
+//!   a DSN. Only what failed before the message was queued is told by a record of its own: its client has heard no 250 then,
+//!   and comes again.
 //! - A message whose octets the disk has lost fails like one that was refused; what is left of them is in
 //!   the spool's quarantine.
 //! - A message whose attempt breaks off, by a panic or a disk that fails it, waits for its next attempt like one that

@@ -1,6 +1,7 @@
 //! The scheduler's task and its attempts against a stage that delivers by script.
 
 mod clocks;
+mod told;
 
 use std::future::Future;
 
@@ -15,7 +16,7 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
-use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, UpstreamReply};
+use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, Target, UpstreamReply};
 use crate::pipeline::testing::nowhere;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
@@ -30,7 +31,7 @@ const BRISK: Backoff = Backoff { first: Duration::from_millis(50), longest: Dura
 /// What the stage does with what is due for a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// It is delivered.
+    /// It is delivered, but for the copies that are refused for good.
     Take,
     /// Nothing, until the test says so.
     Hang,
@@ -39,7 +40,7 @@ enum Act {
 }
 
 /// The stage that delivers. What it does is said by the destination's
-/// local part: `hang`, `break`, or any other for what is delivered.
+/// local part: `hang`, `break`, `refuse`, or any other for what is delivered.
 #[derive(Clone, Default)]
 struct Upstream {
     heard: Arc<Mutex<Vec<(TraceId, String)>>>,
@@ -63,7 +64,7 @@ impl Handler<Due> for Upstream {
             () => Act::Take,
         };
         match act {
-            Act::Take => answer(due, || Outcome::Recorded(Recorded::Queued)),
+            Act::Take => answer(due, taken_or_refused),
             Act::Hang => self.hanging.lock().push(due),
             Act::Break => {}
         }
@@ -83,21 +84,30 @@ impl Upstream {
 
     /// Lets go of what hangs: nobody answered.
     fn release(&self) {
-        let no_answer =
-            || Outcome::NoAnswer(NoAnswer { silence: Silence::Interrupted, detail: "timed out".to_owned() });
+        let no_answer = |_: &Target| {
+            Outcome::NoAnswer(NoAnswer { silence: Silence::Interrupted, detail: "timed out".to_owned() })
+        };
         self.hanging.lock().drain(..).for_each(|due| answer(due, no_answer));
     }
 }
 
-fn answer(due: Due, outcome: impl Fn() -> Outcome) {
+fn taken_or_refused(target: &Target) -> Outcome {
+    if !target.destination.local().starts_with("refuse") {
+        return Outcome::Recorded(Recorded::Queued);
+    }
+    let reply = Reply { code: 550, enhanced: None, reason: "upstream", lines: vec!["no".to_owned()] };
+    Outcome::Refused(UpstreamReply { host: "mx.dest.example".to_owned(), reply })
+}
+
+fn answer(due: Due, outcome: impl Fn(&Target) -> Outcome) {
     let shipments = due.shipments.into_iter();
     let deliveries = shipments.flat_map(|shipment| {
         let reverse_path = shipment.reverse_path;
         let outcome = &outcome;
         shipment.targets.into_iter().map(move |target| Delivery {
+            outcome: outcome(&target),
             target,
             reverse_path: reverse_path.clone(),
-            outcome: outcome(),
         })
     });
     let deliveries = deliveries.collect();
