@@ -26,6 +26,7 @@ use postroad::mail::{
 };
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
+use postroad::pipeline::deadline::Deadline;
 use postroad::pipeline::handoff::Handoff;
 use postroad::pipeline::parcel::{
     Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
@@ -181,7 +182,6 @@ async fn next<P>(parcels: &mut mpsc::UnboundedReceiver<P>) -> P {
 
 fn transaction() -> Transaction {
     let alias = address("info@customer.test");
-    let now = Instant::now();
     Transaction {
         id: TraceId::new(postroad::clock::now(), 1),
         client: Arc::new(Client {
@@ -206,8 +206,8 @@ fn transaction() -> Transaction {
         }],
         advance: Advance::default(),
         received_at: postroad::clock::now(),
-        dot_at: now,
-        deadline: now + STAGE_LIMIT,
+        dot_at: Instant::now(),
+        deadline: Deadline::after(STAGE_LIMIT),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer: oneshot::channel().0,
     }

@@ -12,10 +12,13 @@
 //!
 //! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
 //! waited for is waited for before memory is taken, or after it was given back.
+//!
+//! A message has the time that its client waits ([`deadline`]). Blame goes only to whoever had the time to answer.
 
 mod advance;
 pub mod authenticate;
 pub mod chronicle;
+pub mod deadline;
 pub mod deferred;
 pub mod deliver;
 mod fingerprint;

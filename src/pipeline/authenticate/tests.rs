@@ -21,6 +21,7 @@ use crate::dev::dns::{Behaviour, DnsServer};
 use crate::mail::{
     Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
 };
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
@@ -201,7 +202,7 @@ fn accepted(
         advance: Advance::default(),
         received_at: clock::now(),
         dot_at: Instant::now(),
-        deadline: Instant::now(),
+        deadline: Deadline::after(Duration::from_secs(45)),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer,
     };

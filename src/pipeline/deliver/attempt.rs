@@ -40,6 +40,7 @@ impl Attempt<'_> {
         let mut facts = Facts::default();
         self.note(self.peer);
         let ended = self.offer_all(progress, &mut facts).await;
+        let ended = ended.map_err(|trouble| self.excuse(trouble, started));
         if let Err(trouble) = &ended {
             self.note(trouble);
         }
@@ -61,6 +62,7 @@ impl Attempt<'_> {
         let transaction = self.transaction(&mut connection, taken.len());
         let ended = transaction.go_on(taken.clone(), progress).await;
         let ended = self.close(connection, ended, progress).map(drop);
+        let ended = ended.map_err(|trouble| self.excuse(trouble, started));
         self.tell(started, &facts, progress.summary(&taken), ended.as_ref().err());
         ended
     }
@@ -73,8 +75,19 @@ impl Attempt<'_> {
         recipients: usize,
         progress: &mut Progress,
     ) -> Result<Option<Connection>, Trouble> {
+        let started = Instant::now();
         let ended = self.transaction(&mut connection, recipients).add(progress).await;
-        self.close(connection, ended, progress)
+        self.close(connection, ended, progress).map_err(|trouble| self.excuse(trouble, started))
+    }
+
+    /// A time-out is the upstream's only where it had the time to answer.
+    fn excuse(&self, trouble: Trouble, started: Instant) -> Trouble {
+        if let Trouble::TimedOut(step) = trouble
+            && !self.budget.envelope.is_enough_to_blame(started)
+        {
+            return Trouble::CutShort(step);
+        }
+        trouble
     }
 
     /// Counts and logs an attempt, by what came of its copies or else by the trouble.
@@ -193,6 +206,9 @@ impl Attempt<'_> {
             Ok(Ending::Open) => return Ok(Some(connection)),
             Ok(Ending::Answered) => pool.release(connection, timing),
             Ok(Ending::Awaiting { copies, dot_at }) => {
+                if self.budget.reply.is_enough_to_blame(dot_at) {
+                    progress.note_overdue();
+                }
                 let masks = self.offer.copies.iter();
                 let masks = masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
                 Late { connection, dot_at, timing, pool: pool.clone(), masks }.follow(copies, progress);

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
 use super::options::Options;
 use super::pool;
 use super::trouble::{Peer, Trouble};
+use crate::pipeline::deadline::Deadline;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
@@ -27,7 +28,7 @@ pub(super) struct Opener<'a> {
     /// Where what is said is kept, if anywhere.
     pub(super) dialogue: Option<&'a Dialogue>,
     /// When it must be open.
-    pub(super) until: Instant,
+    pub(super) until: Deadline,
 }
 
 impl Opener<'_> {

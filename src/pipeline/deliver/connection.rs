@@ -14,6 +14,7 @@ use super::dialogue::Dialogue;
 use super::options::Options;
 use super::trouble::{Peer, Trouble};
 use crate::config::LogAddresses;
+use crate::pipeline::deadline::Deadline;
 use crate::smtp::client::{Capabilities, ReplyDecoder};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
@@ -77,8 +78,8 @@ impl Drop for Open {
 }
 
 /// The end of a step: its own limit, but no later than `until`.
-pub(super) fn within(limit: Duration, until: Instant) -> Instant {
-    (Instant::now() + limit).min(until)
+pub(super) fn within(limit: Duration, until: Deadline) -> Instant {
+    (Instant::now() + limit).min(until.at())
 }
 
 impl Connection {

@@ -155,20 +155,22 @@ impl Asked {
         let Some(taken) = holding.copies(shipment).filter(|_| holding.suits(offer.parameters)) else {
             return Some(holding.replace(&job.upstreams));
         };
-        if holding.used_at.elapsed() >= job.options.timing.held {
+        let overdue = holding.used_at.elapsed() >= job.options.timing.held;
+        if overdue || !job.budget.envelope.is_enough_to_try() {
             return Some(holding.replace(&job.upstreams));
         }
         let Holding { connection, visit, .. } = holding;
         let peer = connection.peer.clone();
         let sighting = Sighting::of(&shipment.domain);
-        let attempt = Attempt { job, offer, peer: &peer, sighting, budget: job.budget };
+        // One that fell silent leaves time to open another transaction.
+        let attempt = Attempt { job, offer, peer: &peer, sighting, budget: job.budget.share(false) };
         let trouble = attempt.go_on(connection, taken, progress).await.err();
         let result = if trouble.is_some() && progress.is_pending() { "replaced" } else { "used" };
         job.upstreams.cut_through(result);
         if let Some(trouble) = trouble.filter(|trouble| !trouble.is_staleness()) {
             failures.push(Failure::of(&peer, trouble));
         }
-        if progress.is_awaiting() {
+        if progress.is_overdue() {
             visit.timed_out();
         }
         Some(visit)

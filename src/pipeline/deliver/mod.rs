@@ -16,6 +16,8 @@
 //! - `Attempted` is passed on by the client's deadline: half of the time that is left when a message
 //!   comes is for finding an upstream that takes the envelope, the rest for the message and its reply.
 //!   Only an upstream that stopped taking octets may hold it for a further [`options::Timing::quit`].
+//! - What is remembered of a destination is what it had the time to do better ([`crate::pipeline::deadline`]): a message
+//!   that comes with too little time is offered to nobody, and a host that was cut short by it is not blamed.
 //! - A transaction that was opened at RCPT gets the message, or RSET. Nothing that happens to it before the
 //!   dot is worse than if it had not been opened.
 //! - A panic ends one message: its task drops the transaction, and the sender hears 451.
@@ -49,7 +51,6 @@ use std::time::Duration;
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -65,6 +66,7 @@ use crate::config::Config;
 use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::mail::{Address, Message, MessageRequest, SmtpUtf8, TraceId};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deferred::{Due, Suspended, Tried};
 use crate::pipeline::handoff::Handoff;
 use crate::pipeline::parcel::{Attempted, Declared, Delivery, Outcome, Readdressed, Rewritten, Shipment};
@@ -310,7 +312,7 @@ struct Offered {
     trace: TraceId,
     smtp_utf8: SmtpUtf8,
     request: MessageRequest,
-    deadline: Instant,
+    deadline: Deadline,
     /// What was asked at RCPT, for its session.
     asked: Asked,
     /// Where the dialogue is kept, if anywhere.
@@ -357,9 +359,8 @@ async fn offer_all(
 
 impl Budget {
     /// Half of the time that is left for everything up to DATA, the rest for the message and its reply.
-    fn until(deadline: Instant) -> Self {
-        let now = Instant::now();
-        Self { envelope: now + deadline.saturating_duration_since(now) / 2, reply: deadline }
+    fn until(deadline: Deadline) -> Self {
+        Self { envelope: deadline.half(), reply: deadline }
     }
 }
 

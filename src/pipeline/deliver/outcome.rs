@@ -43,8 +43,10 @@ pub(super) enum Failure {
 /// Whether a failure was one of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
-    /// A limit was reached.
+    /// A limit was reached that was long enough.
     Ended,
+    /// Our own time was up before.
+    CutShort,
     /// It failed before.
     Left,
 }
@@ -56,8 +58,15 @@ impl Failure {
     }
 
     /// No answer in time.
-    pub(super) fn timed_out(silence: Silence, detail: &str) -> Self {
-        Self::NoAnswer { silence, detail: detail.to_owned(), patience: Patience::Ended }
+    pub(super) fn timed_out(silence: Silence, detail: &str, patience: Patience) -> Self {
+        Self::NoAnswer { silence, detail: detail.to_owned(), patience }
+    }
+
+    fn patience(&self) -> Patience {
+        match self {
+            Self::NoAnswer { patience, .. } => *patience,
+            Self::Ruled(_) | Self::Ipv6Refused(_) => Patience::Left,
+        }
     }
 
     /// What trouble at an address means for the message.
@@ -72,7 +81,8 @@ impl Failure {
             Trouble::Unwelcome(reply) if relay::is_slow_down(&reply) => {
                 Self::no_answer(Silence::Busy, &detail)
             }
-            Trouble::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail),
+            Trouble::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::Ended),
+            Trouble::CutShort(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::CutShort),
             Trouble::Unreachable(_) | Trouble::Unwelcome(_) => Self::no_answer(Silence::Unreachable, &detail),
             Trouble::Lost(..) | Trouble::Garbage(_) | Trouble::OutOfStep(_) => {
                 Self::no_answer(Silence::Interrupted, &detail)
@@ -84,10 +94,18 @@ impl Failure {
     }
 }
 
+/// Whether time ran out in the end, and somebody on the way had enough of it.
+pub(super) fn is_slow(failures: &[Failure]) -> bool {
+    let ran_out = |failure: &Failure| failure.patience() != Patience::Left;
+    failures.last().is_some_and(ran_out)
+        && failures.iter().any(|failure| failure.patience() == Patience::Ended)
+}
+
 /// The copies of one shipment, and what came of each so far.
 #[derive(Debug)]
 pub(super) struct Progress {
     copies: Vec<Copy>,
+    dot_is_overdue: bool,
 }
 
 /// How far a copy is.
@@ -115,7 +133,8 @@ pub(super) enum Word {
 impl Progress {
     /// Nothing came of any yet.
     pub(super) fn new(copies: usize) -> Self {
-        Self { copies: std::iter::repeat_with(|| Copy::Pending).take(copies).collect() }
+        let copies = std::iter::repeat_with(|| Copy::Pending).take(copies).collect();
+        Self { copies, dot_is_overdue: false }
     }
 
     /// The first copies, at most so many, that still are to be offered.
@@ -129,10 +148,14 @@ impl Progress {
         self.copies.iter().any(|copy| matches!(copy, Copy::Pending))
     }
 
-    /// Whether the upstream still owes its answer to our dot.
-    pub(super) fn is_awaiting(&self) -> bool {
-        let awaiting = |copy: &Copy| matches!(copy, Copy::Settled(Outcome::AwaitingReply { .. }));
-        self.copies.iter().any(awaiting)
+    /// Notes that an upstream owes the answer to our dot, which it had the time to give.
+    pub(super) fn note_overdue(&mut self) {
+        self.dot_is_overdue = true;
+    }
+
+    /// Whether it does.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.dot_is_overdue
     }
 
     /// Settles a copy for good.

@@ -24,6 +24,24 @@ fn a_destination_with_a_busy_host_is_busy() {
 }
 
 #[test]
+fn who_was_cut_short_makes_no_destination_slow() {
+    let silent = |patience| Failure::timed_out(Silence::Interrupted, "a.example: at EHLO", patience);
+    let refused = Failure::no_answer(Silence::Unreachable, "b.example: connection refused");
+    let (ended, cut) = (silent(Patience::Ended), silent(Patience::CutShort));
+    for (failures, slow) in [
+        (vec![], false),
+        (vec![&ended], true),
+        (vec![&cut], false),
+        (vec![&refused, &cut], false),
+        (vec![&ended, &cut], true),
+        (vec![&ended, &refused], false),
+    ] {
+        let failures: Vec<_> = failures.into_iter().cloned().collect();
+        assert_eq!(is_slow(&failures), slow, "{failures:?}");
+    }
+}
+
+#[test]
 fn a_refusal_of_our_ipv6_address_is_relayed_when_nobody_else_is_left() {
     let refused = UpstreamReply { host: "a".into(), reply: reply(550, Enhanced(5, 7, 25), "PTR") };
     assert!(matches!(verdict(&[Failure::Ipv6Refused(refused)]), Outcome::Refused(_)));

@@ -22,7 +22,7 @@ use super::attempt::Attempt;
 use super::connection::Connection;
 use super::destinations::Visit;
 use super::held::Asked;
-use super::outcome::{Failure, Patience, Progress};
+use super::outcome::{Failure, Patience, Progress, is_slow};
 use super::plan::{self, Host};
 use super::tls::TlsWish;
 use super::transaction::{Budget, Copy, Offer};
@@ -78,11 +78,11 @@ pub(super) async fn travel(
         Journey { job, visit, offer: offer(shipment, &copies, job), failures, tried: 0, open: None };
     journey.try_hosts(shipment, progress).await;
     let (tried, open) = (journey.tried, journey.open);
-    let slow = matches!(failures.last(), Some(Failure::NoAnswer { patience: Patience::Ended, .. }));
+    let slow = is_slow(failures);
     match job.matter {
-        // A message that came with no time left says nothing of the destination.
+        // Look-ups alone say nothing of its hosts.
         Matter::Message { .. } => {
-            if progress.is_awaiting() || (slow && progress.is_pending() && tried > 0) {
+            if progress.is_overdue() || (slow && progress.is_pending() && tried > 0) {
                 visit.timed_out();
             }
         }
@@ -171,12 +171,12 @@ struct Journey<'a> {
 impl Journey<'_> {
     async fn try_hosts(&mut self, shipment: &Shipment, progress: &mut Progress) {
         let Job { upstreams, options, budget, .. } = self.job;
+        let asked_at = Instant::now();
         let hosts = plan::hosts(&shipment.domain, &upstreams.dns, &options.own_hosts);
         // Side by side: the policy is bounded in time, and no reason not to deliver.
         let found = async { tokio::join!(hosts, upstreams.policies.sts(&shipment.domain)) };
-        let timed_out =
-            || (Err(Failure::timed_out(Silence::LookUp, "looking up the MX hosts")), Sts::default());
-        let (hosts, sts) = timeout_at(budget.envelope, found).await.unwrap_or_else(|_| timed_out());
+        let timed_out = || (Err(self.no_look_up("looking up the MX hosts", asked_at)), Sts::default());
+        let (hosts, sts) = timeout_at(budget.envelope.at(), found).await.unwrap_or_else(|_| timed_out());
         match hosts {
             Ok(hosts) => self.try_each(&Way { domain: &shipment.domain, hosts, sts }, progress).await,
             Err(failure) => self.failures.push(failure),
@@ -196,9 +196,10 @@ impl Journey<'_> {
     /// The host's addresses that may be connected to, and whether hosts behind it may be tried.
     async fn stop<'w>(&mut self, way: &'w Way<'_>, host: &Host) -> (Stop<'w>, ControlFlow<()>) {
         let Job { upstreams, options, budget, .. } = self.job;
-        let found = timeout_at(budget.envelope, plan::addresses(host, &upstreams.dns)).await;
+        let asked_at = Instant::now();
+        let found = timeout_at(budget.envelope.at(), plan::addresses(host, &upstreams.dns)).await;
         let timed_out =
-            || Err(Failure::timed_out(Silence::LookUp, &format!("{}: looking up its addresses", host.name)));
+            || Err(self.no_look_up(&format!("{}: looking up its addresses", host.name), asked_at));
         let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
         let (addresses, security) = match found.unwrap_or_else(|_| timed_out()) {
             Ok(found) => found,
@@ -238,7 +239,8 @@ impl Journey<'_> {
     async fn judge(&mut self, candidate: Candidate<'_>, sts: &Sts) -> Option<Judgement> {
         let Job { upstreams, budget, tls_wish, .. } = self.job;
         let judging = upstreams.policies.judge(candidate, sts);
-        let judged = match timeout_at(budget.envelope, judging).await {
+        let asked_at = Instant::now();
+        let judged = match timeout_at(budget.envelope.at(), judging).await {
             Ok(Err(barred)) if *tls_wish == TlsWish::NotRequired => {
                 let tls::Barred { basis, failure, .. } = barred;
                 Ok(Judgement { basis, demand: Demand::Opportunistic, failure: Some(failure) })
@@ -252,7 +254,7 @@ impl Journey<'_> {
             }
             Err(_) => {
                 let detail = format!("{}: looking up its TLSA records", candidate.host);
-                Err(Failure::timed_out(Silence::LookUp, &detail))
+                Err(self.no_look_up(&detail, asked_at))
             }
         };
         judged.map_err(|failure| self.failures.push(failure)).ok()
@@ -271,10 +273,11 @@ impl Journey<'_> {
             if peer.address.is_ipv6() && has_ipv4 && !self.takes_ipv6() {
                 continue;
             }
-            if self.tried == MAX_ADDRESSES || Instant::now() >= self.job.budget.envelope {
+            if self.tried == MAX_ADDRESSES || !self.job.budget.envelope.is_enough_to_try() {
                 if self.failures.is_empty() {
                     let detail = format!("{peer}: no time left to try it");
-                    self.failures.push(Failure::timed_out(Silence::Interrupted, &detail));
+                    let failure = Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort);
+                    self.failures.push(failure);
                 }
                 return ControlFlow::Break(());
             }
@@ -307,15 +310,31 @@ impl Journey<'_> {
         ControlFlow::Continue(())
     }
 
+    /// A look-up that had no answer when our time was up.
+    fn no_look_up(&self, detail: &str, asked_at: Instant) -> Failure {
+        let enough = self.job.budget.envelope.is_enough_to_blame(asked_at);
+        let patience = if enough { Patience::Ended } else { Patience::CutShort };
+        Failure::timed_out(Silence::LookUp, detail, patience)
+    }
+
     fn takes_ipv6(&self) -> bool {
         !self.job.ipv6_timed_out.load(Ordering::Relaxed) && self.visit.takes_ipv6()
     }
 
+    /// This message leaves IPv6 alone after a time-out; all others, where it was the destination's.
+    fn note_ipv6(&self, trouble: &Trouble) {
+        if matches!(trouble, Trouble::TimedOut(_) | Trouble::CutShort(_)) {
+            self.job.ipv6_timed_out.store(true, Ordering::Relaxed);
+        }
+        if trouble.is_timeout() {
+            self.visit.ipv6_timed_out();
+        }
+    }
+
     /// Keeps what went wrong, and says what it means for the addresses that are left.
     fn note(&mut self, peer: &Peer, trouble: Trouble) -> Next {
-        if trouble.is_timeout() && peer.address.is_ipv6() {
-            self.job.ipv6_timed_out.store(true, Ordering::Relaxed);
-            self.visit.ipv6_timed_out();
+        if peer.address.is_ipv6() {
+            self.note_ipv6(&trouble);
         }
         let bound = self.job.tls_wish == TlsWish::Required;
         let trouble = if bound && matches!(trouble, Trouble::NotEncrypted) {
@@ -328,6 +347,7 @@ impl Journey<'_> {
             Trouble::Unfit(_) => Next::Host,
             Trouble::Message(_) => Next::Nothing,
             Trouble::TimedOut(_)
+            | Trouble::CutShort(_)
             | Trouble::Unreachable(_)
             | Trouble::Lost(..)
             | Trouble::Garbage(_)
@@ -352,11 +372,10 @@ enum Next {
 
 impl Budget {
     /// The part of the budget that one address may use up: all of it for the last, half of what is left
-    /// for others, so that one that never answers leaves time for the next.
+    /// for others, so that one that never answers leaves time for the next. What is too little for two is one's.
     pub(super) fn share(self, last: bool) -> Self {
-        let now = Instant::now();
-        let half = now + self.envelope.saturating_duration_since(now) / 2;
-        Self { envelope: if last { self.envelope } else { half }, ..self }
+        let half = self.envelope.half();
+        Self { envelope: if last || !half.is_enough_to_try() { self.envelope } else { half }, ..self }
     }
 }
 

@@ -16,6 +16,7 @@ use super::options::Timing;
 use super::outcome::{Progress, is_too_many, refuses_ipv6};
 use super::trouble::Trouble;
 use crate::mail::{Address, BodyType, RecipientRequest, RequireTls, ReversePath, SmtpUtf8};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::Outcome;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::relay;
@@ -59,9 +60,9 @@ impl Offer<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Budget {
     /// The end of all that comes before DATA's reply.
-    pub(super) envelope: Instant,
+    pub(super) envelope: Deadline,
     /// The end of the rest: when the client must have its reply.
-    pub(super) reply: Instant,
+    pub(super) reply: Deadline,
 }
 
 /// How a transaction ended.
@@ -137,9 +138,7 @@ impl Transaction<'_> {
         taken: Vec<usize>,
         progress: &mut Progress,
     ) -> Result<Ending, Trouble> {
-        // One that fell silent leaves time to open another transaction.
-        let limit = self.budget.share(false).envelope;
-        let data = timeout_at(limit, self.send_data_command()).await;
+        let data = timeout_at(self.budget.envelope.at(), self.send_data_command()).await;
         let data = data.unwrap_or(Err(Trouble::TimedOut("at DATA")))?;
         if relay::is_about_us(&data) {
             return Err(Trouble::OutOfStep(data));
@@ -337,7 +336,7 @@ impl Transaction<'_> {
             return self.read_early_reply(trouble, taken, progress).await;
         }
         let dot_at = Instant::now();
-        let limit = self.budget.reply.min(dot_at + self.timing.dot);
+        let limit = within(self.timing.dot, self.budget.reply);
         match self.connection.reply(limit, "after the dot").await.and_then(final_reply) {
             Ok(reply) => {
                 self.connection.standing = after_dot(&reply);

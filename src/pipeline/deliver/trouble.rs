@@ -37,6 +37,9 @@ pub(super) enum Trouble {
     /// The time for a step was up.
     #[error("timed out {0}")]
     TimedOut(&'static str),
+    /// Our own time was up before anybody could be expected to answer.
+    #[error("cut short {0}")]
+    CutShort(&'static str),
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
@@ -73,7 +76,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether time ran out.
+    /// Whether time ran out that was long enough.
     pub(super) fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut(_))
     }
@@ -97,6 +100,7 @@ impl Trouble {
             | Self::Ipv6Unwelcome(reply)
             | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
+            | Self::CutShort(_)
             | Self::Unreachable(_)
             | Self::Lost(..)
             | Self::Garbage(_)
@@ -110,7 +114,7 @@ impl Trouble {
     /// The word for `delivery_attempts_total`; each of them is in [`super::outcome::RESULTS`].
     pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::TimedOut(_) => "timed_out",
+            Self::TimedOut(_) | Self::CutShort(_) => "timed_out",
             Self::Unreachable(_) => "unreachable",
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
             Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",

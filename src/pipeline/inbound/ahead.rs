@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use super::session::{End, Session};
 use super::transaction::Open;
 use crate::config::{Delivery, OnTempfail};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::{
     Action, Admitted, Advance, Declared, EarlyVerdict, Inquired, Inquiry, Recipient, SpfVerdict,
 };
@@ -92,8 +93,8 @@ impl Session {
             return Ok(Ok(recipient));
         };
         let started = Instant::now();
-        let until = started + limit.min(open.asking.patience);
-        if !self.config.delivery.cut_through || !is_vouched_for(open, until).await {
+        let until = Deadline::after(limit.min(open.asking.patience));
+        if !self.config.delivery.cut_through || !is_vouched_for(open, until.at()).await {
             return Ok(Ok(recipient));
         }
         open.asking.recipients += 1;

@@ -13,6 +13,7 @@ use crate::blocklist::Listing;
 use crate::clock;
 use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
 use crate::pipeline::chronicle::Conclusion;
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::{
     Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };
@@ -355,7 +356,7 @@ impl Session {
             advance: asking.advance,
             received_at: clock::now(),
             dot_at,
-            deadline: dot_at + self.config.delivery.in_session_timeout,
+            deadline: Deadline::after(self.config.delivery.in_session_timeout),
             permit,
             answer,
         };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Inner;
 use super::hands::Hold;
@@ -15,6 +14,7 @@ use super::poison::{BrokeOff, contained};
 use super::schedule::Ended;
 use crate::clock;
 use crate::mail::{Domain, Message};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deferred::{Due, Tried};
 use crate::pipeline::parcel::{Delivery, Outcome, Shipment, Target, TargetKind};
 use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
@@ -97,7 +97,7 @@ impl Inner {
             smtp_utf8: queued.smtp_utf8,
             request: queued.request.clone(),
             shipments: shipments(domain, due),
-            deadline: Instant::now() + ATTEMPT_LIMIT,
+            deadline: Deadline::after(ATTEMPT_LIMIT),
             answer,
         };
         self.deliver.pass(parcel).await.map_err(|_| BrokeOff::Gone)?;

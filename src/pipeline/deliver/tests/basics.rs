@@ -91,9 +91,9 @@ async fn a_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
 async fn a_late_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
     let script =
         "hello\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < RCPT\n > 250 ok\n < DATA\n > 354 go\n message
-        wait 900\n > 452 4.2.2 <bob@dest.example>: full";
+        wait 1500\n > 452 4.2.2 <bob@dest.example>: full";
     let (world, _upstream) = one_host(&[script]).await;
-    let hurried = Mail { in_session: Duration::from_millis(400), ..Mail::to(&[ANA, BOB]) };
+    let hurried = Mail { in_session: Duration::from_secs(1), ..Mail::to(&[ANA, BOB]) };
     for outcome in world.deliver(hurried).await {
         let Outcome::AwaitingReply { late, .. } = outcome else { panic!("{}", said(&outcome)) };
         assert_eq!(late.await.unwrap().reply.to_string(), "452 4.2.2 <alias1@customer.example>: full");

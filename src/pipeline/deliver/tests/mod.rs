@@ -4,6 +4,7 @@ mod basics;
 mod fallback;
 mod held;
 mod hostile;
+mod hurry;
 mod late;
 mod reuse;
 mod tls;
@@ -110,6 +111,12 @@ impl World {
         self.deliver(mail).await.remove(0)
     }
 
+    /// What comes of five messages at once, as many as close a destination.
+    async fn deliver_five(&self, in_session: Duration) -> Vec<String> {
+        let deliver = || self.deliver_one(Mail { in_session, ..Mail::to(&[ANA]) });
+        join_all((0..5).map(|_| deliver())).await.iter().map(said).collect()
+    }
+
     fn attempts(&self, family: &str, result: &str) -> u64 {
         self.upstreams.metrics.delivery_attempts_total.with_label_values(&["other", family, result]).get()
     }
@@ -204,7 +211,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         advance: Advance::default(),
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
-        deadline: Instant::now() + in_session,
+        deadline: Deadline::after(in_session),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer: oneshot::channel().0,
     }
@@ -248,6 +255,10 @@ async fn two_hosts(first: &[&str], second: &[&str]) -> (World, Upstream, Upstrea
     let records = "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
     (World::new(one.address.port(), records).await, one, two)
 }
+
+/// An upstream that takes a message and says nothing to its dot.
+const AT_THE_DOT: &str =
+    "hello \n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < DATA\n > 354 go\n message\n hang";
 
 const ANA: &str = "ana@dest.example";
 const BOB: &str = "bob@dest.example";
