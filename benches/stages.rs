@@ -289,6 +289,7 @@ fn start_authenticate(
             trusted_arc_sealers: Vec::new(),
         },
         dkim_signatures: 10,
+        early_limit: STAGE_LIMIT,
         sealing: Sealing::On,
     };
     let dns = Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics.clone())

@@ -13,7 +13,8 @@
 //! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
 //! waited for is waited for before memory is taken, or after it was given back.
 //!
-//! A message has the time that its client waits ([`deadline`]). Blame goes only to whoever had the time to answer.
+//! A message has the time that its client waits ([`deadline`]), and each that asks strangers has a part of what is left
+//! of it: authentication half, deliver the rest. Blame goes only to whoever had the time to answer.
 
 mod advance;
 pub mod authenticate;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use postroad::config::Config;
+use postroad::dev::dns::Behaviour;
 
-use crate::support::{ALICE, Act, Stage, World, letter};
+use crate::support::{ALICE, Act, Stage, World, letter, signed};
 
 const INFO: &[&str] = &["info@ours.example"];
 /// One more than close a destination.
@@ -40,6 +41,15 @@ async fn is_open(world: &World) {
     world.sender().await.submit(ALICE, INFO, &letter("good")).await.starts("250-2.0.0 taken");
     let last = *world.mx.connections().last().unwrap();
     assert!(last.is_ipv6(), "{last}");
+}
+
+#[tokio::test]
+async fn authentication_leaves_delivery_its_part_of_the_time() {
+    let world = world(Duration::from_secs(4), Duration::from_millis(400)).await;
+    world.dns.behave("s1._domainkey.sender.example.", Behaviour::Silent).unwrap();
+    let heard = submit_all(&world, |subject| signed(&letter(subject))).await;
+    assert!(heard.iter().all(|heard| heard.starts_with("250-2.0.0 taken")), "{heard:?}");
+    is_open(&world).await;
 }
 
 #[tokio::test]
