@@ -127,7 +127,13 @@ impl Opener<'_> {
     async fn shake_hands(&self, connection: Connection) -> Result<Connection, Trouble> {
         let limit = within(self.options.timing.handshake, self.until);
         let peer = connection.peer.clone();
-        let shaken = connection.encrypt(self.policies.client(), limit).await;
+        let shaken = match connection.encrypt(self.policies.client(), limit).await {
+            // No fault to report, and no reason to go on in the clear.
+            Err(Trouble::Handshake(error)) if self.is_late(&error) => {
+                Err(Trouble::TimedOut("in the TLS handshake"))
+            }
+            shaken => shaken,
+        };
         let (version, result) = match &shaken {
             Ok((connection, failure)) => {
                 self.note(&peer, *failure);
@@ -141,6 +147,11 @@ impl Opener<'_> {
         };
         self.metrics.smtp_tls_connections_total.with_label_values(&["outbound", version, result]).inc();
         shaken.map(|(connection, _)| connection)
+    }
+
+    /// Whether it was our time that was up.
+    fn is_late(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::TimedOut && self.until.is_over()
     }
 
     /// Counts for the reports what came of a session; what was wrong before it began comes first.

@@ -36,3 +36,12 @@ async fn ipv6_that_was_cut_short_is_tried_again() {
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
     assert_eq!((six.heard().messages.len(), four.heard().clients.len()), (1, 0));
 }
+
+#[tokio::test]
+async fn a_handshake_that_was_cut_short_is_no_reason_to_go_on_in_the_clear() {
+    let (world, upstream) = one_host(&["hello STARTTLS\n < STARTTLS\n > 220 go\n hang"]).await;
+    let outcome = world.deliver_one(Mail { in_session: LITTLE, ..Mail::to(&[ANA]) }).await;
+    let expected = "no answer: mx1.dest.example [127.0.0.1]: cut short in the TLS handshake";
+    assert_eq!(said(&outcome), expected);
+    assert_eq!(upstream.heard().clients.len(), 1);
+}
