@@ -25,6 +25,7 @@ use postroad::mail::{
 };
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
+use postroad::pipeline::deadline::Deadline;
 use postroad::pipeline::joint::{Stage, Turn};
 use postroad::pipeline::parcel::{
     Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
@@ -162,7 +163,6 @@ async fn next<S: Stage>(stage: &S, parcel: S::Parcel) -> S::Next {
 
 fn transaction() -> Transaction {
     let alias = address("info@customer.test");
-    let now = Instant::now();
     Transaction {
         id: TraceId::new(postroad::clock::now(), 1),
         client: Arc::new(Client {
@@ -187,8 +187,8 @@ fn transaction() -> Transaction {
         }],
         advance: Advance::default(),
         received_at: postroad::clock::now(),
-        dot_at: now,
-        deadline: now + STAGE_LIMIT,
+        dot_at: Instant::now(),
+        deadline: Deadline::after(STAGE_LIMIT),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer: oneshot::channel().0,
     }
@@ -261,6 +261,7 @@ fn authenticate(server: &DnsServer, metrics: &Arc<Metrics>) -> Authenticate {
             trusted_arc_sealers: Vec::new(),
         },
         dkim_signatures: 10,
+        early_limit: STAGE_LIMIT,
         sealing: Sealing::On,
     };
     let dns = Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics.clone())

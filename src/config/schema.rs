@@ -261,7 +261,7 @@ keys! {
     DELIVERY_CUT_THROUGH = "delivery", "cut_through", Flag, Default("true"), Live, Cluster;
     /// MX hosts on loopback and private networks. allow is for closed networks and tests: strangers' MX records could point inside.
     DELIVERY_PRIVATE_ADDRESSES = "delivery", "private_addresses", Text("refuse | allow"), Default("\"refuse\""), Live, Cluster;
-    /// How long a queued message is tried (RFC 5321 §4.5.4.1: at least 4 to 5 days).
+    /// How long a queued message is tried (RFC 5321 §4.5.4.1: at least 4 to 5 days). After a start, and when the clock is set by over ten minutes, each gets one attempt before it is given up; where none can be made, that takes as long again.
     DELIVERY_GIVE_UP_AFTER = "delivery", "give_up_after", Duration(60, 2_592_000), Default("\"5d\""), Live, Cluster;
     /// From the first failed attempt to the second; each further pause is twice the last, give or take a quarter. Postfix's minimal_backoff_time is 300 s.
     DELIVERY_RETRY_FIRST = "delivery", "retry_first", Duration(1, 86_400), Default("\"1m\""), Live, Cluster;

@@ -3,7 +3,8 @@
 //! What callers rely on:
 //! - Names are absolute. No search list and no hosts file is consulted, whatever the system's resolver
 //!   configuration says: mail routing must not depend on a node's own domain.
-//! - A look-up ends within [`DnsOptions::time_limit`], its CNAME chain (at most 8 long) included.
+//! - A look-up ends within [`DnsOptions::time_limit`], its CNAME chain (at most 8 long) included, and for who asks
+//!   by [`Dns::until`] no later than then.
 //! - Three answers are kept apart: *no such name* (RCODE 3), *no records of this type* (RCODE 0), and
 //!   *don't know* ([`DnsError::is_temporary`]: any other RCODE, a time-out, a network failure). SPF
 //!   (RFC 7208 §2.6.6) and MX look-ups (RFC 5321 §5.1) depend on it.
@@ -90,6 +91,8 @@ impl Default for DnsOptions {
 #[derive(Clone)]
 pub struct Dns {
     shared: Arc<Shared>,
+    /// When whoever asks stops waiting.
+    until: Option<tokio::time::Instant>,
 }
 
 struct Shared {
@@ -141,7 +144,14 @@ impl Dns {
                 metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]);
             }
         }
-        Ok(Self { shared: Arc::new(Shared { servers, options, metrics }) })
+        Ok(Self { shared: Arc::new(Shared { servers, options, metrics }), until: None })
+    }
+
+    /// The same resolver for somebody who waits until then: what has no answer by that time has timed out, and what
+    /// the cache knows is answered at any time.
+    #[must_use]
+    pub fn until(&self, until: tokio::time::Instant) -> Self {
+        Self { until: Some(until), ..self.clone() }
     }
 
     /// The resolver itself, cache and all: for mail-auth as a second judge (`dev`), which asks for itself, and nobody else.
@@ -246,7 +256,9 @@ impl Dns {
         lookup: impl Future<Output = Result<Lookup, NetError>>,
         read: fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsError> {
-        match tokio::time::timeout(self.shared.options.time_limit, lookup).await {
+        let limit = tokio::time::Instant::now() + self.shared.options.time_limit;
+        let limit = self.until.map_or(limit, |until| until.min(limit));
+        match tokio::time::timeout_at(limit, lookup).await {
             Ok(Ok(lookup)) => {
                 if octets_of(&lookup) > MAX_CACHED_OCTETS {
                     let servers = self.shared.servers.load();

@@ -222,6 +222,17 @@ async fn a_long_cname_chain_of_slow_servers_ends_at_the_time_limit() {
 }
 
 #[tokio::test]
+async fn who_does_not_wait_any_more_hears_what_is_known_and_no_more() {
+    let world = world().await;
+    world.dns.ipv4("mx1.example.com").await.unwrap();
+    world.server.behave("mx1.example.com", Behaviour::Silent).unwrap();
+    let late = world.dns.until(tokio::time::Instant::now());
+    assert!(late.ipv4("mx1.example.com").await.is_ok());
+    let error = late.ipv6("mx1.example.com").await.unwrap_err();
+    assert!(matches!(error, DnsError::Temporary { cause: Cause::TimedOut, .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_unreachable_server_is_temporary() {
     let config = config::Dns { servers: vec!["127.0.0.1:9".parse().unwrap()], ..Default::default() };
     let options = DnsOptions { time_limit: Duration::from_millis(300), ..DnsOptions::default() };

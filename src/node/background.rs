@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::build::{Life, State, temporary};
+use super::life::Life;
+use super::state::{State, temporary};
 use crate::aliases::Aliases;
 use crate::clock;
 use crate::config::Config;

@@ -1,8 +1,7 @@
 //! Builds every part of a node, lowest floor first, and starts them.
 
-use std::error::Error;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,50 +10,34 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::background::Background;
+use super::error::{NodeError, part};
 use super::faces::Faces;
+use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
 use super::reload::{self, Blocklists};
 use super::stages::{self, Contexts, Ends, FromInbound, Running};
-use super::{Addresses, DRAIN_LIMIT, NodeError, Start};
-use crate::aliases::Aliases;
+use super::state::{State, open_state, temporary};
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
-use crate::error_text::error_text;
 use crate::http::{Phase, Readiness};
-use crate::journal::{self, Journal};
-use crate::ledger::Ledger;
+use crate::journal::Journal;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::inbound::{self, Connected};
 use crate::pipeline::joint::{Handoff, Joints};
 use crate::pipeline::queue::Queue;
-use crate::routing::{Coverage, Routing, RoutingOptions};
-use crate::spool::{self, Spool};
-use crate::store::{Committer, Store};
-use crate::telemetry::{Metrics, log_ready};
+use crate::routing::Routing;
+use crate::spool::Spool;
+use crate::store::Store;
+use crate::telemetry::{Addresses, LogLevel, Metrics, log_ready};
 use crate::tls::{HTTPS_PORT, Policies, StartTls, trusted_roots};
 
 /// How long a drain waits for late replies once the transactions are over.
 const LATE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a drain waits for what goes on beside the mail.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(30);
-
-/// What owns the node's state on disk.
-pub(super) struct State {
-    /// What must not be lost, and is seldom written.
-    pub(super) store: Store,
-    /// What is written all the time, and begun anew where it is damaged.
-    pub(super) history: Store,
-    pub(super) ledger: Ledger,
-    pub(super) aliases: Arc<Aliases>,
-    pub(super) journal: Journal,
-    pub(super) routing: Routing,
-    pub(super) spool: Spool,
-}
 
 /// What owns the node's sides of the network.
 struct Network {
@@ -64,6 +47,18 @@ struct Network {
     addresses: Vec<SocketAddr>,
     certificate: StartTls,
     upstreams: Arc<Upstreams>,
+}
+
+/// What a node starts from.
+pub struct Start {
+    /// The checked configuration.
+    pub config: Config,
+    /// The file that it was read from, with the environment that was in force: watched, and read again.
+    pub file: Option<(PathBuf, Vec<(String, String)>)>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
+    /// The handle on the log, for a reload.
+    pub log_level: Option<LogLevel>,
 }
 
 /// A running node's parts, as far as its end concerns them.
@@ -78,23 +73,6 @@ pub(super) struct Parts {
     spool: Spool,
     pub(super) queue: Queue,
     joints: Joints,
-}
-
-/// What ends a node, and what must have ended before it does.
-#[derive(Default)]
-pub(super) struct Life {
-    /// Cancelled when a stage is found gone.
-    pub(super) broken: CancellationToken,
-    /// Cancelled when the databases must be opened anew, and can be.
-    pub(super) stale: CancellationToken,
-    /// Cancelled first: nothing new is taken.
-    pub(super) draining: CancellationToken,
-    sessions: TaskTracker,
-    settling: TaskTracker,
-    late: TaskTracker,
-    /// Cancelled last: what watches and serves in the background.
-    pub(super) background: CancellationToken,
-    pub(super) tasks: TaskTracker,
 }
 
 /// Builds and starts a node.
@@ -117,7 +95,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let inbound = |handoffs: FromInbound| inbound::Surroundings {
         config: config.clone(),
         metrics: metrics.clone(),
-        door: inbound::Door::default(),
+        admission: inbound::Admission::default(),
         certificate: network.certificate.clone(),
         blocklist: network.blocklists.reader(),
         octets: memory.in_flight.permits(),
@@ -215,63 +193,6 @@ fn watched(
     }
 }
 
-/// Opens everything on disk; blocks for as long as sled recovers and the routing table is read.
-async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
-    let open = move || -> Result<State, NodeError> {
-        let data_dir = &config.node.data_dir;
-        std::fs::create_dir_all(temporary(data_dir))?;
-        let store = Store::open(data_dir).map_err(|error| part(&error))?;
-        let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
-        for store in [&store, &history] {
-            let flushes = metrics.clone();
-            store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
-        }
-        let committer = Committer::start(store.clone())?;
-        let routing = Routing::open(&store, routing_options(&config)).map_err(|error| part(&error))?;
-        tell_coverage(&routing, data_dir);
-        Ok(State {
-            ledger: Ledger::open(&history, Committer::start(history.clone())?)
-                .map_err(|error| part(&error))?,
-            aliases: Arc::new(
-                Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
-            ),
-            journal: Journal::open(&history, journal::Limits::default()).map_err(|error| part(&error))?,
-            routing,
-            spool: open_spool(&config, &metrics)?,
-            store,
-            history,
-        })
-    };
-    spawn_blocking(open).await.map_err(|error| part(&error))?
-}
-
-/// Says so when the node starts without its whole routing table, which defers mail rather than refuse it.
-fn tell_coverage(routing: &Routing, data_dir: &Path) {
-    let data_dir = data_dir.display();
-    match routing.snapshot().coverage() {
-        Coverage::Whole => {}
-        Coverage::Empty => tracing::warn!(
-            %data_dir,
-            "no routing table yet: recipients hear 451 until a domain is added or a routing document applied"
-        ),
-        Coverage::Lost => tracing::error!(
-            %data_dir,
-            "the store is gone, and the routing table with it: the queue is delivered, and recipients hear 451, \
-             until the folder store/ is restored from a copy (stop the node first), or a routing document \
-             applied (postroadctl apply). Gone too: originals of long return addresses, suspensions"
-        ),
-    }
-}
-
-/// Opens the queue's messages, and says what was found.
-fn open_spool(config: &Config, metrics: &Arc<Metrics>) -> Result<Spool, NodeError> {
-    let options = spool::Options { min_free_octets: config.limits.min_free_octets, ..Default::default() };
-    let opened = Spool::open(&config.node.data_dir.join("spool"), options, metrics.clone());
-    let (spool, recovered) = opened.map_err(|error| part(&error))?;
-    tracing::info!(?recovered, "queue opened");
-    Ok(spool)
-}
-
 fn open_network(
     config: &Config,
     state: &State,
@@ -293,26 +214,6 @@ fn open_network(
 fn chronicle(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Chronicle {
     let poison = config.node.data_dir.join("poison");
     Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison)
-}
-
-/// What the routing table must know of the configuration.
-pub(super) fn routing_options(config: &Config) -> RoutingOptions {
-    let hosts = config.service.mx.iter().map(|host| host.hostname.clone());
-    RoutingOptions {
-        service_domain: config.service.domain.clone(),
-        mx_hosts: hosts.chain([config.node.hostname.clone()]).collect(),
-        postmaster: config.service.postmaster.clone(),
-    }
-}
-
-/// Where large messages are kept while in flight. The files have no names.
-pub(super) fn temporary(data_dir: &Path) -> PathBuf {
-    data_dir.join("temporary")
-}
-
-/// A part's error with all its causes.
-pub(super) fn part(error: &(dyn Error + 'static)) -> NodeError {
-    NodeError::Part(error_text(error))
 }
 
 impl Parts {

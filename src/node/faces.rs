@@ -7,13 +7,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::build::{State, part};
-use super::{Addresses, NodeError};
+use super::error::{NodeError, part};
+use super::state::State;
 use crate::admin::{AdminServer, Services};
 use crate::config::{Config, Parts};
 use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
 use crate::pipeline::queue::Queue;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Addresses, Metrics};
 
 /// What is bound.
 pub(super) struct Faces {

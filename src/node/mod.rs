@@ -1,7 +1,8 @@
 //! A node: builds every part, starts the pipeline last stage first, and drains it first stage first.
 //!
 //! A node runs in a thread of its own, which holds the actix system; all of it shares one multi-thread
-//! runtime, so that sessions and deliveries run on all cores while the stage actors stay small. Several nodes may run in one process: nothing here is global.
+//! runtime, so that sessions and deliveries run on all cores while the stage actors stay small. Several nodes may run in
+//! one process: nothing here is global.
 //!
 //! Draining: listeners close, sessions hear 421 on their next command, transactions in flight finish, records
 //! of clients that vanished are written, late replies are waited for within [`DRAIN_LIMIT`], idle upstream
@@ -9,42 +10,31 @@
 
 mod background;
 mod build;
+mod error;
 mod faces;
+mod life;
 mod octets;
 mod reload;
 mod stages;
+mod state;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use actix::System;
-use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub use self::build::Start;
+pub use self::error::NodeError;
+pub use self::life::DRAIN_LIMIT;
 use crate::config::Config;
 use crate::pipeline::queue::Queue;
 use crate::routing::Routing;
 pub use crate::telemetry::Addresses;
-use crate::telemetry::{LogLevel, Metrics, start_logs};
-
-/// How long a drain waits for transactions in flight and late replies.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(300);
-
-/// Why a node does not start.
-#[derive(Debug, Error)]
-pub enum NodeError {
-    /// The runtime, a thread, a socket or a folder.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// A part of the node; the text names it.
-    #[error("{0}")]
-    Part(String),
-}
+use crate::telemetry::{Metrics, start_logs};
 
 /// How a node ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,18 +45,6 @@ pub enum Ended {
     Broken,
     /// The disk failed its databases, and is well again: a new start opens them anew.
     Stale,
-}
-
-/// What a node starts from.
-pub struct Start {
-    /// The checked configuration.
-    pub config: Config,
-    /// The file that it was read from, with the environment that was in force: watched, and read again.
-    pub file: Option<(PathBuf, Vec<(String, String)>)>,
-    /// Where everything is counted.
-    pub metrics: Arc<Metrics>,
-    /// The handle on the log, for a reload.
-    pub log_level: Option<LogLevel>,
 }
 
 /// A running node. Dropping it tells it to drain, and does not wait.
@@ -159,7 +137,7 @@ impl Drop for Node {
 /// When it does not start, when a stage of its pipeline is gone, or when its databases must be opened anew.
 pub fn run(config: Config, path: PathBuf, variables: Vec<(String, String)>) -> Result<(), NodeError> {
     let metrics = Arc::new(Metrics::new().map_err(|error| NodeError::Part(error.to_string()))?);
-    let log_level = start_logs(&config.log.level, &metrics).map_err(|error| build::part(&error))?;
+    let log_level = start_logs(&config.log.level, &metrics).map_err(|error| error::part(&error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

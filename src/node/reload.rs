@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::NodeError;
-use super::build::{part, routing_options};
+use super::error::{NodeError, part};
 use super::stages::{Contexts, Prepared};
+use super::state::routing_options;
 use crate::blocklist::Blocklist;
 use crate::config::files::{Secret, dnsbl_key};
 use crate::config::{Config, Dnsbl, Live, OnTempfail, Reloader, taking};

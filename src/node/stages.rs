@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::NodeError;
-use super::build::{State, part};
+use super::error::{NodeError, part};
+use super::state::State;
 use crate::aliases::Aliases;
 use crate::config::files::srs_secrets;
 use crate::config::{Config, OnTempfail};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use super::parcel::{Recipient, Shipment, Target, UpstreamReply};
 use crate::mail::{BodyType, Domain, MessageRequest, ReversePath, SmtpUtf8, TraceId};
 
@@ -40,7 +40,7 @@ pub struct Inquiry {
     /// What earlier recipients of the transaction left; the answer gives it back.
     pub advance: Advance,
     /// When the client must have its reply to RCPT.
-    pub until: Instant,
+    pub until: Deadline,
     /// Where the answer goes; dropped unanswered, nobody said anything and nothing is held.
     pub answer: oneshot::Sender<Inquired>,
 }

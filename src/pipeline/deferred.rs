@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
+use super::deadline::Deadline;
 use super::parcel::{
     Delivery, Outcome, Recorded, Shipment, Silence, Target, TargetKind, UpstreamReply, parcels,
 };
@@ -72,7 +72,7 @@ pub struct Due {
     /// The copies.
     pub shipments: Vec<Shipment>,
     /// When the attempt must have ended, but for a reply to our dot.
-    pub deadline: Instant,
+    pub deadline: Deadline,
     /// Where the outcomes go.
     pub answer: oneshot::Sender<Tried>,
 }

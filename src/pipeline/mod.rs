@@ -14,6 +14,9 @@
 //! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
 //! waited for is waited for before memory is taken, or after it was given back.
 //!
+//! A message has the time that its client waits ([`deadline`]), and each that asks strangers has a part of what is left
+//! of it: authentication half, deliver the rest. Blame goes only to whoever had the time to answer.
+//!
 //! # One message, stage by stage
 //!
 //! Alice's server connects: `inbound` looks at its door whether there is room for it and greets it; from then on one
@@ -72,6 +75,7 @@
 mod advance;
 pub mod authenticate;
 pub mod chronicle;
+pub mod deadline;
 pub mod deferred;
 pub mod deliver;
 mod fingerprint;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
+use super::deadline::Deadline;
 pub use super::receiver::ReceiverHelp;
 use super::refusal::Refusal;
 use crate::check_host::Explanation;
@@ -158,7 +159,7 @@ pub struct Transaction {
     /// When the client's final dot was read.
     pub dot_at: Instant,
     /// When the client must have its reply (`delivery.in_session_timeout` after the dot).
-    pub deadline: Instant,
+    pub deadline: Deadline,
     /// Octets reserved for the message while it is in flight.
     pub permit: OwnedSemaphorePermit,
     /// Where the settlement goes; dropped unanswered, it is a 451.

@@ -50,9 +50,11 @@ pub(super) enum Order {
 /// A record to be added.
 #[derive(Debug)]
 pub(super) struct Write {
+    /// The message that it changes, ends or moves, if any is there: a new one is nobody's yet.
     pub(super) id: TraceId,
     pub(super) draft: Draft,
-    pub(super) event: Event,
+    /// What it tells the index.
+    pub(super) events: Vec<Event>,
     pub(super) purpose: Purpose,
     pub(super) answer: Answer,
 }
@@ -202,7 +204,8 @@ impl Committer {
     fn write(&mut self, mut writes: Vec<Write>) {
         self.leave_changed(&mut writes);
         // New messages last, so that they alone are cut off again if they cannot be synced. No other record
-        // of theirs can be among these: nobody has heard of them yet.
+        // of theirs can be among these: nobody has heard of them yet. Nor a later one of what they tell of:
+        // whoever has that in hand waits for the answer.
         writes.sort_by_key(|write| write.purpose == Purpose::Put);
         let written = self.append(writes);
         if written.is_empty() {
@@ -213,9 +216,9 @@ impl Committer {
         let mut waiting = Vec::new();
         for (write, location) in written {
             if write.purpose == Purpose::Put {
-                waiting.push((located(write.event, location), location.at, write.answer));
+                waiting.push((located(write.events, location), location.at, write.answer));
             } else {
-                events.push(located(write.event, location));
+                events.extend(located(write.events, location));
                 // Whoever asked may be gone.
                 let _ = write.answer.send(Ok(()));
             }
@@ -225,8 +228,8 @@ impl Committer {
             if synced.is_err() {
                 self.log.cut_back(first);
             }
-            for (event, _, answer) in waiting {
-                events.extend(synced.is_ok().then_some(event));
+            for (put, _, answer) in waiting {
+                events.extend(synced.is_ok().then_some(put).into_iter().flatten());
                 let _ = answer.send(synced.clone());
             }
         }
@@ -266,7 +269,7 @@ impl Committer {
         if writes.is_empty() {
             return Vec::new();
         }
-        let named = writes.iter().any(|write| write.event.is_put_in_file());
+        let named = writes.iter().flat_map(|write| &write.events).any(Event::is_put_in_file);
         let names = if named { self.bodies.sync_names() } else { Ok(()) };
         let appended = names.and_then(|()| self.log.append(writes.iter().map(|write| &write.draft)));
         let error = match appended {
@@ -302,11 +305,13 @@ fn refuse(writes: Vec<Write>, error: &SpoolError) {
     }
 }
 
-fn located(mut event: Event, location: Location) -> Event {
-    if let Event::New(entry) | Event::Put(entry) = &mut event {
-        entry.location = location;
+fn located(mut events: Vec<Event>, location: Location) -> Vec<Event> {
+    for event in &mut events {
+        if let Event::New(entry) | Event::Put(entry) = event {
+            entry.location = location;
+        }
     }
-    event
+    events
 }
 
 /// A batch: what is in the channel now, up to the bounds, or up to an order that is no write.

@@ -128,9 +128,9 @@ impl Compactor {
             }
             let draft = self.redraft(&entry)?;
             let moved = Entry { location: Location::default(), ..entry };
-            let event = Event::Put(Box::new(moved));
+            let events = vec![Event::Put(Box::new(moved))];
             answers.push(self.orders.give(|answer| {
-                Order::Write(Box::new(Write { id: *id, draft, event, purpose: Purpose::Move, answer }))
+                Order::Write(Box::new(Write { id: *id, draft, events, purpose: Purpose::Move, answer }))
             })?);
         }
         for answer in answers {

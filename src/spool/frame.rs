@@ -7,8 +7,8 @@ use memchr::memmem;
 
 use super::error::SpoolError;
 
-/// The format that is written.
-pub(super) const VERSION: u8 = 1;
+/// The format that is written; those from 1 on are read.
+pub(super) const VERSION: u8 = 2;
 /// Before the payload of every frame.
 pub(super) const HEADER_OCTETS: usize = 40;
 /// Most octets of the protobuf part: twice what thousands of copies take, see `record::encode`.
@@ -190,7 +190,8 @@ impl<'a> Frame<'a> {
     /// tested, and the last of them may be short. And its length, as far as it is there.
     pub(super) fn read_damaged(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
         let header = Header::read(octets)?;
-        if salt.is_some_and(|salt| salt != header.salt) || header.version != VERSION || !header.is_bounded() {
+        let is_known = (1..=VERSION).contains(&header.version) && header.is_bounded();
+        if !is_known || salt.is_some_and(|salt| salt != header.salt) {
             return None;
         }
         let end = header.octets().min(octets.len());

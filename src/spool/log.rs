@@ -68,16 +68,21 @@ impl Segments {
             .map_err(|cause| SpoolError::io("read", &path, cause))
     }
 
-    /// The salt of a segment; `None`: its first frame cannot be read.
-    pub(super) fn salt(&self, segment: u64) -> Result<Option<Salt>, SpoolError> {
+    /// The header of a segment's first frame; `None`: it cannot be read.
+    pub(super) fn header(&self, segment: u64) -> Result<Option<Header>, SpoolError> {
         let path = self.path(segment);
         let header = read_at(&path, 0, HEADER_OCTETS as u64)?;
         match Header::read(&header) {
             Some(header) if header.version > VERSION => {
                 Err(SpoolError::Newer { path, version: header.version })
             }
-            header => Ok(header.map(|header| header.salt)),
+            header => Ok(header),
         }
+    }
+
+    /// The salt of a segment; `None`: its first frame cannot be read.
+    pub(super) fn salt(&self, segment: u64) -> Result<Option<Salt>, SpoolError> {
+        Ok(self.header(segment)?.map(|header| header.salt))
     }
 
     /// What stands in a segment from an offset on, at most so many octets.
@@ -277,24 +282,28 @@ impl Log {
         Ok(())
     }
 
-    /// Seals the segment and starts the next. What a sealed segment holds is durable. While that cannot be
-    /// done, this one grows past its bound.
-    fn roll(&mut self) {
+    /// Seals the segment and starts the next. What a sealed segment holds is durable.
+    ///
+    /// # Errors
+    /// When the disk fails: the log goes on in its segment then.
+    pub(super) fn seal(&mut self) -> Result<(), SpoolError> {
         let number = self.end.segment + 1;
-        let created = self.sync().and_then(|()| create(&self.segments, number));
-        match created {
-            Ok((file, salt, header)) => {
-                self.end = Position { segment: number, offset: header.len() as u64 };
-                (self.file, self.salt, self.tail) = (file, salt, header);
-                self.roll_at = self.segment_octets;
-            }
-            Err(error) => {
-                self.roll_at = self.end.offset + self.segment_octets / 16;
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the spool's log goes on in its segment: the next cannot be started"
-                );
-            }
+        self.sync()?;
+        let (file, salt, header) = create(&self.segments, number)?;
+        self.end = Position { segment: number, offset: header.len() as u64 };
+        (self.file, self.salt, self.tail) = (file, salt, header);
+        self.roll_at = self.segment_octets;
+        Ok(())
+    }
+
+    /// Seals the segment. While that cannot be done, it grows past its bound.
+    fn roll(&mut self) {
+        if let Err(error) = self.seal() {
+            self.roll_at = self.end.offset + self.segment_octets / 16;
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the spool's log goes on in its segment: the next cannot be started"
+            );
         }
     }
 

@@ -19,7 +19,7 @@
 //! ```text
 //!  0   8  magic: 8f "PRS" CR LF 1a LF
 //!  8   8  salt: random, the same in all frames of a segment
-//! 16   1  version of the format: 1
+//! 16   1  version of the format: 2; in 1 no put had a cause
 //! 17   1  kind: 0 segment (the first frame), 1 put, 2 state, 3 done
 //! 18   2  0
 //! 20   4  octets of the protobuf part  (proto/postroad/spool/v1: Put, Message, Done)
@@ -31,7 +31,9 @@
 //! ```
 //!
 //! CRC-32 finds every burst of up to 32 bits, and is what the processors that we run on sum up at many
-//! gigabytes a second. The header has a sum of its own, so that a length is believed before that much is
+//! gigabytes a second. A notification of ours and the new state of the message that it tells of, its cause, are one `put`:
+//! of the two there are both or neither, wherever a crash cuts the log off, so that nobody is told twice of one thing, and
+//! nothing ends untold. The header has a sum of its own, so that a length is believed before that much is
 //! read. The message is kept as it is sent on: header section with our fields, and body.
 //!
 //! The salt is there because a message may hold anything, frames too: without it a message whose frame is
@@ -46,7 +48,8 @@
 //!   takes of them is a message delivered twice, which is better than never; a kill takes nothing.
 //! - Later in the log counts: a `state` replaces that of the message's `put`, a `put` replaces a `put`, a
 //!   `done` ends them; of a message that is not there a `state` says nothing. A lost `state` leaves that of
-//!   the `put`.
+//!   the `put`. The cause in a `put` is a `state`, or without copies a `done`, in that place: where the `put` is moved to,
+//!   it is none any more.
 //! - Segments go in order, the oldest first: so no `done` is forgotten before the `put` that it ends, and
 //!   deleting the index brings nothing back. To let that happen, live records of the oldest segment are put
 //!   again at the end (`compactor`). Differs from compacting whichever segment is sparse, because then it
@@ -70,7 +73,8 @@
 //! - Nothing is in memory per message.
 //!
 //! A change of the format gives frames a new version; those of every older one stay readable, with a
-//! segment of each in `src/spool/fixtures`.
+//! segment of each in `src/spool/fixtures`. A segment holds frames of one version: an older program that meets a newer one
+//! says so and leaves it as it is.
 
 mod bodies;
 mod committer;
@@ -193,18 +197,28 @@ impl Spool {
     /// message is not in the queue then.
     pub async fn put(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
         self.admit()?;
-        self.put_notice(queued, message).await
+        self.put_notice(queued, message, None).await
     }
 
-    /// As [`Spool::put`], below the floor too: for a word to the sender of a message that leaves then.
+    /// As [`Spool::put`], below the floor too: for a word to the sender of a message that leaves then. That message's new
+    /// state, its `cause`, is part of the same record: after a crash both are there or neither is. Without copies it has
+    /// left.
     ///
     /// # Errors
-    /// As [`Spool::put`], with [`SpoolError::NoRoom`] for a disk that is full to the last octet.
-    pub async fn put_notice(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
+    /// As [`Spool::put`], with [`SpoolError::NoRoom`] for a disk that is full to the last octet. The former state of the
+    /// cause holds then.
+    pub async fn put_notice(
+        &self,
+        queued: Queued,
+        message: &Message,
+        cause: Option<&Queued>,
+    ) -> Result<(), SpoolError> {
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
-        let put = record::put(record::encode(&queued), file);
+        let changed = cause.map_or(id, |cause| cause.id);
+        let cause = cause.map(record::encode);
+        let put = v1::Put { cause: cause.clone(), ..record::put(record::encode(&queued), file) };
         let result = match Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline) {
             Ok(draft) => {
                 let entry = Entry {
@@ -213,7 +227,9 @@ impl Spool {
                     in_file,
                     message: put.message.unwrap_or_default(),
                 };
-                self.write(id, draft, Event::New(Box::new(entry)), Purpose::Put).await
+                let cause = cause.map(Event::change).transpose().map_err(SpoolError::Entry)?;
+                let events = [Event::New(Box::new(entry))].into_iter().chain(cause).collect();
+                self.write(changed, draft, events, Purpose::Put).await
             }
             Err(error) => Err(error),
         };
@@ -253,7 +269,7 @@ impl Spool {
     pub async fn update(&self, queued: Queued) -> Result<(), SpoolError> {
         let message = record::encode(&queued);
         let draft = Draft::new(Kind::State, message.encode_to_vec(), Vec::new(), Bytes::new())?;
-        self.write(queued.id, draft, Event::State(message), Purpose::Change).await
+        self.write(queued.id, draft, vec![Event::State(message)], Purpose::Change).await
     }
 
     /// Takes a message out of the queue. Written when this returns, and durable within a second; a power cut
@@ -262,7 +278,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::update`]: the message is still in the queue then.
     pub async fn remove(&self, id: TraceId) -> Result<(), SpoolError> {
-        self.write(id, recover::done(id)?, Event::Done(id), Purpose::Change).await
+        self.write(id, recover::done(id)?, vec![Event::Done(id)], Purpose::Change).await
     }
 
     /// Moves the floor below which no new message is taken: [`Options::min_free_octets`]. Blocks on the disk.
@@ -395,10 +411,10 @@ impl Spool {
         &self,
         id: TraceId,
         draft: Draft,
-        event: Event,
+        events: Vec<Event>,
         purpose: Purpose,
     ) -> Result<(), SpoolError> {
-        let write = |answer| Order::Write(Box::new(Write { id, draft, event, purpose, answer }));
+        let write = |answer| Order::Write(Box::new(Write { id, draft, events, purpose, answer }));
         self.inner.threads.ask(write).await
     }
 

@@ -17,7 +17,8 @@ const MAX_WITH_DIALOGUES_OCTETS: usize = 1 << 20;
 /// Past it the replies are cut to their first words too, in octets. A message that was taken can always be written
 /// again then: a copy has three addresses of at most 384 octets (64 of the local part, each perhaps escaped, quotes,
 /// `@` and 253 of the domain), ORCPT of 500, a host of 253, these words and some 80 of all else, together less than
-/// 2,100; and 2,000 copies, 100 recipients with 20 destinations each, are half of the 8 MiB of a frame.
+/// 2,100; and 2,000 copies, 100 recipients with 20 destinations each, are half of the 8 MiB of a frame. As the cause of a
+/// notification it shares the frame with that one's envelope, which is small.
 const MAX_WITH_REPLIES_OCTETS: usize = 4 << 20;
 /// Octets of these first words.
 const FIRST_WORDS_OCTETS: usize = 100;
@@ -70,11 +71,15 @@ fn attempts(message: &mut v1::Message) -> impl Iterator<Item = &mut v1::Attempt>
 /// What a `put` record says of a message.
 pub(super) fn put(message: v1::Message, body: Option<v1::BodyFile>) -> v1::Put {
     let checksum = crc32fast::hash(&message.encode_to_vec());
-    v1::Put { message: Some(message), body, message_checksum: Some(checksum), quarantined: None }
+    v1::Put { message: Some(message), body, message_checksum: Some(checksum), ..v1::Put::default() }
 }
 
-/// Whether what a `put` record says of its message can be believed with the rest of the record damaged.
+/// Whether what a `put` record says of its message can be believed with the rest of the record damaged. A notification
+/// counts with its cause or not at all.
 pub(super) fn is_whole(put: &v1::Put) -> bool {
+    if put.cause.is_some() {
+        return false;
+    }
     let sum = put.message.as_ref().map(|message| crc32fast::hash(&message.encode_to_vec()));
     sum.is_some() && sum == put.message_checksum
 }

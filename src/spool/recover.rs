@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::bodies::Bodies;
 use super::error::SpoolError;
-use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Salt, Scan};
+use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Salt, Scan, VERSION};
 use super::index::{Entry, Event, Index, is_damage};
 use super::log::{Location, Log, Position, Segments, sync_dir};
 use super::quarantine::{Quarantine, Quarantined};
@@ -134,8 +134,8 @@ impl Recovery {
                     let at = Position { offset: from.offset + range.start as u64, ..from };
                     let location = Location { at, octets: range.len() as u64 };
                     self.found.replayed += 1;
-                    match event(&frame, location) {
-                        Ok(event) => events.extend(event),
+                    match told(&frame, location) {
+                        Ok(told) => events.extend(told),
                         Err(reason) => {
                             self.keep(at, content.get(range.clone()).unwrap_or_default(), &reason)?
                         }
@@ -175,12 +175,18 @@ impl Recovery {
         Ok(())
     }
 
-    /// The end of the log: that of the last segment, or a new one where there is none to go on with.
+    /// The end of the log: that of the last segment, or a new one where there is none to go on with. What an older
+    /// version began is sealed: it would take our records for damage, and the first of a segment tells it that they are
+    /// none.
     fn open_log(&self, end: Option<Position>, last: Option<u64>) -> Result<Log, SpoolError> {
         if let Some(end) = end
-            && let Some(salt) = self.segments.salt(end.segment)?
+            && let Some(header) = self.segments.header(end.segment)?
         {
-            return Log::resume(self.segments.clone(), end, salt, self.segment_octets);
+            let mut log = Log::resume(self.segments.clone(), end, header.salt, self.segment_octets)?;
+            if header.version < VERSION {
+                log.seal()?;
+            }
+            return Ok(log);
         }
         Log::create(self.segments.clone(), last.map_or(1, |last| last + 1), self.segment_octets)
     }
@@ -290,8 +296,8 @@ fn salvage(mut octets: &[u8], mut at: Position, salt: Option<Salt>) -> Vec<Event
         let location = Location { at, octets: length as u64 };
         let is_whole =
             frame.kind == Kind::Put && v1::Put::decode(frame.meta).is_ok_and(|put| record::is_whole(&put));
-        if is_whole && let Ok(Some(event)) = event(&frame, location) {
-            events.push(event);
+        if is_whole && let Ok(told) = told(&frame, location) {
+            events.extend(told);
         }
         octets = octets.get(length..).unwrap_or_default();
         at.offset += length as u64;
@@ -300,10 +306,10 @@ fn salvage(mut octets: &[u8], mut at: Position, salt: Option<Salt>) -> Vec<Event
 }
 
 /// What a record tells the index; the frame of a segment's start tells it nothing.
-fn event(frame: &Frame<'_>, location: Location) -> Result<Option<Event>, String> {
+fn told(frame: &Frame<'_>, location: Location) -> Result<Vec<Event>, String> {
     let unreadable = |error: prost::DecodeError| error.to_string();
     match frame.kind {
-        Kind::Segment => Ok(None),
+        Kind::Segment => Ok(Vec::new()),
         Kind::Put => {
             let put = v1::Put::decode(frame.meta).map_err(unreadable)?;
             let message = put.message.ok_or_else(|| "it names no message".to_owned())?;
@@ -311,16 +317,21 @@ fn event(frame: &Frame<'_>, location: Location) -> Result<Option<Event>, String>
             let body_octets = put.body.as_ref().map_or(frame.body.len() as u64, |body| body.octets);
             let message_octets = frame.head.len() as u64 + body_octets;
             let entry = Entry { location, message_octets, in_file: put.body.is_some(), message };
-            Ok(Some(Event::Put(Box::new(entry))))
+            let mut events = vec![Event::Put(Box::new(entry))];
+            if let Some(cause) = put.cause {
+                record::decode(&cause)?;
+                events.push(Event::change(cause)?);
+            }
+            Ok(events)
         }
         Kind::State => {
             let message = v1::Message::decode(frame.meta).map_err(unreadable)?;
             record::decode(&message)?;
-            Ok(Some(Event::State(message)))
+            Ok(vec![Event::State(message)])
         }
         Kind::Done => {
             let done = v1::Done::decode(frame.meta).map_err(unreadable)?;
-            record::id(&done.id).map(|id| Some(Event::Done(id)))
+            record::id(&done.id).map(|id| vec![Event::Done(id)])
         }
     }
 }

@@ -6,8 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every stage of the pipeline may use of it; the other folders there are stages.
-const SHARED_IN_PIPELINE: &[&str] =
-    &["parcel", "advance", "refusal", "joint", "chronicle", "fingerprint", "receiver", "relay", "deferred"];
+const SHARED_IN_PIPELINE: &[&str] = &[
+    "parcel",
+    "advance",
+    "refusal",
+    "joint",
+    "chronicle",
+    "fingerprint",
+    "receiver",
+    "relay",
+    "deferred",
+    "deadline",
+];
 
 /// Libraries that one place hides from all others, by the start of their crates' names.
 const OWNERS: &[(&str, &[&str])] = &[

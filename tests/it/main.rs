@@ -31,6 +31,7 @@ mod return_path;
 mod sessions;
 mod settlement;
 mod sizes;
+mod slow_dns;
 mod split_unvouched;
 mod strangers;
 mod suites;

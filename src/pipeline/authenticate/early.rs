@@ -10,6 +10,7 @@ use super::Context;
 use crate::check_host::{Checked, check_host};
 use crate::dns::{Dns, DnsError, MailHosts};
 use crate::mail::{Domain, ReversePath};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::{Client, EarlyVerdict, IprevVerdict, SpfVerdict};
 use crate::spf::Sender;
 
@@ -23,10 +24,11 @@ const IPREV_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Asks everything. An identity that is no domain has the SPF result "none" (RFC 7208 §2.3, §4.3).
 pub(super) async fn ask(context: &Context, client: &Client, reverse_path: &ReversePath) -> EarlyVerdict {
     let ip = client.ip.to_canonical();
+    let dns = context.dns.until(Deadline::after(context.settings.early_limit).at());
     let ((spf_helo, spf_mail_from), (iprev, confirmed_names), sender_null_mx) = join3(
-        spf_identities(&context.dns, client, reverse_path),
-        iprev(&context.dns, ip),
-        has_null_mx(&context.dns, reverse_path.domain()),
+        spf_identities(&dns, client, reverse_path),
+        iprev(&dns, ip),
+        has_null_mx(&dns, reverse_path.domain()),
     )
     .await;
     let Checked { verdict: spf_mail_from, explanation: spf_explanation, .. } = spf_mail_from;

@@ -14,6 +14,11 @@
 //!    its first field, which would become part of the last one that we put on top. If a sender signed such a
 //!    field, its signature breaks: nobody but us may speak for us.
 //!
+//! **Time.** Authentication has half of the time that is left of a message's, so that deliver has the other half, and
+//! half of its own for SPF and keys, so that DMARC, whose questions hang on their answers, has the rest. What was
+//! answered by then counts, and what was not is a temperror: it defers the message where it decides ([`judge`]), and
+//! else the message goes on.
+//!
 //! `require_pass` does not apply when every recipient is postmaster@, abuse@ or an SRS address of ours; one
 //! ordinary recipient among them, and it does: else any sender could add postmaster@ to be let through.
 
@@ -29,9 +34,10 @@ mod results;
 mod survival;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::{join_all, join3};
+use futures_util::future::{join_all, join4};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::debug;
 
@@ -42,6 +48,7 @@ use crate::config::{Authentication, Config, Sealing};
 use crate::dns::Dns;
 use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
 use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::joint::{Refused, Stage, Turn};
 use crate::pipeline::parcel::{
     Accepted, Authenticated, BodyHash, EarlyVerdict, Nothing, Opened, ReceiverHelp, SpfVerdict, Standing,
@@ -63,6 +70,9 @@ pub struct Settings {
     pub dkim_signatures: usize,
     /// `arc.seal`: whether it is asked what receivers can do without.
     pub sealing: Sealing,
+    /// How long is waited for what can be asked at MAIL: a quarter of `delivery.in_session_timeout`, so that it is over
+    /// with the time for keys at the latest, however soon the dot follows.
+    pub early_limit: Duration,
 }
 
 impl From<&Config> for Settings {
@@ -73,6 +83,7 @@ impl From<&Config> for Settings {
             authentication: config.authentication.clone(),
             dkim_signatures: config.limits.dkim_signatures,
             sealing: config.arc.seal,
+            early_limit: config.delivery.in_session_timeout / 4,
         }
     }
 }
@@ -157,18 +168,15 @@ async fn authenticate(
     early: oneshot::Receiver<EarlyVerdict>,
     context: &Context,
 ) -> Result<(BodyHash, Verdict), Unfit> {
-    let early = match early.await {
-        Ok(early) => early,
-        // Whoever was to answer is gone: ask again.
-        Err(_) => early::ask(context, &transaction.client, &transaction.envelope.reverse_path).await,
-    };
+    let deadline = transaction.deadline.half();
     let authors = author::authors(message.head()).map_err(|reason| {
         debug!(trace = %transaction.id, %reason, "no author");
         Refusal::BadFrom
     })?;
     let limit = context.settings.dkim_signatures;
     let original = Original::read(message, &authors, limit, &context.contiguous).await?;
-    let findings = find(context, transaction, early, &authors, &original).await;
+    let early = early_verdict(early, transaction, context);
+    let findings = find(context, transaction, early, (&authors, &original), deadline).await;
     count(context.chronicle.metrics(), &findings);
     let trusted = context.settings.authentication.trusted_arc_sealers.as_slice();
     let demands = Demands {
@@ -180,11 +188,11 @@ async fn authenticate(
     let judgement = match judge::judge(&findings, &demands) {
         Ok(judgement) => judgement,
         Err(refusal) => {
-            let refusal = explained(refusal, &findings.early, context).await;
+            let refusal = explained(refusal, &findings.early, context, deadline).await;
             return Err(Unfit { refusal, results });
         }
     };
-    let help = help(context, message.head(), &authors, &findings.signatures).await;
+    let help = help(context, message.head(), &authors, &findings.signatures, deadline).await;
     let verdict = Verdict {
         spf: findings.early.spf_mail_from,
         dmarc: judgement.dmarc,
@@ -198,10 +206,11 @@ async fn authenticate(
 }
 
 /// With what the owner of the sender's domain has to say, where SPF's fail is a reason (RFC 7208 §6.2).
-async fn explained(refusal: Refusal, early: &EarlyVerdict, context: &Context) -> Refusal {
+async fn explained(refusal: Refusal, early: &EarlyVerdict, context: &Context, deadline: Deadline) -> Refusal {
     match (refusal, &early.spf_explanation) {
         (Refusal::Unauthenticated { .. }, Some(explanation)) => {
-            let text = explanation.fetch(&context.dns, context.settings.hostname.as_str()).await;
+            let dns = context.dns.until(deadline.at());
+            let text = explanation.fetch(&dns, context.settings.hostname.as_str()).await;
             let who = explanation.domain();
             Refusal::Unauthenticated { explanation: text.map(|text| format!("{who} explains: {text}")) }
         }
@@ -219,11 +228,12 @@ async fn help(
     head: &[u8],
     authors: &[Domain],
     signatures: &[dkim::Signature],
+    deadline: Deadline,
 ) -> ReceiverHelp {
     match context.settings.sealing {
         Sealing::Needed => {
             let survivors = survival::survivors(head, &context.settings.service_domain, signatures);
-            survival::help(&context.dns, authors, &survivors).await
+            survival::help(&context.dns.until(deadline.at()), authors, &survivors).await
         }
         // Nobody looks at it.
         Sealing::On | Sealing::Off => ReceiverHelp::Needed,
@@ -237,23 +247,39 @@ fn omit_forged(message: &mut Message, ours: &Domain) {
     message.omit(ranges.collect());
 }
 
+/// The answer to [`Opened`].
+async fn early_verdict(
+    early: oneshot::Receiver<EarlyVerdict>,
+    transaction: &Transaction,
+    context: &Context,
+) -> EarlyVerdict {
+    match early.await {
+        Ok(early) => early,
+        // Whoever was to answer is gone: ask again.
+        Err(_) => early::ask(context, &transaction.client, &transaction.envelope.reverse_path).await,
+    }
+}
+
 async fn find(
     context: &Context,
     transaction: &Transaction,
-    early: EarlyVerdict,
-    authors: &[Domain],
-    original: &Original<'_>,
+    early: impl Future<Output = EarlyVerdict>,
+    (authors, original): (&[Domain], &Original<'_>),
+    deadline: Deadline,
 ) -> Findings {
-    let (signatures, chain, ()) = join3(
-        dkim::verify(&context.dns, original),
-        arc::verify(&context.dns, original, authors),
-        dmarc::ask_ahead(&context.dns, authors),
+    let dns = context.dns.until(deadline.half().at());
+    let (early, signatures, chain, ()) = join4(
+        early,
+        dkim::verify(&dns, original),
+        arc::verify(&dns, original, authors),
+        dmarc::ask_ahead(&dns, authors),
     )
     .await;
+    let dns = context.dns.until(deadline.at());
     let reverse_path = transaction.envelope.reverse_path.clone();
     let helo = early::helo_domain(&transaction.client);
     let identifiers = identifiers(&reverse_path, helo.as_ref(), &early, &signatures);
-    let assessments = authors.iter().map(|author| dmarc::assess(&context.dns, author, &identifiers));
+    let assessments = authors.iter().map(|author| dmarc::assess(&dns, author, &identifiers));
     let assessments = join_all(assessments).await;
     let signing = signing(original);
     Findings { reverse_path, helo, early, signatures, signing, chain, assessments }

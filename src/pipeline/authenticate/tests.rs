@@ -21,6 +21,7 @@ use crate::dev::dns::{Behaviour, DnsServer};
 use crate::mail::{
     Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
 };
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
@@ -63,6 +64,8 @@ const KEYS: &[(&str, &str)] = &[
     ("several", "v=DKIM1; "),
 ];
 
+/// The time that a message has.
+const IN_SESSION: Duration = Duration::from_secs(45);
 /// For bodies that are read back from files.
 const MEMORY_OCTETS: usize = 1 << 20;
 
@@ -114,6 +117,7 @@ impl World {
             },
             dkim_signatures: 3,
             sealing: Sealing::Needed,
+            early_limit: IN_SESSION / 4,
         };
         let (chronicle, directory) = testing::chronicle();
         let context = Context::new(settings, dns, Arc::new(Semaphore::new(MEMORY_OCTETS)), chronicle);
@@ -151,6 +155,10 @@ impl World {
         standings: &[Standing],
     ) -> Result<Authenticated, Refusal> {
         let (accepted, _answered) = accepted(message, reverse_path, standings);
+        self.judged_as(accepted).await
+    }
+
+    async fn judged_as(&self, accepted: Accepted) -> Result<Authenticated, Refusal> {
         let Accepted { transaction, mut message, early } = accepted;
         let (body_hash, verdict) = authenticate(&transaction, &message, early, &self.context)
             .await
@@ -201,7 +209,7 @@ fn accepted(
         advance: Advance::default(),
         received_at: clock::now(),
         dot_at: Instant::now(),
-        deadline: Instant::now(),
+        deadline: Deadline::after(IN_SESSION),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer,
     };
@@ -426,4 +434,76 @@ async fn missing_answers_defer_only_where_they_decide() {
     let signed = world.signed("bank.example", &from("ceo@bank.example"));
     let deferred = world.judged(&signed, "x@plain.example").await.err();
     assert_eq!(deferred, Some(Refusal::AuthenticationUnavailable));
+}
+
+/// Less than DNS is given to answer, and enough for one that does.
+const HURRY: Duration = Duration::from_secs(4);
+
+impl World {
+    /// A world that is in a hurry, and whose DNS is silent about some names.
+    async fn hurried(silent: &[&str]) -> Self {
+        let mut world = Self::new().await;
+        world.context.settings.early_limit = HURRY / 4;
+        for name in silent {
+            world.server.behave(name, Behaviour::Silent).unwrap();
+        }
+        world
+    }
+
+    /// What becomes of a message that is in a hurry. Deliver has its part of the time, whatever that is.
+    async fn judged_in_a_hurry(&self, message: &str, reverse_path: &str) -> Result<Authenticated, Refusal> {
+        let (mut accepted, _answered) = accepted(message, reverse_path, &[Standing::Ordinary]);
+        let deadline = Deadline::after(HURRY);
+        accepted.transaction.deadline = deadline;
+        let judged = self.judged_as(accepted).await;
+        assert!(deadline.is_enough_to_try(), "nothing is left for deliver");
+        judged
+    }
+}
+
+const SILENT_KEY: &str = "silent._domainkey.sender.example.";
+
+/// The message with a signature of sender.example on top, by [`SILENT_KEY`].
+fn signed_silently(message: &str) -> String {
+    let signer = DkimSigner::from_key(World::key()).domain("sender.example").selector("silent");
+    format!("{}{message}", signer.headers(["From"]).sign(message.as_bytes()).unwrap().to_header())
+}
+
+#[tokio::test]
+async fn what_was_answered_in_time_counts() {
+    let world = World::hurried(&[SILENT_KEY]).await;
+    let message = signed_silently(&world.signed("sender.example", &from("bob@sender.example")));
+    let found = world.judged_in_a_hurry(&message, "x@list.example").await.unwrap();
+    assert_eq!((found.verdict.spf, found.verdict.dmarc), (SpfVerdict::Fail, DmarcVerdict::Pass));
+    for part in ["dkim=temperror header.d=sender.example", "dkim=pass header.d=sender.example"] {
+        assert!(found.verdict.results.contains(part), "{}", found.verdict.results);
+    }
+    let world = World::hurried(&[SILENT_KEY, "7.2.0.192.in-addr.arpa."]).await;
+    let message = signed_silently(&from("bob@sender.example"));
+    let found = world.judged_in_a_hurry(&message, "bob@sender.example").await.unwrap();
+    assert_eq!((found.verdict.spf, found.verdict.dmarc), (SpfVerdict::Pass, DmarcVerdict::Pass));
+    assert!(found.verdict.results.contains("iprev=temperror"), "{}", found.verdict.results);
+}
+
+#[tokio::test]
+async fn what_was_not_answered_in_time_defers_where_it_decides() {
+    for (silent, message, reverse_path) in [
+        // All that could pass.
+        (SILENT_KEY, signed_silently(&from("bob@sender.example")), "x@list.example"),
+        ("plain.example.", from("x@plain.example"), "x@plain.example"),
+        // The policy of an author that nothing is aligned with.
+        ("_dmarc.bank.example.", from("ceo@bank.example"), "x@plain.example"),
+    ] {
+        let world = World::hurried(&[silent]).await;
+        let deferred = world.judged_in_a_hurry(&message, reverse_path).await.err();
+        assert_eq!(deferred, Some(Refusal::AuthenticationUnavailable), "{silent}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_not_answered_for_leave_dmarc_its_part() {
+    let world = World::hurried(&[SILENT_KEY]).await;
+    let message = signed_silently(&from("bob@list.sender.example"));
+    let found = world.judged_in_a_hurry(&message, "bob@sender.example").await.unwrap();
+    assert_eq!(found.verdict.dmarc, DmarcVerdict::Pass);
 }

@@ -1,5 +1,6 @@
 //! What is remembered of each destination domain: deliveries under way, recent time-outs, IPv6 that does
-//! not work. So that one slow destination holds neither all sessions nor its own senders' time.
+//! not work. So that one slow destination holds neither all sessions nor its own senders' time. Of a failure for want
+//! of time only what was given enough of it ([`crate::pipeline::deadline`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -108,7 +109,7 @@ impl Destination {
 }
 
 impl Visit {
-    /// Counts a delivery that ended because its time was up.
+    /// Counts a delivery that had the time, and ended because it was up.
     pub(super) fn timed_out(&self) {
         self.destinations.change(&self.domain, |destination| {
             destination.timeouts.push_back(Instant::now());

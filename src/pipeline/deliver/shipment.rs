@@ -18,16 +18,17 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{self, Barred};
-use super::attempt::Attempt;
-use super::connection::Connection;
 use super::destinations::Visit;
-use super::held::Asked;
-use super::outcome::{Failure, Patience, Progress};
+use super::job::{Job, Matter};
+use super::open_transactions::{Asked, OpenTransaction};
+use super::outcome::{Failure, Patience, Progress, is_slow};
 use super::plan::{self, Host};
 use super::tls::TlsWish;
-use super::transaction::{Budget, Copy, Offer};
-use super::trouble::{Peer, Trouble};
-use super::{Job, Matter, content::Octets};
+use super::upstream::address_error::{AddressError, Peer};
+use super::upstream::attempt::{Attempt, Opening, Trial, Turnout};
+use super::upstream::outcomes::Outcomes;
+use super::upstream::outgoing::Octets;
+use super::upstream::transaction::{Copy, Offer, Opened};
 use crate::mail::{BodyType, Domain, ReversePath, SmtpUtf8};
 use crate::pipeline::parcel::{Delivery, Shipment, Silence, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
@@ -41,59 +42,75 @@ const ADDED_OCTETS: u64 = 8 * 1024;
 
 /// Delivers one shipment: one outcome for each of its copies, in their order. First through the transaction
 /// that was opened at RCPT, if there is one.
-pub(super) async fn deliver(shipment: Shipment, asked: Asked, job: &Job) -> Vec<Delivery> {
+pub(super) async fn deliver(shipment: Shipment, mut asked: Asked, job: &Job) -> Vec<Delivery> {
+    let copies = copies(&shipment);
+    let offer = offer(&shipment, &copies, job);
     let mut progress = Progress::new(shipment.targets.len());
+    progress.settle(asked.refusals(&shipment.targets));
+    let waiting = asked.open.pop();
+    job.upstreams.transactions.end(asked);
     let mut failures = Vec::new();
-    let visit = match asked.hand_over(&shipment, job, &mut progress, &mut failures).await {
-        Some(visit) => Ok(visit),
+    let visit = match waiting {
+        Some(transaction) => {
+            let Resumed { outcomes, failure, visit } = resume(transaction, offer, &shipment, job).await;
+            progress.settle(outcomes);
+            failures.extend(failure);
+            Ok(visit)
+        }
         None => job.upstreams.destinations.enter(&shipment.domain, job.options.per_destination),
     };
-    if progress.is_pending() {
-        match visit {
-            Ok(visit) => {
-                travel(&shipment, job, (&visit, &mut failures), &mut progress).await;
-            }
-            Err(closed) => {
-                let detail = format!("{}: {closed}", shipment.domain);
-                failures.push(Failure::no_answer(Silence::Held, &detail));
-            }
+    let outcomes = match visit {
+        Ok(visit) => {
+            let mut journey = Journey { progress, failures, ..Journey::new(&shipment, offer, job, &visit) };
+            journey.travel().await;
+            journey.progress.finish(&journey.failures)
         }
-    }
-    let outcomes = progress.finish(&failures);
+        Err(closed) => {
+            let detail = format!("{}: {closed}", shipment.domain);
+            failures.push(Failure::no_answer(Silence::Held, &detail));
+            progress.finish(&failures)
+        }
+    };
     let Shipment { reverse_path, targets, .. } = shipment;
     let delivery = |(target, outcome)| Delivery { target, reverse_path: reverse_path.clone(), outcome };
     targets.into_iter().zip(outcomes).map(delivery).collect()
 }
 
-/// Tries the destination's hosts, and remembers of the destination what the next shipment should know.
-/// Ahead of the message: gives the connection whose transaction waits for it.
-pub(super) async fn travel(
-    shipment: &Shipment,
-    job: &Job,
-    (visit, failures): (&Visit, &mut Vec<Failure>),
-    progress: &mut Progress,
-) -> Option<Connection> {
-    let copies = copies(shipment);
-    let mut journey =
-        Journey { job, visit, offer: offer(shipment, &copies, job), failures, tried: 0, open: None };
-    journey.try_hosts(shipment, progress).await;
-    let (tried, open) = (journey.tried, journey.open);
-    let slow = matches!(failures.last(), Some(Failure::NoAnswer { patience: Patience::Ended, .. }));
-    match job.matter {
-        // A message that came with no time left says nothing of the destination.
-        Matter::Message { .. } => {
-            if progress.is_awaiting() || (slow && progress.is_pending() && tried > 0) {
-                visit.timed_out();
-            }
-        }
-        // The little time of RCPT says nothing of what it can do at the dot.
-        Matter::Envelope(_) => {
-            if slow && progress.is_pending() {
-                visit.kept_rcpt_waiting();
-            }
-        }
+/// What came of a transaction that waited for the message. Copies without an outcome are offered as if nobody had been
+/// asked.
+struct Resumed {
+    outcomes: Outcomes,
+    failure: Option<Failure>,
+    /// The place at the destination.
+    visit: Visit,
+}
+
+/// Goes on with a transaction that was opened at RCPT, if it suits the message as it came.
+async fn resume(transaction: OpenTransaction, offer: Offer<'_>, shipment: &Shipment, job: &Job) -> Resumed {
+    let transactions = &job.upstreams.transactions;
+    let taken = transaction.copies(&shipment.targets).filter(|_| transaction.suits(offer.parameters));
+    let is_fresh = transaction.used_at.elapsed() < job.options.timing.held;
+    let may_go_on = is_fresh && job.budget.envelope.is_enough_to_try();
+    let (Some(taken), Some(content), true) = (taken, job.matter.content(), may_go_on) else {
+        let visit = transactions.replace(transaction);
+        return Resumed { outcomes: Vec::new(), failure: None, visit };
+    };
+    let OpenTransaction { connection, visit, .. } = transaction;
+    let peer = connection.peer.clone();
+    let sighting = Sighting::of(&shipment.domain);
+    // One that fell silent leaves time to open another transaction.
+    let budget = job.budget.share(false);
+    let trial = Trial { means: job.means(), offer, peer: &peer, sighting, budget };
+    let opening = Opening { connection, opened: Opened::earlier(taken.clone()) };
+    let turnout = Attempt::new(trial, taken).feed(opening, content).await;
+    let Turnout { outcomes, trouble, is_overdue, .. } = turnout;
+    transactions.count(if trouble.is_some() && outcomes.is_empty() { "replaced" } else { "used" });
+    if is_overdue {
+        visit.timed_out();
     }
-    open
+    let failure =
+        trouble.filter(|trouble| !trouble.is_staleness()).map(|trouble| Failure::of(&peer, trouble));
+    Resumed { outcomes, failure, visit }
 }
 
 /// What RCPT says of each copy.
@@ -105,7 +122,6 @@ pub(super) fn offer<'a>(shipment: &'a Shipment, copies: &'a [Copy<'a>], job: &'a
     Offer {
         reverse_path: &shipment.reverse_path,
         copies,
-        content: job.matter.content(),
         parameters: parameters(&shipment.reverse_path, copies, job),
     }
 }
@@ -157,37 +173,81 @@ struct Stop<'a> {
     sighting: Sighting<'a>,
 }
 
-/// One shipment on its way from address to address.
-struct Journey<'a> {
+/// One shipment on its way from address to address: until an upstream has taken the envelope and, where the message is
+/// there, answered for it.
+pub(super) struct Journey<'a> {
     job: &'a Job,
+    shipment: &'a Shipment,
     visit: &'a Visit,
     offer: Offer<'a>,
-    failures: &'a mut Vec<Failure>,
+    /// What came of its copies so far.
+    pub(super) progress: Progress,
+    failures: Vec<Failure>,
     tried: usize,
-    /// Ahead of the message: where it will go.
-    open: Option<Connection>,
+    is_overdue: bool,
+    /// Ahead of the message: the transaction that waits for it.
+    pub(super) open: Option<Opening>,
 }
 
-impl Journey<'_> {
-    async fn try_hosts(&mut self, shipment: &Shipment, progress: &mut Progress) {
+impl<'a> Journey<'a> {
+    /// Nothing was tried yet.
+    pub(super) fn new(shipment: &'a Shipment, offer: Offer<'a>, job: &'a Job, visit: &'a Visit) -> Self {
+        Self {
+            job,
+            shipment,
+            visit,
+            offer,
+            progress: Progress::new(shipment.targets.len()),
+            failures: Vec::new(),
+            tried: 0,
+            is_overdue: false,
+            open: None,
+        }
+    }
+
+    /// Tries the destination's hosts, and remembers of the destination what the next shipment should know.
+    pub(super) async fn travel(&mut self) {
+        if !self.progress.is_pending() {
+            return;
+        }
+        self.try_hosts().await;
+        let slow = is_slow(&self.failures) && self.open.is_none() && self.progress.is_pending();
+        match self.job.matter {
+            // Look-ups alone say nothing of its hosts.
+            Matter::Message { .. } => {
+                if self.is_overdue || (slow && self.tried > 0) {
+                    self.visit.timed_out();
+                }
+            }
+            // The little time of RCPT says nothing of what it can do at the dot.
+            Matter::Envelope(_) => {
+                if slow {
+                    self.visit.kept_rcpt_waiting();
+                }
+            }
+        }
+    }
+
+    async fn try_hosts(&mut self) {
         let Job { upstreams, options, budget, .. } = self.job;
-        let hosts = plan::hosts(&shipment.domain, &upstreams.dns, &options.own_hosts);
+        let domain = &self.shipment.domain;
+        let asked_at = Instant::now();
+        let hosts = plan::hosts(domain, &upstreams.dns, &options.own_hosts);
         // Side by side: the policy is bounded in time, and no reason not to deliver.
-        let found = async { tokio::join!(hosts, upstreams.policies.sts(&shipment.domain)) };
-        let timed_out =
-            || (Err(Failure::timed_out(Silence::LookUp, "looking up the MX hosts")), Sts::default());
-        let (hosts, sts) = timeout_at(budget.envelope, found).await.unwrap_or_else(|_| timed_out());
+        let found = async { tokio::join!(hosts, upstreams.policies.sts(domain)) };
+        let timed_out = || (Err(self.no_look_up("looking up the MX hosts", asked_at)), Sts::default());
+        let (hosts, sts) = timeout_at(budget.envelope.at(), found).await.unwrap_or_else(|_| timed_out());
         match hosts {
-            Ok(hosts) => self.try_each(&Way { domain: &shipment.domain, hosts, sts }, progress).await,
+            Ok(hosts) => self.try_each(&Way { domain, hosts, sts }).await,
             Err(failure) => self.failures.push(failure),
         }
     }
 
-    async fn try_each(&mut self, way: &Way<'_>, progress: &mut Progress) {
+    async fn try_each(&mut self, way: &Way<'_>) {
         for (index, host) in way.hosts.iter().enumerate() {
             let (stop, end) = self.stop(way, host).await;
             let last_host = end.is_break() || index + 1 == way.hosts.len();
-            if self.try_host(&stop, last_host, progress).await.is_break() || end.is_break() {
+            if self.try_host(&stop, last_host).await.is_break() || end.is_break() {
                 return;
             }
         }
@@ -196,9 +256,10 @@ impl Journey<'_> {
     /// The host's addresses that may be connected to, and whether hosts behind it may be tried.
     async fn stop<'w>(&mut self, way: &'w Way<'_>, host: &Host) -> (Stop<'w>, ControlFlow<()>) {
         let Job { upstreams, options, budget, .. } = self.job;
-        let found = timeout_at(budget.envelope, plan::addresses(host, &upstreams.dns)).await;
+        let asked_at = Instant::now();
+        let found = timeout_at(budget.envelope.at(), plan::addresses(host, &upstreams.dns)).await;
         let timed_out =
-            || Err(Failure::timed_out(Silence::LookUp, &format!("{}: looking up its addresses", host.name)));
+            || Err(self.no_look_up(&format!("{}: looking up its addresses", host.name), asked_at));
         let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
         let (addresses, security) = match found.unwrap_or_else(|_| timed_out()) {
             Ok(found) => found,
@@ -238,7 +299,8 @@ impl Journey<'_> {
     async fn judge(&mut self, candidate: Candidate<'_>, sts: &Sts) -> Option<Judgement> {
         let Job { upstreams, budget, tls_wish, .. } = self.job;
         let judging = upstreams.policies.judge(candidate, sts);
-        let judged = match timeout_at(budget.envelope, judging).await {
+        let asked_at = Instant::now();
+        let judged = match timeout_at(budget.envelope.at(), judging).await {
             Ok(Err(barred)) if *tls_wish == TlsWish::NotRequired => {
                 let tls::Barred { basis, failure, .. } = barred;
                 Ok(Judgement { basis, demand: Demand::Opportunistic, failure: Some(failure) })
@@ -252,53 +314,31 @@ impl Journey<'_> {
             }
             Err(_) => {
                 let detail = format!("{}: looking up its TLSA records", candidate.host);
-                Err(Failure::timed_out(Silence::LookUp, &detail))
+                Err(self.no_look_up(&detail, asked_at))
             }
         };
         judged.map_err(|failure| self.failures.push(failure)).ok()
     }
 
     /// Tries one host's addresses. `Break`: all is settled, or nothing more may be tried.
-    async fn try_host(
-        &mut self,
-        stop: &Stop<'_>,
-        last_host: bool,
-        progress: &mut Progress,
-    ) -> ControlFlow<()> {
+    async fn try_host(&mut self, stop: &Stop<'_>, last_host: bool) -> ControlFlow<()> {
         let Stop { peers, sighting } = stop;
         let has_ipv4 = peers.iter().any(|peer| peer.address.is_ipv4());
         for (index, peer) in peers.iter().enumerate() {
             if peer.address.is_ipv6() && has_ipv4 && !self.takes_ipv6() {
                 continue;
             }
-            if self.tried == MAX_ADDRESSES || Instant::now() >= self.job.budget.envelope {
+            if self.tried == MAX_ADDRESSES || !self.job.budget.envelope.is_enough_to_try() {
                 if self.failures.is_empty() {
                     let detail = format!("{peer}: no time left to try it");
-                    self.failures.push(Failure::timed_out(Silence::Interrupted, &detail));
+                    let failure = Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort);
+                    self.failures.push(failure);
                 }
                 return ControlFlow::Break(());
             }
             self.tried += 1;
             let last = last_host && index + 1 == peers.len();
-            let attempt = Attempt {
-                job: self.job,
-                offer: self.offer,
-                peer,
-                sighting: *sighting,
-                budget: self.job.budget.share(last),
-            };
-            let trouble = match attempt.run(progress).await {
-                Ok(open) => {
-                    self.open = open;
-                    return ControlFlow::Break(());
-                }
-                Err(trouble) => trouble,
-            };
-            let next = self.note(peer, trouble);
-            if !progress.is_pending() {
-                return ControlFlow::Break(());
-            }
-            match next {
+            match self.try_address(peer, *sighting, last).await {
                 Next::Address => {}
                 Next::Host => return ControlFlow::Continue(()),
                 Next::Nothing => return ControlFlow::Break(()),
@@ -307,36 +347,70 @@ impl Journey<'_> {
         ControlFlow::Continue(())
     }
 
+    /// Both phases at one address, or the first alone where the message is to come.
+    async fn try_address(&mut self, peer: &Peer, sighting: Sighting<'_>, last: bool) -> Next {
+        let Job { matter, budget, .. } = self.job;
+        let budget = budget.share(last);
+        let trial = Trial { means: self.job.means(), offer: self.offer, peer, sighting, budget };
+        let attempt = Attempt::new(trial, self.progress.pending());
+        let turnout = match matter.content() {
+            Some(content) => attempt.deliver(content).await,
+            None => attempt.open().await,
+        };
+        self.progress.settle(turnout.outcomes);
+        self.is_overdue |= turnout.is_overdue;
+        self.open = turnout.open;
+        let next = turnout.trouble.map_or(Next::Nothing, |trouble| self.note(peer, trouble));
+        if self.progress.is_pending() { next } else { Next::Nothing }
+    }
+
+    /// A look-up that had no answer when our time was up.
+    fn no_look_up(&self, detail: &str, asked_at: Instant) -> Failure {
+        let enough = self.job.budget.envelope.is_enough_to_blame(asked_at);
+        let patience = if enough { Patience::Ended } else { Patience::CutShort };
+        Failure::timed_out(Silence::LookUp, detail, patience)
+    }
+
     fn takes_ipv6(&self) -> bool {
         !self.job.ipv6_timed_out.load(Ordering::Relaxed) && self.visit.takes_ipv6()
     }
 
-    /// Keeps what went wrong, and says what it means for the addresses that are left.
-    fn note(&mut self, peer: &Peer, trouble: Trouble) -> Next {
-        if trouble.is_timeout() && peer.address.is_ipv6() {
+    /// This message leaves IPv6 alone after a time-out; all others, where it was the destination's.
+    fn note_ipv6(&self, trouble: &AddressError) {
+        if matches!(trouble, AddressError::TimedOut(_) | AddressError::CutShort(_)) {
             self.job.ipv6_timed_out.store(true, Ordering::Relaxed);
+        }
+        if trouble.is_timeout() {
             self.visit.ipv6_timed_out();
         }
+    }
+
+    /// Keeps what went wrong, and says what it means for the addresses that are left.
+    fn note(&mut self, peer: &Peer, trouble: AddressError) -> Next {
+        if peer.address.is_ipv6() {
+            self.note_ipv6(&trouble);
+        }
         let bound = self.job.tls_wish == TlsWish::Required;
-        let trouble = if bound && matches!(trouble, Trouble::NotEncrypted) {
+        let trouble = if bound && matches!(trouble, AddressError::NotEncrypted) {
             // RFC 8689 §4.2.1: such a host cannot take this message, now or later.
-            Trouble::Unfit(Refusal::UpstreamWithoutRequireTls)
+            AddressError::Unfit(Refusal::UpstreamWithoutRequireTls)
         } else {
             trouble
         };
         let next = match trouble {
-            Trouble::Unfit(_) => Next::Host,
-            Trouble::Message(_) => Next::Nothing,
-            Trouble::TimedOut(_)
-            | Trouble::Unreachable(_)
-            | Trouble::Lost(..)
-            | Trouble::Garbage(_)
-            | Trouble::OutOfStep(_)
-            | Trouble::Unwelcome(_)
-            | Trouble::Ipv6Unwelcome(_)
-            | Trouble::TlsRefused(_)
-            | Trouble::Handshake(_)
-            | Trouble::NotEncrypted => Next::Address,
+            AddressError::Unfit(_) => Next::Host,
+            AddressError::Message(_) => Next::Nothing,
+            AddressError::TimedOut(_)
+            | AddressError::CutShort(_)
+            | AddressError::Unreachable(_)
+            | AddressError::Lost(..)
+            | AddressError::Garbage(_)
+            | AddressError::OutOfStep(_)
+            | AddressError::Unwelcome(_)
+            | AddressError::Ipv6Unwelcome(_)
+            | AddressError::TlsRefused(_)
+            | AddressError::Handshake(_)
+            | AddressError::NotEncrypted => Next::Address,
         };
         self.failures.push(Failure::of(peer, trouble));
         next
@@ -348,16 +422,6 @@ enum Next {
     Address,
     Host,
     Nothing,
-}
-
-impl Budget {
-    /// The part of the budget that one address may use up: all of it for the last, half of what is left
-    /// for others, so that one that never answers leaves time for the next.
-    pub(super) fn share(self, last: bool) -> Self {
-        let now = Instant::now();
-        let half = now + self.envelope.saturating_duration_since(now) / 2;
-        Self { envelope: if last { self.envelope } else { half }, ..self }
-    }
 }
 
 fn explain(host: &Host, ip: IpAddr, barred: Barred) -> String {

@@ -6,16 +6,25 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Connected;
 use crate::pipeline::joint::Handoff;
+use crate::pipeline::parcel::parcels;
 
 /// Connections the kernel holds until we accept them.
 const BACKLOG: i32 = 4096;
 /// Pause after a failed accept: out of file descriptors, mostly (accept(2)).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// listener → inbound: somebody connected.
+#[derive(Debug)]
+pub struct Connected {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+}
+
+parcels!(Connected: |_| None);
 
 /// Binds one listener. An IPv6 wildcard listens on IPv6 only, so that `0.0.0.0` can stand beside `[::]`.
 ///

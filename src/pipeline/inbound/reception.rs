@@ -12,12 +12,13 @@ use memchr::memmem;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
-use super::session::MESSAGE_READ_OCTETS;
 use crate::mail::{Body, Message};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
 use crate::smtp::reply::{self, Reply};
 use crate::spool::is_no_room;
 
+/// Octets asked of the socket at a time.
+pub(super) const MESSAGE_READ_OCTETS: usize = 65_536;
 /// Octets of a message kept in memory at most; a larger one goes to a file.
 pub(super) const MEMORY_OCTETS: usize = 1_048_576;
 

@@ -13,30 +13,17 @@
 //! closes without a look at 221, which may be a reset. An end that crosses the reply on the wire is taken for
 //! one that follows it: then the retry doubles, which is better than swallowing mail that is sent twice on
 //! purpose. A client that closes its direction behind QUIT and goes on reading looks like one that is gone; a
-//! retry of the same message is answered from the record. What is pipelined past [`READ_AHEAD_OCTETS`] hides
+//! retry of the same message is answered from the record. What is pipelined past what the session reads ahead hides
 //! the end behind it.
 
-use std::io::ErrorKind;
-use std::time::Duration;
-
-use futures_util::FutureExt;
-use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use super::session::{COMMAND_READ_OCTETS, End, Session};
-use crate::pipeline::parcel::{Acknowledgement, Settlement};
-use crate::telemetry::SmtpCommand;
-
-/// Pipelined octets read ahead while a reply is awaited.
-const READ_AHEAD_OCTETS: usize = 65_536;
-/// How long a client whose session we have ended is given to end it too.
-const GOODBYE: Duration = Duration::from_secs(5);
+use crate::pipeline::parcel::Acknowledgement;
 
 /// A reply to a message, whose settlement must know whether the client has it. Dropped unwritten, it has not.
 #[derive(Debug)]
 pub(super) struct ReplyOwed {
-    acknowledged: oneshot::Sender<Acknowledgement>,
+    pub(super) acknowledged: oneshot::Sender<Acknowledgement>,
 }
 
 impl ReplyOwed {
@@ -74,7 +61,7 @@ impl RepliesOwed {
     }
 
     /// A reply was written whole.
-    fn was_written(&mut self, reply: ReplyOwed) {
+    pub(super) fn was_written(&mut self, reply: ReplyOwed) {
         match self.incoming {
             Incoming::Open => self.written.push(reply),
             Incoming::Ended => reply.resolve(Acknowledgement::Vanished),
@@ -82,7 +69,7 @@ impl RepliesOwed {
     }
 
     /// Whether there is anything to learn from the client's next octet or end.
-    fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         !self.written.is_empty()
     }
 
@@ -95,53 +82,6 @@ impl RepliesOwed {
 impl Drop for RepliesOwed {
     fn drop(&mut self) {
         self.resolve_written(Acknowledgement::Silent);
-    }
-}
-
-impl Session {
-    /// Writes the one reply to a message, at once.
-    pub(super) async fn settle(&mut self, command: SmtpCommand, settlement: Settlement) -> Result<(), End> {
-        let Settlement { reply, acknowledged, .. } = settlement;
-        self.put(command, &reply);
-        if let Some(acknowledged) = acknowledged {
-            let owed = ReplyOwed { acknowledged };
-            // What is there already is not there because of the reply.
-            let _end = self.gone().now_or_never();
-            self.flush().await?;
-            self.replies.was_written(owed);
-        }
-        self.count_error(command, &reply).await
-    }
-
-    /// Resolves when the client has closed its side; reads pipelined commands ahead meanwhile.
-    pub(super) async fn gone(&mut self) {
-        while self.input.len() < READ_AHEAD_OCTETS {
-            self.input.reserve(COMMAND_READ_OCTETS);
-            match self.stream.read_buf(&mut self.input).await {
-                Ok(0) | Err(_) => return self.replies.stream_ended(),
-                Ok(_) => self.replies.octet_came(),
-            }
-        }
-        std::future::pending::<()>().await;
-    }
-
-    /// Learns from how the session ended, behind our own end of the stream.
-    pub(super) async fn part(&mut self, end: &End) {
-        match end {
-            End::Closed => self.replies.stream_ended(),
-            // Time that ran out is no end of the client's.
-            End::Failed { error } if error.kind() == ErrorKind::TimedOut => {}
-            End::Failed { .. } => self.replies.stream_ended(),
-            End::Quit | End::StartTls | End::Dismissed if self.replies.is_waiting() => {
-                let mut octet = [0];
-                match timeout(GOODBYE, self.stream.read(&mut octet)).await {
-                    Ok(Ok(0) | Err(_)) => self.replies.stream_ended(),
-                    Ok(Ok(_)) => self.replies.octet_came(),
-                    Err(_silent) => {}
-                }
-            }
-            End::Quit | End::StartTls | End::Dismissed => {}
-        }
     }
 }
 

@@ -1,36 +1,37 @@
-//! One SMTP session (RFC 5321 §3): greeting, one method a verb, replies in order.
+//! The state of one SMTP session, and its stream: lines and octets in, replies out in their order. What is said is
+//! [`super::dialogue`]'s and [`super::transaction`]'s.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
-use super::reply_owed::RepliesOwed;
-use super::transaction::Open;
-use super::{Surroundings, proxy};
+use super::open::Open;
+use super::reception::MESSAGE_READ_OCTETS;
+use super::reply_owed::{RepliesOwed, ReplyOwed};
+use super::surroundings::Surroundings;
 use crate::blocklist::Listing;
 use crate::config::Config;
-use crate::pipeline::parcel::{Client, Protocol};
-use crate::smtp::command::{self, Command};
+use crate::pipeline::parcel::{Client, Settlement};
 use crate::smtp::line::{Line, LineDecoder};
-use crate::smtp::reply::{self, Reply, Row};
+use crate::smtp::reply::{self, Reply};
 use crate::telemetry::SmtpCommand;
 use crate::tls::{Negotiated, ServerStream};
 
-/// How long a client that we do not know is given to talk before its greeting.
-const GREETING_PAUSE: Duration = Duration::from_millis(50);
-/// Longest TLS handshake.
-const TLS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Octets asked of the socket at a time for commands, and for message octets.
+/// Octets asked of the socket at a time for commands.
 pub(super) const COMMAND_READ_OCTETS: usize = 2048;
-pub(super) const MESSAGE_READ_OCTETS: usize = 65_536;
+/// Pipelined octets read ahead while a reply is awaited.
+const READ_AHEAD_OCTETS: usize = 65_536;
+/// How long a client whose session we have ended is given to end it too.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -68,16 +69,16 @@ pub(super) struct Session {
     pub(super) config: Arc<Config>,
     pub(super) stream: Stream,
     pub(super) input: BytesMut,
-    output: Vec<u8>,
-    lines: LineDecoder,
+    pub(super) output: Vec<u8>,
+    pub(super) lines: LineDecoder,
     pub(super) ip: IpAddr,
     /// Set by EHLO or HELO.
     pub(super) client: Option<Arc<Client>>,
-    tls: Option<Negotiated>,
+    pub(super) tls: Option<Negotiated>,
     pub(super) listing: PendingListing,
     pub(super) open: Option<Open>,
     pub(super) transactions: usize,
-    errors: usize,
+    pub(super) errors: usize,
     /// Replies to messages that are out, and of which the client has not shown yet that it has them.
     pub(super) replies: RepliesOwed,
 }
@@ -96,57 +97,9 @@ impl Drop for PendingListing {
     }
 }
 
-/// Serves one connection from the PROXY header to its end.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, around: Arc<Surroundings>) {
-    let config = around.config.borrow().clone();
-    let family = if peer.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
-    let outcome = match enter(stream, peer, around.clone(), config).await {
-        Ok(outcome) => outcome,
-        Err(Refused(mut stream, row)) => {
-            let mut out = Vec::new();
-            let reply = row.with(&[around.config.borrow().node.hostname.as_str()]);
-            around.metrics.smtp_reply(SmtpCommand::Connect, &reply);
-            reply.write_to(&mut out);
-            let _unheard = timeout(TLS_TIMEOUT, stream.write_all(&out)).await;
-            row.reason
-        }
-    };
-    around.metrics.smtp_connections_total.with_label_values(&[family, outcome]).inc();
-}
-
-/// A connection that is sent away.
-struct Refused(TcpStream, &'static Row);
-
-async fn enter(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    around: Arc<Surroundings>,
-    config: Arc<Config>,
-) -> Result<&'static str, Refused> {
-    let mut ip = peer.ip().to_canonical();
-    if proxy::is_trusted(peer, &config.smtp.trusted_proxies) {
-        match proxy::read_header(&mut stream).await {
-            Ok(source) => ip = source.unwrap_or(ip),
-            Err(error) => {
-                tracing::warn!(%peer, %error, "connection of a trusted proxy refused");
-                return Err(Refused(stream, reply::BAD_PROXY_HEADER));
-            }
-        }
-    }
-    let _place = match around.door.admit(ip, &config.limits) {
-        Ok(place) => place,
-        Err(row) => return Err(Refused(stream, row)),
-    };
-    let _nagle = stream.set_nodelay(true);
-    around.metrics.smtp_connections.inc();
-    let end = Session::new(stream, ip, around.clone(), config).run().await;
-    around.metrics.smtp_connections.dec();
-    tracing::debug!(client_ip = %ip, ?end, "session ended");
-    Ok("accepted")
-}
-
 impl Session {
-    fn new(stream: TcpStream, ip: IpAddr, around: Arc<Surroundings>, config: Arc<Config>) -> Self {
+    /// One that waits for its greeting.
+    pub(super) fn new(stream: TcpStream, ip: IpAddr, around: Arc<Surroundings>, config: Arc<Config>) -> Self {
         let blocklist = around.blocklist.load_full();
         let listing = PendingListing::Asked(tokio::spawn(async move { blocklist.check(ip).await }));
         Self {
@@ -167,182 +120,9 @@ impl Session {
         }
     }
 
-    /// The whole session, in plaintext and then, after STARTTLS, under TLS.
-    async fn run(mut self) -> End {
-        let mut end = match self.greet().await {
-            Ok(()) => self.dialogue().await,
-            Err(end) => end,
-        };
-        if matches!(end, End::StartTls) {
-            self = match self.upgrade().await {
-                Ok(session) => session,
-                Err(end) => return end,
-            };
-            end = self.dialogue().await;
-        }
-        self.close(&end).await;
-        end
-    }
-
-    async fn dialogue(&mut self) -> End {
-        loop {
-            if let Err(end) = self.step().await {
-                return end;
-            }
-        }
-    }
-
-    /// One command and its reply.
-    async fn step(&mut self) -> Result<(), End> {
-        match self.read_line().await? {
-            Line::Complete(line) => self.obey(&line).await,
-            Line::Malformed => self.say(SmtpCommand::Other, &reply::BAD_COMMAND_OCTET.reply()).await,
-            Line::TooLong => self.say(SmtpCommand::Other, &reply::LINE_TOO_LONG.reply()).await,
-            Line::Endless => self.dismiss(SmtpCommand::Other, reply::LINE_TOO_LONG.reply()).await,
-        }
-    }
-
-    /// RFC 5321 §4.3.1: the client waits for the greeting. One that we do not know is given the time to
-    /// show that it does not.
-    async fn greet(&mut self) -> Result<(), End> {
-        if !self.around.door.is_patient(self.ip) {
-            self.input.reserve(COMMAND_READ_OCTETS);
-            match timeout(GREETING_PAUSE, self.stream.read_buf(&mut self.input)).await {
-                Err(_silent) => self.around.door.was_patient(self.ip),
-                Ok(Ok(0)) => return Err(End::Closed),
-                Ok(Ok(_)) => return self.dismiss(SmtpCommand::Connect, reply::EARLY_TALKER.reply()).await,
-                Ok(Err(error)) => return Err(error.into()),
-            }
-        }
-        let hostname = self.config.node.hostname.clone();
-        self.say(SmtpCommand::Connect, &reply::GREETING.with(&[hostname.as_str()])).await
-    }
-
-    async fn obey(&mut self, line: &[u8]) -> Result<(), End> {
-        let verb = SmtpCommand::of(command::verb(line));
-        if self.around.draining.is_cancelled() && verb != SmtpCommand::Quit {
-            return self.shut_down(verb).await;
-        }
-        match command::parse(line) {
-            Ok(Command::Ehlo(name)) => self.ehlo(name).await,
-            Ok(Command::Helo(name)) => self.helo(name).await,
-            Ok(Command::Mail(mail)) => self.mail(mail).await,
-            Ok(Command::Rcpt(rcpt)) => self.rcpt(rcpt).await,
-            Ok(Command::Data) => self.data().await,
-            Ok(Command::Bdat(chunk)) => self.bdat(chunk).await,
-            Ok(Command::StartTls) => self.start_tls().await,
-            Ok(Command::Rset) => self.rset().await,
-            Ok(Command::Noop) => self.say(verb, &reply::OK.reply()).await,
-            Ok(Command::Vrfy) => self.say(verb, &reply::CANNOT_VERIFY.reply()).await,
-            Ok(Command::Help) => {
-                let url = self.config.service.postmaster_url.clone();
-                self.say(verb, &reply::HELP.with(&[&url])).await
-            }
-            Ok(Command::Quit) => {
-                self.say(verb, &reply::BYE.reply()).await?;
-                self.flush().await?;
-                Err(End::Quit)
-            }
-            Err(reply) => self.say(verb, &reply).await,
-        }
-    }
-
-    async fn ehlo(&mut self, name: String) -> Result<(), End> {
-        // RFC 2920 §3.1: EHLO ends a group of pipelined commands.
-        if !self.input.is_empty() {
-            return self
-                .dismiss(SmtpCommand::Ehlo, reply::BAD_SEQUENCE.with(&["wait for the answer to EHLO"]))
-                .await;
-        }
-        let protocol = if self.tls.is_some() { Protocol::Esmtps } else { Protocol::Esmtp };
-        self.introduce(name, protocol);
-        let mut hello = reply::HELLO.with(&[self.config.node.hostname.as_str()]);
-        let size = format!("SIZE {}", self.config.service.max_message_octets);
-        let recipients = format!("LIMITS RCPTMAX={}", self.config.limits.recipients);
-        let offer_tls = self.tls.is_none() && self.around.certificate.is_offered();
-        let keywords = [
-            "PIPELINING",
-            &size,
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-            "CHUNKING",
-            "DSN",
-            &recipients,
-        ];
-        hello.lines.extend(keywords.iter().map(ToString::to_string));
-        hello.lines.extend(offer_tls.then(|| "STARTTLS".to_owned()));
-        // RFC 8689 §2: only where it can be promised, which is under TLS.
-        hello.lines.extend(self.tls.is_some().then(|| "REQUIRETLS".to_owned()));
-        self.say(SmtpCommand::Ehlo, &hello).await
-    }
-
-    async fn helo(&mut self, name: String) -> Result<(), End> {
-        self.introduce(name, Protocol::Smtp);
-        let hello = reply::HELLO.with(&[self.config.node.hostname.as_str()]);
-        self.say(SmtpCommand::Helo, &hello).await
-    }
-
-    /// RFC 5321 §4.1.4: EHLO and HELO reset the session.
-    fn introduce(&mut self, helo: String, protocol: Protocol) {
-        self.abandon();
-        self.client = Some(Arc::new(Client { ip: self.ip, helo, protocol, tls: self.tls.clone() }));
-    }
-
-    async fn start_tls(&mut self) -> Result<(), End> {
-        if self.tls.is_some() || !self.around.certificate.is_offered() {
-            return self
-                .say(SmtpCommand::StartTls, &reply::BAD_SEQUENCE.with(&["STARTTLS is not offered"]))
-                .await;
-        }
-        if self.open.is_some() {
-            return self
-                .say(SmtpCommand::StartTls, &reply::BAD_SEQUENCE.with(&["a transaction is open"]))
-                .await;
-        }
-        self.say(SmtpCommand::StartTls, &reply::START_TLS.reply()).await?;
-        self.flush().await?;
-        Err(End::StartTls)
-    }
-
-    /// The handshake. RFC 3207 §4.2, §5: all that was said before it is forgotten, and what was pipelined
-    /// in plaintext is an injection, whoever sent it.
-    async fn upgrade(mut self) -> Result<Self, End> {
-        let (Either::Left(stream), Some(acceptor)) = (self.stream, self.around.certificate.acceptor()) else {
-            return Err(End::Dismissed);
-        };
-        let count = |version: &str, result: &str| {
-            let counter = &self.around.metrics.smtp_tls_connections_total;
-            counter.with_label_values(&["inbound", version, result]).inc();
-        };
-        match timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
-            Ok(Ok((stream, facts))) => {
-                count(facts.version, "ok");
-                self.replies.octet_came();
-                let stream = Either::Right(Box::new(stream));
-                Ok(Self { stream, tls: Some(facts), client: None, input: BytesMut::new(), ..self })
-            }
-            Ok(Err(error)) => {
-                count("none", "failed");
-                self.replies.stream_ended();
-                tracing::info!(client_ip = %self.ip, %error, "TLS handshake failed");
-                Err(End::Failed { error })
-            }
-            Err(_) => {
-                count("none", "timeout");
-                Err(End::Closed)
-            }
-        }
-    }
-
-    async fn rset(&mut self) -> Result<(), End> {
-        self.abandon();
-        self.say(SmtpCommand::Rset, &reply::OK.reply()).await
-    }
-
     /// The next line, within `limits.command_timeout` and before the message under way is due; replies are
     /// written before we wait.
-    async fn read_line(&mut self) -> Result<Line, End> {
+    pub(super) async fn read_line(&mut self) -> Result<Line, End> {
         let due = self.open.as_ref().and_then(|open| open.due);
         // A client that talks without a pause is never waited for.
         if due.is_some_and(|due| due <= Instant::now()) {
@@ -426,7 +206,7 @@ impl Session {
         Err(End::Dismissed)
     }
 
-    async fn shut_down<T>(&mut self, command: SmtpCommand) -> Result<T, End> {
+    pub(super) async fn shut_down<T>(&mut self, command: SmtpCommand) -> Result<T, End> {
         let hostname = self.config.node.hostname.clone();
         self.dismiss(command, reply::SHUTTING_DOWN.with(&[hostname.as_str()])).await
     }
@@ -448,9 +228,48 @@ impl Session {
         }
     }
 
-    async fn close(&mut self, end: &End) {
-        self.abandon();
-        let _shut = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
-        self.part(end).await;
+    /// Writes the one reply to a message, at once.
+    pub(super) async fn settle(&mut self, command: SmtpCommand, settlement: Settlement) -> Result<(), End> {
+        let Settlement { reply, acknowledged, .. } = settlement;
+        self.put(command, &reply);
+        if let Some(acknowledged) = acknowledged {
+            let owed = ReplyOwed { acknowledged };
+            // What is there already is not there because of the reply.
+            let _end = self.gone().now_or_never();
+            self.flush().await?;
+            self.replies.was_written(owed);
+        }
+        self.count_error(command, &reply).await
+    }
+
+    /// Resolves when the client has closed its side; reads pipelined commands ahead meanwhile.
+    pub(super) async fn gone(&mut self) {
+        while self.input.len() < READ_AHEAD_OCTETS {
+            self.input.reserve(COMMAND_READ_OCTETS);
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) | Err(_) => return self.replies.stream_ended(),
+                Ok(_) => self.replies.octet_came(),
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Learns from how the session ended, behind our own end of the stream.
+    pub(super) async fn part(&mut self, end: &End) {
+        match end {
+            End::Closed => self.replies.stream_ended(),
+            // Time that ran out is no end of the client's.
+            End::Failed { error } if error.kind() == io::ErrorKind::TimedOut => {}
+            End::Failed { .. } => self.replies.stream_ended(),
+            End::Quit | End::StartTls | End::Dismissed if self.replies.is_waiting() => {
+                let mut octet = [0];
+                match timeout(GOODBYE, self.stream.read(&mut octet)).await {
+                    Ok(Ok(0) | Err(_)) => self.replies.stream_ended(),
+                    Ok(Ok(_)) => self.replies.octet_came(),
+                    Err(_silent) => {}
+                }
+            }
+            End::Quit | End::StartTls | End::Dismissed => {}
+        }
     }
 }

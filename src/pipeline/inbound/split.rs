@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 use tokio::time::Instant;
 
-use super::ahead::{is_vouched_for, rcpt_limit};
+use super::open::rcpt_limit;
 use super::session::Session;
 use crate::mail::{Domain, ReversePath};
 use crate::pipeline::parcel::{Action, Recipient};
@@ -37,7 +37,7 @@ impl Session {
         let open = self.open.as_mut().filter(|_| self.config.smtp.split_unvouched)?;
         let is_alone = open.recipients.iter().all(is_dropped);
         let fits = || is_one_group(&open.mail.reverse_path, open.recipients.iter().chain([recipient]));
-        if is_alone || is_dropped(recipient) || fits() || is_vouched_for(open, until).await {
+        if is_alone || is_dropped(recipient) || fits() || open.is_vouched_for(until).await {
             return None;
         }
         let id = open.id;

@@ -6,13 +6,14 @@ use bytes::Buf;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Duration, Instant, timeout};
 
-use super::ahead::{Asking, Early};
-use super::reception::{Bounds, MEMORY_OCTETS, Reception};
-use super::session::{End, MESSAGE_READ_OCTETS, PendingListing, Session};
+use super::open::{Asking, Chunks, Early, Open};
+use super::reception::{Bounds, MEMORY_OCTETS, MESSAGE_READ_OCTETS, Reception};
+use super::session::{End, PendingListing, Session};
 use crate::blocklist::Listing;
 use crate::clock;
 use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
 use crate::pipeline::chronicle::Conclusion;
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::{
     Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };
@@ -27,32 +28,6 @@ use crate::telemetry::SmtpCommand;
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets reserved for a message that declares a smaller SIZE: two reads of the socket.
 const MIN_PERMIT_OCTETS: u64 = 2 * MESSAGE_READ_OCTETS as u64;
-
-/// A transaction that MAIL opened.
-pub(super) struct Open {
-    pub(super) id: TraceId,
-    client: Arc<Client>,
-    pub(super) mail: Mail,
-    pub(super) early: Early,
-    pub(super) recipients: Vec<Recipient>,
-    /// What upstreams were asked, and may still be.
-    pub(super) asking: Asking,
-    opened_at: Instant,
-    /// The last refusal of a recipient, for the trace of a transaction that never got a message.
-    refused: Option<(Vec<Address>, Reply)>,
-    /// Chunks under way (RFC 3030).
-    chunks: Chunks,
-    /// When the message that has begun must be there.
-    pub(super) due: Option<Instant>,
-}
-
-/// Where a message by BDAT stands.
-enum Chunks {
-    None,
-    Receiving(Box<Reception>),
-    /// A chunk was refused; so are all that follow it (RFC 3030 §2).
-    Refused,
-}
 
 impl Session {
     /// MAIL: opens the transaction, and authentication's first questions with it.
@@ -158,7 +133,7 @@ impl Session {
             return self.break_down(SmtpCommand::Rcpt).await;
         }
         let admitted = answered.await.unwrap_or(Err(Refusal::Internal));
-        if admitted == Err(Refusal::SrsInvalid) && self.around.door.count_srs_guess(self.ip) {
+        if admitted == Err(Refusal::SrsInvalid) && self.around.admission.count_srs_guess(self.ip) {
             return self.dismiss(SmtpCommand::Rcpt, reply::TOO_MANY_SRS_GUESSES.reply()).await;
         }
         Ok(admitted.map_err(|refusal| refusal.reply(&self.config.service.postmaster_url, id)))
@@ -355,7 +330,7 @@ impl Session {
             advance: asking.advance,
             received_at: clock::now(),
             dot_at,
-            deadline: dot_at + self.config.delivery.in_session_timeout,
+            deadline: Deadline::after(self.config.delivery.in_session_timeout),
             permit,
             answer,
         };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Inner;
 use super::hands::Hold;
@@ -15,6 +14,7 @@ use super::poison::{BrokeOff, contained};
 use super::schedule::Ended;
 use crate::clock;
 use crate::mail::{Domain, Message};
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deferred::{Due, Tried};
 use crate::pipeline::parcel::{Delivery, Outcome, Shipment, Target, TargetKind};
 use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
@@ -97,15 +97,15 @@ impl Inner {
             smtp_utf8: queued.smtp_utf8,
             request: queued.request.clone(),
             shipments: shipments(domain, due),
-            deadline: Instant::now() + ATTEMPT_LIMIT,
+            deadline: Deadline::after(ATTEMPT_LIMIT),
             answer,
         };
         self.deliver.pass(parcel).await.map_err(|_| BrokeOff::Gone)?;
         answered.await.map_err(|_| BrokeOff::Panicked)
     }
 
-    /// Judges every copy, tells the sender what it must hear, and writes down what is left. What was delivered is
-    /// written down whatever comes of telling; a failure stands once it is told.
+    /// Judges every copy, tells the sender what it must hear, and writes down what is left. What was delivered leaves
+    /// whatever comes of telling; a failure stands once it is told.
     pub(super) async fn settle(
         &self,
         mut queued: Queued,
@@ -115,23 +115,19 @@ impl Inner {
         let rules = self.rules(queued.received_at);
         let (mut judged, unasked) = judge(rules, due, &tried);
         queued.copies.extend(unasked);
-        let failed = picked(&judged, Judgement::failed);
-        if let Err(error) = self.notify(&queued, message, &failed, Action::Failed).await {
-            tracing::error!(trace = %queued.id, %error, "a failure cannot be told: tried again until it can");
-            judged = judged
-                .into_iter()
-                .map(|(before, judgement)| (before, judgement.unless_failed(rules)))
-                .collect();
-        }
         queued.copies.extend(picked(&judged, Judgement::kept));
-        self.write_down(&queued).await?;
+        if let Written::Not { untold } = self.part_with_ended(&queued, message, &judged).await {
+            let is_told =
+                |judgement: &Judgement| judgement.failed().is_none_or(|copy| !untold.contains(copy));
+            for (_, judgement) in judged.iter_mut().filter(|(_, judgement)| !is_told(judgement)) {
+                *judgement = judgement.clone().unless_failed(rules);
+                queued.copies.extend(judgement.kept().cloned());
+            }
+            self.write_down(&queued).await?;
+        }
         for (before, judgement) in &judged {
             self.tell(&queued, judgement);
             self.record_attempt(queued.id, *before, judgement);
-        }
-        let delivered = picked(&judged, Judgement::delivered);
-        if let Err(error) = self.notify(&queued, message, &delivered, Action::Relayed).await {
-            tracing::error!(trace = %queued.id, %error, "a delivery is not told to the sender that asked for it");
         }
         for delivery in tried.deliveries {
             if let Outcome::AwaitingReply { late, .. } = delivery.outcome {
@@ -139,6 +135,31 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Has the copies that were delivered or failed leave a message, where the sender is to hear of it.
+    async fn part_with_ended(&self, queued: &Queued, message: &Message, judged: &[Judged]) -> Written {
+        let mut failed = picked(judged, Judgement::failed);
+        let mut relayed = picked(judged, Judgement::delivered);
+        relayed.retain(|copy| Action::Relayed.is_wanted(copy.request.notify));
+        let mut is_written = false;
+        if !relayed.is_empty() {
+            let mut left = queued.clone();
+            left.copies.extend_from_slice(&failed);
+            let parted = self.part(&left, message, &mut relayed, Action::Relayed).await;
+            is_written = parted.is_ok() && failed.is_empty();
+            if let Err(error) = parted {
+                tracing::error!(trace = %queued.id, %error, "a delivery is not told to the sender that asked for it");
+            }
+        }
+        if !failed.is_empty() {
+            let parted = self.part(queued, message, &mut failed, Action::Failed).await;
+            is_written = parted.is_ok();
+            if let Err(error) = parted {
+                tracing::error!(trace = %queued.id, %error, "a failure cannot be told: tried again until it can");
+            }
+        }
+        if is_written { Written::All } else { Written::Not { untold: failed } }
     }
 
     /// As [`Self::write`]; while the disk cannot take it, it is asked again and the message stays in hand: what was
@@ -193,6 +214,14 @@ impl Inner {
 /// Whether a copy for this domain is to be tried.
 pub(super) fn is_due(copy: &QueuedCopy, domain: &Domain, now: SystemTime) -> bool {
     copy.state.is_scheduled() && copy.due <= now && copy.destination.domain() == domain
+}
+
+/// Whether a message is on the disk as an attempt left it.
+enum Written {
+    /// It is.
+    All,
+    /// It is not, nor are these failures told.
+    Not { untold: Vec<QueuedCopy> },
 }
 
 /// A copy before an attempt, and what the attempt makes of it.

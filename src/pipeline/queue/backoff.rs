@@ -17,8 +17,13 @@ impl Backoff {
     /// itself, so that what failed together does not come back together.
     pub(super) fn pause(self, attempts: u32, chance: f64) -> Duration {
         let doublings = attempts.saturating_sub(1).min(MAX_DOUBLINGS);
-        let pause = self.first.saturating_mul(1 << doublings).min(self.longest.max(self.first));
+        let pause = self.first.saturating_mul(1 << doublings).min(self.most());
         pause.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// What no pause is longer than, but for the quarter.
+    pub(super) fn most(self) -> Duration {
+        self.longest.max(self.first)
     }
 
     /// The pause before a destination that does not answer, or wants less, is asked again: as for one message,

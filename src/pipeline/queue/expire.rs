@@ -1,12 +1,14 @@
 //! Messages that grow too old without an attempt of their own (their destination is silent or suspended),
-//! and the notice of delay. Both are found by age: ids sort by time.
+//! and the notice of delay. Both are found by age: ids sort by time. What was not tried since the start, or since a clock
+//! was set, is as old as that here (`clocks`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::notify::{Action, NotYet};
+use super::judge::Rules;
+use super::notify::{Action, MAX_RECIPIENTS, NotYet};
 use super::poison::{BrokeOff, contained};
 use super::{Inner, Queue};
 use crate::clock;
@@ -17,7 +19,7 @@ use crate::spool::{Queued, QueuedCopy};
 /// How often ages are looked at, at most.
 const LONGEST_TICK: Duration = Duration::from_secs(60);
 /// Messages looked at in one go.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// Messages whose delay is to be told and could not be, at most; no further ones are looked at then.
 const MOST_AGAIN: usize = 1000;
 
@@ -32,7 +34,7 @@ struct Told {
 
 /// What came of a look at one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// There is nothing left to do.
     Done,
     /// It is to be looked at again.
@@ -43,14 +45,17 @@ impl Queue {
     /// Gives up what is too old and tells of delays, until told to stop.
     pub async fn watch_ages(self, stop: CancellationToken) {
         let inner = self.inner;
-        let mut told = Told::default();
+        let (mut told, mut cut) = (Told::default(), None);
         loop {
             let tick = inner.settings.load().backoff.first.min(LONGEST_TICK);
             if stop.run_until_cancelled(tokio::time::sleep(tick)).await.is_none() {
                 return;
             }
-            // Not cut off in the middle: a DSN and what says that it was sent stay together.
-            let looked = [inner.give_up(&stop).await, inner.tell_delays(&mut told, &stop).await];
+            let looked = [
+                inner.cut_pauses(&mut cut, &stop).await.map_err(NotYet::from),
+                inner.give_up(&stop).await,
+                inner.tell_delays(&mut told, &stop).await,
+            ];
             for error in looked.into_iter().filter_map(Result::err) {
                 tracing::error!(%error, "the ages of queued messages cannot be looked at");
             }
@@ -60,15 +65,18 @@ impl Queue {
 
 impl Inner {
     /// Gives up the messages that are too old: the oldest come first.
-    async fn give_up(&self, stop: &CancellationToken) -> Result<(), NotYet> {
+    pub(super) async fn give_up(&self, stop: &CancellationToken) -> Result<(), NotYet> {
         let mut after = None;
         loop {
             let page = self.spool.list(after, PAGE).await?;
             for queued in &page {
-                if stop.is_cancelled() || !self.rules(queued.received_at).is_over() {
+                let rules = self.rules(queued.received_at);
+                if stop.is_cancelled() || !rules.is_old() {
                     return Ok(());
                 }
-                self.look(queued.id, self.give_up_one(queued.id)).await?;
+                if queued.copies.iter().any(|copy| is_given_up(rules, copy)) {
+                    self.look(queued.id, self.give_up_one(queued.id)).await?;
+                }
             }
             match page.last() {
                 Some(last) => after = Some(last.id),
@@ -96,8 +104,9 @@ impl Inner {
     async fn give_up_one(&self, id: TraceId) -> Result<Look, NotYet> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
-        let scheduled = |copy: &QueuedCopy| copy.state.is_scheduled();
-        let (over, rest): (Vec<_>, Vec<_>) = queued.copies.into_iter().partition(scheduled);
+        let rules = self.rules(queued.received_at);
+        let (over, rest): (Vec<_>, Vec<_>) =
+            queued.copies.into_iter().partition(|copy| is_given_up(rules, copy));
         queued.copies = rest;
         if over.is_empty() {
             return Ok(Look::Done);
@@ -107,7 +116,7 @@ impl Inner {
         Ok(Look::Done)
     }
 
-    /// Ends copies without an attempt. They leave once their sender is told, and the journal hears of it once
+    /// Ends copies without an attempt. They leave as their sender is told, and the journal hears of it once
     /// they have left.
     pub(super) async fn end(
         &self,
@@ -115,10 +124,11 @@ impl Inner {
         message: &Message,
         ended: &[QueuedCopy],
     ) -> Result<(), NotYet> {
-        self.notify(left, message, ended, Action::Failed).await?;
-        self.write(left).await?;
-        self.record_all(left.id, ended, DeliveryResult::Failed);
-        Ok(())
+        let mut leaving = ended.to_vec();
+        let parted = self.part(left, message, &mut leaving, Action::Failed).await;
+        let (gone, _) = ended.split_at(ended.len() - leaving.len());
+        self.record_all(left.id, gone, DeliveryResult::Failed);
+        parted
     }
 
     /// Tells senders whose messages have come of an age since the last look, and those who could not be told then.
@@ -158,25 +168,27 @@ impl Inner {
     async fn tell_delay(&self, id: TraceId) -> Result<Look, NotYet> {
         let Some(_hold) = self.hands.try_take(id) else { return Ok(Look::Again) };
         let Some((mut queued, message)) = self.load(id).await? else { return Ok(Look::Done) };
-        let told = mark_delays(&mut queued);
-        if !told.is_empty() {
-            self.notify(&queued, &message, &told, Action::Delayed).await?;
-            if let Err(error) = self.write(&queued).await {
-                // Told it is all the same: not again at each look, but once more after a restart.
-                tracing::error!(trace = %id, %error, "that a delay was told cannot be written down");
+        loop {
+            let told = mark_delays(&mut queued);
+            if told.is_empty() {
+                return Ok(Look::Done);
             }
+            self.write_told(&queued, &message, &told, Action::Delayed).await?;
         }
-        Ok(Look::Done)
     }
 }
 
-/// The copies whose delay is to be told, marked as told.
+fn is_given_up(rules: Rules, copy: &QueuedCopy) -> bool {
+    copy.state.is_scheduled() && rules.is_over(copy)
+}
+
+/// Copies whose delay is to be told, as many as a notification tells of, marked as told.
 fn mark_delays(queued: &mut Queued) -> Vec<QueuedCopy> {
     let mark = |copy: &mut QueuedCopy| {
         copy.delay_told = true;
         copy.clone()
     };
-    queued.copies.iter_mut().filter(|copy| is_untold(copy)).map(mark).collect()
+    queued.copies.iter_mut().filter(|copy| is_untold(copy)).take(MAX_RECIPIENTS).map(mark).collect()
 }
 
 fn is_untold(copy: &QueuedCopy) -> bool {

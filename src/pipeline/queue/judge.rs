@@ -22,6 +22,8 @@ use crate::spool::{CopyState, QueuedCopy};
 pub(super) struct Rules {
     pub(super) now: SystemTime,
     pub(super) received_at: SystemTime,
+    /// Since when times are believed ([`super::clocks`]).
+    pub(super) since: SystemTime,
     pub(super) give_up_after: Duration,
     pub(super) backoff: Backoff,
     /// Between 0 and 1, to spread retries.
@@ -29,7 +31,7 @@ pub(super) struct Rules {
 }
 
 /// What becomes of a copy.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// Its upstream has it.
     Delivered(QueuedCopy),
@@ -78,9 +80,20 @@ impl Judgement {
 }
 
 impl Rules {
-    /// Whether the message is too old to be tried again.
-    pub(super) fn is_over(&self) -> bool {
-        self.now.duration_since(self.received_at).unwrap_or_default() >= self.give_up_after
+    /// Whether the message is of an age at which copies are given up.
+    pub(super) fn is_old(&self) -> bool {
+        self.is_behind(self.received_at)
+    }
+
+    /// Whether a copy is too old to be tried again: with its message, once it was tried since times are believed. Where
+    /// nothing can be tried, for it is silent or suspended, that long after they are.
+    pub(super) fn is_over(&self, copy: &QueuedCopy) -> bool {
+        let is_tried = copy.last.as_ref().is_some_and(|last| last.at >= self.since);
+        self.is_old() && (is_tried || self.is_behind(self.since))
+    }
+
+    fn is_behind(&self, time: SystemTime) -> bool {
+        self.now.duration_since(time).unwrap_or_default() >= self.give_up_after
     }
 
     /// Judges a copy by the outcome of an attempt.
@@ -115,7 +128,7 @@ impl Rules {
     /// Tries a copy again, or gives it up.
     pub(super) fn again(&self, mut copy: QueuedCopy, state: CopyState) -> Judgement {
         copy.state = state;
-        if self.is_over() {
+        if self.is_over(&copy) {
             return Judgement::Failed(copy);
         }
         copy.due = self.now + self.backoff.pause(copy.attempts, self.chance);

@@ -31,6 +31,7 @@ fn rules(age: Duration) -> Rules {
     Rules {
         now: UNIX_EPOCH + 100 * DAY,
         received_at: UNIX_EPOCH + 100 * DAY - age,
+        since: UNIX_EPOCH,
         give_up_after: 5 * DAY,
         backoff: Backoff { first: MINUTE, longest: 60 * MINUTE },
         chance: 0.5,
@@ -112,6 +113,19 @@ fn a_message_past_its_time_fails_with_what_was_last_said_of_it() {
         assert_eq!(last.enhanced, code);
         assert!(!last.lines.is_empty());
     }
+}
+
+/// Of a start, or a clock that was set, nothing expires: not before an attempt, or as long a time.
+#[test]
+fn a_message_past_its_time_is_given_up_once_it_was_tried_since_times_are_believed() {
+    let rules = Rules { since: UNIX_EPOCH + 98 * DAY, ..rules(6 * DAY) };
+    let Judgement::Failed(tried) = rules.judge(copy(), &no_answer()) else { panic!() };
+    let mut before = tried.clone();
+    before.last.as_mut().unwrap().at = UNIX_EPOCH + 97 * DAY;
+    let over = |rules: Rules| [&tried, &before, &copy()].map(|copy| rules.is_over(copy));
+    assert_eq!(over(rules), [true, false, false]);
+    assert_eq!(over(Rules { since: UNIX_EPOCH + 95 * DAY, ..rules }), [true; 3]);
+    assert_eq!(over(Rules { received_at: UNIX_EPOCH + 96 * DAY, ..rules }), [false; 3]);
 }
 
 #[test]

@@ -10,7 +10,9 @@
 //!
 //! What others rely on:
 //! - A message leaves the spool only when every copy of it is delivered, or failed and its sender told where
-//!   that is safe; the DSN is on the disk before the copy is off it. A crash in between repeats the DSN.
+//!   that is safe; the DSN and the copy's leaving are one record of the spool, so that a crash neither repeats nor swallows
+//!   a DSN. Only what failed before the message was queued is told by a record of its own: its client has heard no 250 then,
+//!   and comes again.
 //! - A message whose octets the disk has lost fails like one that was refused; what is left of them is in
 //!   the spool's quarantine.
 //! - A message whose attempt breaks off, by a panic or a disk that fails it, waits for its next attempt like one that
@@ -18,10 +20,14 @@
 //! - One message is in one pair of hands at a time: an attempt, a late reply, an operator.
 //! - A destination that hangs holds up no other: whoever waits for a permit has no message in hand.
 //! - Nothing is tried again while a reply to our dot may come; after a restart it cannot come any more.
+//! - After a start, and when wall and monotonic time part by over ten minutes, every message gets one attempt before it
+//!   may expire, and no pause is longer than `retry_longest`: a node that was down for days does not send its whole queue
+//!   back. What cannot be tried (its destination is silent or suspended) expires `give_up_after` later.
 //! - Due messages are found by the spool's index; nothing here grows with the number of messages.
 
 mod attempt;
 mod backoff;
+mod clocks;
 mod damage;
 mod expire;
 mod hands;
@@ -46,6 +52,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use self::backoff::Backoff;
+use self::clocks::{Clocks, Reading};
 use self::hands::Hands;
 use self::judge::Rules;
 use self::permits::{Limits, Permits};
@@ -137,6 +144,7 @@ struct Inner {
     hands: Arc<Hands>,
     notes: Notes,
     permits: Permits,
+    clocks: Clocks,
     tasks: TaskTracker,
     /// For tasks that outlive the call that starts them.
     this: Weak<Self>,
@@ -233,6 +241,7 @@ impl Queue {
             hands: Arc::default(),
             notes: Notes::default(),
             permits: Permits::new(limits),
+            clocks: Clocks::start(Reading::now()),
             tasks: TaskTracker::new(),
             this: this.clone(),
         });
@@ -325,7 +334,7 @@ impl Queue {
     }
 
     /// Stops deliveries to a destination domain, in-session ones too; those under way finish. Its messages
-    /// still grow too old.
+    /// still grow too old, though not before the node has run for that time itself.
     ///
     /// # Errors
     /// When the disk fails.
@@ -382,9 +391,11 @@ impl Inner {
     /// What applies to a message now.
     fn rules(&self, received_at: SystemTime) -> Rules {
         let settings = self.settings.load();
+        let now = Reading::now();
         Rules {
-            now: clock::now(),
+            now: now.wall,
             received_at,
+            since: self.clocks.since(now),
             give_up_after: settings.give_up_after,
             backoff: settings.backoff,
             chance: rand::random(),

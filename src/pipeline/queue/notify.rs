@@ -1,5 +1,5 @@
 //! Delivery status notifications (RFC 3464): who is told what, and the message that says so, signed and in
-//! the queue itself before anything is settled by it.
+//! the queue itself by one record with what it tells of.
 //!
 //! Told is only a sender that SPF or DKIM vouches for, never a null reverse-path (RFC 5321 §4.5.5): what
 //! goes to anybody else is backscatter. A recipient is named by the alias that the sender wrote to.
@@ -14,8 +14,8 @@ use super::{Inner, Queue, QueueError, Settings};
 use crate::clock;
 use crate::mail::report::{self, Diagnostic, Report, ReportedRecipient};
 use crate::mail::{
-    Address, Enhanced, Message, MessageRequest, Notify, RecipientRequest, RequireTls, ReversePath, SmtpUtf8,
-    TraceId,
+    Address, AddressError, Enhanced, Message, MessageRequest, Notify, RecipientRequest, RequireTls,
+    ReversePath, SmtpUtf8, TraceId,
 };
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::parcel::Silence;
@@ -33,7 +33,7 @@ const UNDEFINED: Enhanced = Enhanced(5, 0, 0);
 /// RFC 3463 §3.5: delivery time expired.
 const EXPIRED: Enhanced = Enhanced(5, 4, 7);
 /// Recipients one notification tells of, at most; the others are told in further ones.
-const MAX_RECIPIENTS: usize = 100;
+pub(super) const MAX_RECIPIENTS: usize = 100;
 
 /// Why a sender is not told yet, or a message not looked after: both are tried again.
 #[derive(Debug, Error)]
@@ -41,6 +41,9 @@ pub(super) enum NotYet {
     /// Mail to ourselves would go round and be dropped.
     #[error("whether the sender is one of ours is not known: the routing table is lost")]
     RoutingLost,
+    /// Our own address.
+    #[error(transparent)]
+    Author(#[from] AddressError),
     /// The disk.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -59,7 +62,7 @@ pub(super) enum Action {
 
 impl Action {
     /// Whether the sender wants to hear this.
-    fn is_wanted(self, notify: Notify) -> bool {
+    pub(super) fn is_wanted(self, notify: Notify) -> bool {
         match self {
             Self::Failed => notify.wants_failure(),
             Self::Delayed => notify.wants_delay(),
@@ -115,8 +118,48 @@ impl Queue {
 }
 
 impl Inner {
-    /// Tells the sender of these copies what became of them, where that is wanted and safe. Durable when
-    /// this returns.
+    /// Has copies leave a message: with those that a notification tells of, by one record with it. `left` is the message
+    /// without any of them. On failure `leaving` has those that have not left.
+    pub(super) async fn part(
+        &self,
+        left: &Queued,
+        message: &Message,
+        leaving: &mut Vec<QueuedCopy>,
+        action: Action,
+    ) -> Result<(), NotYet> {
+        loop {
+            let (now, later) = leaving.split_at(leaving.len().min(MAX_RECIPIENTS));
+            let mut stands = left.clone();
+            stands.copies.extend_from_slice(later);
+            self.write_told(&stands, message, now, action).await?;
+            leaving.drain(..leaving.len().min(MAX_RECIPIENTS));
+            if leaving.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes down how a message stands, and by the same record tells its sender what became of these copies, of which
+    /// there are [`MAX_RECIPIENTS`] at most, where that is wanted and safe. Durable when this returns, if anybody is told.
+    pub(super) async fn write_told(
+        &self,
+        stands: &Queued,
+        message: &Message,
+        copies: &[QueuedCopy],
+        action: Action,
+    ) -> Result<(), NotYet> {
+        match self.to_tell(stands, copies, action) {
+            Some(told) => {
+                self.send_report((stands, message), &told, Some(stands)).await?;
+                self.note(stands);
+            }
+            None => self.write(stands).await?,
+        }
+        Ok(())
+    }
+
+    /// Tells the sender of a message that is not in the queue what became of these copies, where that is wanted and safe.
+    /// Durable when this returns.
     pub(super) async fn notify(
         &self,
         queued: &Queued,
@@ -124,45 +167,48 @@ impl Inner {
         copies: &[QueuedCopy],
         action: Action,
     ) -> Result<(), NotYet> {
+        for copies in copies.chunks(MAX_RECIPIENTS) {
+            if let Some(told) = self.to_tell(queued, copies, action) {
+                self.send_report((queued, message), &told, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is told of copies, and to whom; `None`: nothing.
+    fn to_tell<'a>(&self, queued: &'a Queued, copies: &'a [QueuedCopy], action: Action) -> Option<News<'a>> {
         let wanted = copies.iter().filter(|copy| action.is_wanted(copy.request.notify));
         let copies: Vec<&QueuedCopy> = wanted.collect();
-        let Some(sender) = queued.reverse_path.mailbox().filter(|_| !copies.is_empty()) else {
-            return Ok(());
-        };
+        let sender = queued.reverse_path.mailbox().filter(|_| !copies.is_empty())?;
         if queued.bounces == Bounces::Forbidden {
             tracing::warn!(trace = %queued.id, action = action.word(), "not told: the sender may be forged");
             if action == Action::Failed {
                 self.metrics.copies_refused_untold_total.inc_by(copies.len() as u64);
             }
-            return Ok(());
+            return None;
         }
+        Some(News { sender, copies, action })
+    }
+
+    /// Builds a report, has it signed, and puts it in the queue, with the new state of what it tells of.
+    async fn send_report(
+        &self,
+        (queued, message): (&Queued, &Message),
+        News { sender, copies, action }: &News<'_>,
+        cause: Option<&Queued>,
+    ) -> Result<(), NotYet> {
         if self.routing.snapshot().coverage() != Coverage::Whole {
             return Err(NotYet::RoutingLost);
         }
-        for copies in copies.chunks(MAX_RECIPIENTS) {
-            self.send_report(queued, sender, &message.emitted_head(), (copies, action)).await?;
-            self.metrics.dsn_sent_total.with_label_values(&[action.word()]).inc();
-        }
-        Ok(())
-    }
-
-    /// Builds a report, has it signed, and puts it in the queue.
-    async fn send_report(
-        &self,
-        queued: &Queued,
-        sender: &Address,
-        head: &[Bytes],
-        (copies, action): (&[&QueuedCopy], Action),
-    ) -> Result<(), SpoolError> {
         let settings = self.settings.load_full();
+        let from = author(&settings)?;
         let now = clock::now();
         let id = TraceId::new(now, rand::random());
         let told: Vec<Told<'_>> = copies.iter().copied().map(Told::new).collect();
         let recipients: Vec<ReportedRecipient<'_>> = told
             .iter()
-            .map(|told| told.reported(action, queued.received_at + settings.give_up_after))
+            .map(|told| told.reported(*action, queued.received_at + settings.give_up_after))
             .collect();
-        let Some(from) = author(&settings) else { return Ok(()) };
         let octets = report::build(&Report {
             reporting_mta: &settings.hostname,
             arrival: queued.received_at,
@@ -172,15 +218,16 @@ impl Inner {
             to: sender,
             id,
             date: now,
-            original_head: head,
+            original_head: &message.emitted_head(),
             postmaster_url: &settings.postmaster_url,
             trace: queued.id,
         });
         // RFC 8689 §5: a report holds what the message held, and is protected in the same manner.
         let require_tls = queued.request.require_tls;
-        let (own, message) = self.own_message(id, sender, octets.into(), require_tls).await;
-        self.spool.put_notice(own.clone(), &message).await?;
+        let (own, report) = self.own_message(id, sender, octets.into(), require_tls).await;
+        self.spool.put_notice(own.clone(), &report, cause).await?;
         self.note(&own);
+        self.metrics.dsn_sent_total.with_label_values(&[action.word()]).inc();
         tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
         self.record_told(queued.id, sender, format!("{} (report {id})", action.word()));
         Ok(())
@@ -252,6 +299,13 @@ impl Inner {
     }
 }
 
+/// What one notification tells.
+struct News<'a> {
+    sender: &'a Address,
+    copies: Vec<&'a QueuedCopy>,
+    action: Action,
+}
+
 /// A copy as it is told of: what its last attempt heard, the private destination masked. Where nobody answered,
 /// only in what way: what is known of it names the destination's domain.
 struct Told<'a> {
@@ -303,8 +357,8 @@ fn is_silence(last: &LastAttempt) -> bool {
     last.code == 0 && !matches!(last.enhanced, Some(Enhanced(5, ..)))
 }
 
-fn author(settings: &Settings) -> Option<Address> {
-    Address::parse(&format!("{AUTHOR}@{}", settings.service_domain)).ok()
+fn author(settings: &Settings) -> Result<Address, AddressError> {
+    Address::from_parts(AUTHOR, settings.service_domain.clone())
 }
 
 #[cfg(test)]

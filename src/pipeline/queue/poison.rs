@@ -67,6 +67,11 @@ impl Notes {
         self.until.lock().get(&id).copied().filter(|until| *until > now)
     }
 
+    /// Nothing is left alone for longer than this.
+    pub(super) fn cut(&self, latest: SystemTime) {
+        self.until.lock().values_mut().for_each(|until| *until = latest.min(*until));
+    }
+
     /// An operator wants it tried.
     pub(super) fn forget(&self, id: TraceId) {
         self.until.lock().remove(&id);
@@ -104,6 +109,9 @@ impl Inner {
         for copy in queued.copies.iter_mut().filter(|copy| is_due(copy, domain, now)) {
             copy.attempts = copy.attempts.saturating_add(1);
             copy.due = now + rules.backoff.pause(copy.attempts, rules.chance);
+            if let Some(last) = &mut copy.last {
+                last.at = now;
+            }
         }
         self.write(&queued).await
     }

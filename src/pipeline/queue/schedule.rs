@@ -125,6 +125,20 @@ impl Schedule {
         self.change(domain, |lane| lane.under_way = lane.under_way.saturating_sub(1));
     }
 
+    /// Times that were taken from another clock lie no further ahead than this.
+    pub(super) fn cut(&mut self, now: SystemTime, latest: SystemTime) {
+        let domains: Vec<Domain> = self.lanes.keys().cloned().collect();
+        for domain in domains {
+            self.change(&domain, |lane| {
+                lane.turn = lane.turn.min(now);
+                lane.due = lane.due.map(|due| due.min(latest));
+                if let Some(closed) = &mut lane.closed {
+                    closed.until = closed.until.min(latest);
+                }
+            });
+        }
+    }
+
     /// The operator wants it tried now.
     pub(super) fn open(&mut self, domain: &Domain, now: SystemTime) {
         self.change(domain, |lane| {

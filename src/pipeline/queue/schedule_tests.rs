@@ -196,3 +196,19 @@ fn an_answer_behind_its_pause_forgets_that_a_destination_wanted_less() {
     }
     assert_eq!(schedule.wake_at(), Some(at(130)));
 }
+
+/// A clock that was ahead by a day when the lane was closed and had its turn.
+#[test]
+fn a_lane_waits_for_no_time_of_a_clock_that_was_set_back() {
+    const DAY: u64 = 86_400;
+    let mut schedule = Schedule::default();
+    let lane = domain("down.example");
+    schedule.note(&lane, at(DAY));
+    turn(&mut schedule, at(DAY)).unwrap();
+    for _ in 0..FIRST_AT_A_TIME {
+        schedule.ended(&lane, Ended::Silent, at(DAY), PAUSE);
+    }
+    assert_eq!(schedule.wake_at(), Some(at(DAY + 60)));
+    schedule.cut(at(10), at(30));
+    assert_eq!(schedule.wake_at(), Some(at(30)));
+}

@@ -16,6 +16,7 @@ use crate::dns::Dns;
 use crate::mail::{
     Address, BodyType, Envelope, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8, TraceId, base64,
 };
+use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Advance, Client, DmarcVerdict, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing, TargetKind,
@@ -104,7 +105,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
         advance: Advance::default(),
         received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800),
         dot_at: Instant::now(),
-        deadline: Instant::now(),
+        deadline: Deadline::after(Duration::from_secs(45)),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer,
     };

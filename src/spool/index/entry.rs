@@ -130,6 +130,14 @@ pub(in crate::spool) enum Event {
 }
 
 impl Event {
+    /// What the new state of a message comes to: without copies it has left.
+    pub(in crate::spool) fn change(message: v1::Message) -> Result<Self, String> {
+        if message.copies.is_empty() {
+            return record::id(&message.id).map(Self::Done);
+        }
+        Ok(Self::State(message))
+    }
+
     /// Whether the name of a file is to be durable before it.
     pub(in crate::spool) fn is_put_in_file(&self) -> bool {
         matches!(self, Self::New(entry) | Self::Put(entry) if entry.in_file)

@@ -380,10 +380,10 @@ async fn a_newer_format_is_refused_by_name() {
     let place = Place::new();
     three(&place).await;
     let mut segment = fs::read(place.segment(1)).unwrap();
-    segment[16] = 2;
+    segment[16] = 3;
     let sum = crc32fast::hash(&segment[..36]).to_be_bytes();
     segment[36..40].copy_from_slice(&sum);
     fs::write(place.segment(1), segment).unwrap();
     let error = Spool::open(place.dir.path(), place.options, place.metrics.clone()).unwrap_err();
-    assert!(error.to_string().contains("format version 2"), "{error}");
+    assert!(error.to_string().contains("format version 3"), "{error}");
 }

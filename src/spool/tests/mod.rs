@@ -2,6 +2,7 @@ mod basics;
 mod damage;
 mod format;
 mod model;
+mod notice;
 mod space;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,16 @@ async fn content(spool: &Spool) -> BTreeMap<TraceId, (Queued, Vec<u8>)> {
         content.insert(queued.id, (loaded, emitted(&message)));
     }
     content
+}
+
+/// Waits for what the spool's own threads do, or gives up after so long that something must be wrong.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let limit = tokio::time::timeout(Duration::from_secs(30), async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    limit.await.unwrap();
 }
 
 async fn numbers(spool: &Spool) -> Vec<u64> {

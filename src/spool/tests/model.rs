@@ -9,6 +9,8 @@ enum Step {
     Put(u64, usize),
     Update(u64, u64),
     Remove(u64),
+    /// A notification, and what it tells of: a new state, or that the message has left.
+    Notice(u64, u64, Option<u64>),
     Reopen,
     ReopenWithoutIndex,
 }
@@ -19,7 +21,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (number.clone(), octets).prop_map(|(number, octets)| Step::Put(number, octets)),
         4 => (number.clone(), 0..50_u64).prop_map(|(number, due)| Step::Update(number, due)),
-        3 => number.prop_map(Step::Remove),
+        3 => number.clone().prop_map(Step::Remove),
+        3 => (number.clone(), number, prop::option::of(0..50_u64))
+            .prop_map(|(number, about, due)| Step::Notice(number, about, due)),
         1 => Just(Step::Reopen),
         1 => Just(Step::ReopenWithoutIndex),
     ];
@@ -40,6 +44,13 @@ fn model(queue: &mut BTreeMap<TraceId, (Queued, Vec<u8>)>, step: &Step) {
         Step::Remove(number) => {
             queue.remove(&id(*number));
         }
+        Step::Notice(number, about, due) => {
+            model(queue, &Step::Put(*number, 10));
+            match due {
+                Some(due) => model(queue, &Step::Update(*about, *due)),
+                None => model(queue, &Step::Remove(*about)),
+            }
+        }
         Step::Reopen | Step::ReopenWithoutIndex => {}
     }
 }
@@ -47,7 +58,12 @@ fn model(queue: &mut BTreeMap<TraceId, (Queued, Vec<u8>)>, step: &Step) {
 async fn run(mut steps: Vec<Step>) {
     // An id is used once.
     let mut used = std::collections::BTreeSet::new();
-    steps.retain(|step| !matches!(step, Step::Put(number, _) if !used.insert(*number)));
+    steps.retain(|step| match step {
+        // Nothing tells of itself.
+        Step::Notice(number, about, _) => number != about && used.insert(*number),
+        Step::Put(number, _) => used.insert(*number),
+        Step::Update(..) | Step::Remove(_) | Step::Reopen | Step::ReopenWithoutIndex => true,
+    });
     let mut place = Place::new();
     place.options.segment_octets = 10_000;
     let mut spool = Some(place.open().0);
@@ -66,6 +82,12 @@ async fn run(mut steps: Vec<Step>) {
             }
             Step::Remove(number) => {
                 open.remove(id(number)).await.unwrap();
+                open
+            }
+            Step::Notice(number, about, due) => {
+                let gone = Queued { copies: Vec::new(), ..message(about) };
+                let cause = due.map_or(gone, |due| message_to(about, "other@c.example", due));
+                open.put_notice(message(number), &octets(number, 10), Some(&cause)).await.unwrap();
                 open
             }
             Step::Reopen | Step::ReopenWithoutIndex => {

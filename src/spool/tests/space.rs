@@ -3,16 +3,6 @@ use std::io::Write as _;
 
 use super::*;
 
-/// Waits for what the spool's own threads do, or gives up after so long that something must be wrong.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    let limit = tokio::time::timeout(Duration::from_secs(30), async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    limit.await.unwrap();
-}
-
 fn small_segments() -> Place {
     let mut place = Place::new();
     place.options.segment_octets = 20_000;

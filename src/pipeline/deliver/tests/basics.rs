@@ -91,9 +91,9 @@ async fn a_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
 async fn a_late_reply_to_all_copies_tells_none_of_them_where_the_others_go() {
     let script =
         "hello\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < RCPT\n > 250 ok\n < DATA\n > 354 go\n message
-        wait 900\n > 452 4.2.2 <bob@dest.example>: full";
+        wait 1500\n > 452 4.2.2 <bob@dest.example>: full";
     let (world, _upstream) = one_host(&[script]).await;
-    let hurried = Mail { in_session: Duration::from_millis(400), ..Mail::to(&[ANA, BOB]) };
+    let hurried = Mail { in_session: Duration::from_secs(1), ..Mail::to(&[ANA, BOB]) };
     for outcome in world.deliver(hurried).await {
         let Outcome::AwaitingReply { late, .. } = outcome else { panic!("{}", said(&outcome)) };
         assert_eq!(late.await.unwrap().reply.to_string(), "452 4.2.2 <alias1@customer.example>: full");
@@ -312,22 +312,6 @@ async fn shipments_go_side_by_side_and_come_back_in_rcpt_order() {
             "refused by [127.0.0.1]: 550 5.7.1 slow no",
         ]
     );
-}
-
-#[test]
-fn every_word_of_an_attempt_has_its_series_from_the_start() {
-    let metrics = Metrics::new().unwrap();
-    let count = || metrics.render().lines().filter(|l| l.contains("delivery_attempts_total{")).count();
-    let before = count();
-    for host in ["l.google.com", "a.outlook.com", "a.yahoodns.net", "a.icloud.com", "a.protonmail.ch", "a"] {
-        let provider = provider::Provider::of(host).label();
-        for result in outcome::RESULTS {
-            for family in ["ipv4", "ipv6"] {
-                metrics.delivery_attempts_total.with_label_values(&[provider, family, result]);
-            }
-        }
-    }
-    assert_eq!((before, before), (count(), 6 * 2 * outcome::RESULTS.len()));
 }
 
 #[tokio::test]

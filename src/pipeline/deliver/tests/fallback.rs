@@ -174,16 +174,19 @@ async fn an_address_that_never_answers_leaves_time_for_the_next() {
 
 #[tokio::test]
 async fn after_five_timeouts_the_destination_is_not_tried() {
-    let (world, upstream) = one_host(&["hang", "hang", "hang", "hang", "hang", "hello \n mail"]).await;
-    let mut outcomes = Vec::new();
-    for _ in 0..5 {
-        let mail = Mail { in_session: Duration::from_millis(100), ..Mail::to(&[ANA]) };
-        outcomes.push(said(&world.deliver_one(mail).await));
+    let mut impatient = options();
+    impatient.timing.banner = Duration::from_millis(500);
+    impatient.timing.dot = Duration::from_millis(50);
+    for (script, ending) in [("hang", "timed out"), (AT_THE_DOT, "awaiting")] {
+        let upstream = Upstream::start("127.0.0.1", 0, &[script; 5]).await;
+        let options = Options { port: upstream.address.port(), ..impatient.clone() };
+        let world = World::with(options, "@ MX 10 mx1\nmx1 A 127.0.0.1").await;
+        let outcomes = world.deliver_five(IN_SESSION).await;
+        assert!(outcomes.iter().all(|outcome| outcome.contains(ending)), "{outcomes:?}");
+        let outcome = said(&world.deliver_one(Mail::to(&[ANA])).await);
+        assert!(outcome.contains("not tried"), "{outcome}");
+        assert_eq!(upstream.heard().clients.len(), 5);
     }
-    assert!(outcomes.iter().all(|outcome| outcome.contains("timed out")), "{outcomes:?}");
-    let outcome = said(&world.deliver_one(Mail::to(&[ANA])).await);
-    assert!(outcome.contains("not tried"), "{outcome}");
-    assert_eq!(upstream.heard().clients.len(), 5);
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 mod basics;
 mod fallback;
-mod held;
 mod hostile;
+mod hurry;
 mod late;
+mod open_transactions;
 mod reuse;
 mod tls;
 mod upstream;
@@ -17,10 +18,11 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use self::upstream::{Heard, Upstream};
-use super::options::Timing;
+use super::options::{Options, Timing};
 use super::*;
 use crate::config::{LogAddresses, PrivateAddresses};
 use crate::dev::dns::DnsServer;
+use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::mail::{BodyType, Domain, Envelope, Message, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{
@@ -28,7 +30,8 @@ use crate::pipeline::parcel::{
     Transaction, Verdict, Vouched,
 };
 use crate::store::{Committer, Store};
-use crate::tls::{HTTPS_PORT, RootCertStore, trusted_roots};
+use crate::telemetry::Metrics;
+use crate::tls::{HTTPS_PORT, Policies, RootCertStore, trusted_roots};
 
 /// The time a message has in these tests.
 const IN_SESSION: Duration = Duration::from_secs(4);
@@ -85,18 +88,10 @@ impl World {
         let store = Store::open(data.path()).unwrap();
         let committer = Committer::start(store.clone()).unwrap();
         let resolver = Dns::new(&servers, metrics.clone()).unwrap();
-        let upstreams = Upstreams {
-            ledger: Ledger::open(&store, committer).unwrap(),
-            policies: Policies::open(&store, resolver.clone(), roots, https).unwrap(),
-            dns: resolver,
-            pool: Arc::default(),
-            destinations: Arc::default(),
-            holds: Holds::default(),
-            options: ArcSwap::from_pointee(options),
-            metrics,
-            listening: Vec::new(),
-        };
-        Self { upstreams: Arc::new(upstreams), dns, _data: data }
+        let ledger = Ledger::open(&store, committer).unwrap();
+        let policies = Policies::open(&store, resolver, roots, https).unwrap();
+        let upstreams = Upstreams::with(options, policies, ledger, metrics);
+        Self { upstreams, dns, _data: data }
     }
 
     /// Delivers a message; gives the outcome of each copy.
@@ -108,6 +103,12 @@ impl World {
     /// Delivers a message with one copy.
     async fn deliver_one(&self, mail: Mail) -> Outcome {
         self.deliver(mail).await.remove(0)
+    }
+
+    /// What comes of five messages at once, as many as close a destination.
+    async fn deliver_five(&self, in_session: Duration) -> Vec<String> {
+        let deliver = || self.deliver_one(Mail { in_session, ..Mail::to(&[ANA]) });
+        join_all((0..5).map(|_| deliver())).await.iter().map(said).collect()
     }
 
     fn attempts(&self, family: &str, result: &str) -> u64 {
@@ -204,7 +205,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         advance: Advance::default(),
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
-        deadline: Instant::now() + in_session,
+        deadline: Deadline::after(in_session),
         permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
         answer: oneshot::channel().0,
     }
@@ -248,6 +249,10 @@ async fn two_hosts(first: &[&str], second: &[&str]) -> (World, Upstream, Upstrea
     let records = "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
     (World::new(one.address.port(), records).await, one, two)
 }
+
+/// An upstream that takes a message and says nothing to its dot.
+const AT_THE_DOT: &str =
+    "hello \n < MAIL\n > 250 ok\n < RCPT\n > 250 ok\n < DATA\n > 354 go\n message\n hang";
 
 const ANA: &str = "ana@dest.example";
 const BOB: &str = "bob@dest.example";

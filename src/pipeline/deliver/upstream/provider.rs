@@ -2,7 +2,7 @@
 
 /// Who runs an MX host; the label `provider`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Provider {
+pub(crate) enum Provider {
     Google,
     Microsoft,
     Yahoo,
@@ -24,7 +24,7 @@ const SUFFIXES: &[(&str, Provider)] = &[
 
 impl Provider {
     /// Whose host this is, by the domain that its name is in.
-    pub(super) fn of(host: &str) -> Self {
+    pub(crate) fn of(host: &str) -> Self {
         let is_in = |domain: &str| {
             host.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
         };
@@ -32,7 +32,7 @@ impl Provider {
     }
 
     /// The label's value.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Google => "google",
             Self::Microsoft => "microsoft",

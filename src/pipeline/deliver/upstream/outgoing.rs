@@ -17,7 +17,7 @@ const BLOCK_OCTETS: usize = 64 * 1024;
 
 /// Whether octets with the eighth bit set occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Octets {
+pub(crate) enum Octets {
     /// They do not.
     SevenBit,
     /// They do.
@@ -26,20 +26,20 @@ pub(super) enum Octets {
 
 /// The octets to send and what is known of them.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(crate) struct Content {
     head: Vec<Bytes>,
     body: Body,
     /// Size as sent, in octets, before dot-stuffing (RFC 1870 §5).
-    pub(super) octets: u64,
+    pub(crate) octets: u64,
     /// Of the header section.
-    pub(super) head_octets: Octets,
+    pub(crate) head_octets: Octets,
     /// Of the whole message.
-    pub(super) all_octets: Octets,
+    pub(crate) all_octets: Octets,
 }
 
 impl Content {
     /// Looks at the message. A body in a file is read once.
-    pub(super) async fn survey(message: &Message) -> io::Result<Self> {
+    pub(crate) async fn survey(message: &Message) -> io::Result<Self> {
         let mut content = Self {
             head: message.emitted_head(),
             body: message.body().clone(),
@@ -63,14 +63,14 @@ impl Content {
     }
 
     /// Starts sending it.
-    pub(super) fn outgoing(&self) -> Outgoing {
+    pub(crate) fn outgoing(&self) -> Outgoing {
         let blocks = Blocks::new(self.head.clone(), &self.body);
         Outgoing { blocks, stuffer: Some(DotStuffer::default()) }
     }
 }
 
 /// A message on its way out: filled buffers, one after the other.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     blocks: Blocks,
     /// Gone once the end of data has been written.
     stuffer: Option<DotStuffer>,
@@ -79,7 +79,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Fills the buffer with the next octets of the wire form, at least 64 KiB unless the message ends
     /// with them: a small message is one buffer, and one write. Says whether the end of data is in it.
-    pub(super) async fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<Rest> {
+    pub(crate) async fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<Rest> {
         buffer.clear();
         while let Some(stuffer) = &mut self.stuffer {
             match self.blocks.next().await? {
@@ -96,7 +96,7 @@ impl Outgoing {
 
 /// Whether more of a message follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// It does.
     More,
     /// The end of data was reached.
@@ -146,5 +146,5 @@ impl Blocks {
 }
 
 #[cfg(test)]
-#[path = "content_tests.rs"]
+#[path = "outgoing_tests.rs"]
 mod tests;

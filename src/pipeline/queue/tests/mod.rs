@@ -1,5 +1,8 @@
 //! The scheduler's task and its attempts against a stage that delivers by script.
 
+mod clocks;
+mod told;
+
 use std::future::Future;
 
 use bytes::Bytes;
@@ -13,11 +16,11 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8};
 use crate::pipeline::deferred::Tried;
-use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, UpstreamReply};
+use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, Target, UpstreamReply};
 use crate::pipeline::testing::{nowhere, played};
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
-use crate::spool::{self, Bounces, Direction, QueuedCopy};
+use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -28,7 +31,7 @@ const BRISK: Backoff = Backoff { first: Duration::from_millis(50), longest: Dura
 /// What the stage does with what is due for a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// It is delivered.
+    /// It is delivered, but for the copies that are refused for good.
     Take,
     /// Nothing, until the test says so.
     Hang,
@@ -37,7 +40,7 @@ enum Act {
 }
 
 /// The stage that delivers. What it does is said by the destination's
-/// local part: `hang`, `break`, or any other for what is delivered.
+/// local part: `hang`, `break`, `refuse`, or any other for what is delivered.
 #[derive(Clone, Default)]
 struct Upstream {
     heard: Arc<Mutex<Vec<(TraceId, String)>>>,
@@ -55,7 +58,7 @@ impl Upstream {
             () => Act::Take,
         };
         match act {
-            Act::Take => answer(due, || Outcome::Recorded(Recorded::Queued)),
+            Act::Take => answer(due, taken_or_refused),
             Act::Hang => self.hanging.lock().push(due),
             Act::Break => {}
         }
@@ -73,21 +76,30 @@ impl Upstream {
 
     /// Lets go of what hangs: nobody answered.
     fn release(&self) {
-        let no_answer =
-            || Outcome::NoAnswer(NoAnswer { silence: Silence::Interrupted, detail: "timed out".to_owned() });
+        let no_answer = |_: &Target| {
+            Outcome::NoAnswer(NoAnswer { silence: Silence::Interrupted, detail: "timed out".to_owned() })
+        };
         self.hanging.lock().drain(..).for_each(|due| answer(due, no_answer));
     }
 }
 
-fn answer(due: Due, outcome: impl Fn() -> Outcome) {
+fn taken_or_refused(target: &Target) -> Outcome {
+    if !target.destination.local().starts_with("refuse") {
+        return Outcome::Recorded(Recorded::Queued);
+    }
+    let reply = Reply { code: 550, enhanced: None, reason: "upstream", lines: vec!["no".to_owned()] };
+    Outcome::Refused(UpstreamReply { host: "mx.dest.example".to_owned(), reply })
+}
+
+fn answer(due: Due, outcome: impl Fn(&Target) -> Outcome) {
     let shipments = due.shipments.into_iter();
     let deliveries = shipments.flat_map(|shipment| {
         let reverse_path = shipment.reverse_path;
         let outcome = &outcome;
         shipment.targets.into_iter().map(move |target| Delivery {
+            outcome: outcome(&target),
             target,
             reverse_path: reverse_path.clone(),
-            outcome: outcome(),
         })
     });
     let deliveries = deliveries.collect();
@@ -245,6 +257,27 @@ fn waiting(number: u64, destination: &str) -> Queued {
     queued
 }
 
+/// The same, tried last at this time.
+fn tried(mut queued: Queued, at: SystemTime) -> Queued {
+    let last = LastAttempt {
+        at,
+        host: String::new(),
+        code: 0,
+        enhanced: None,
+        lines: vec!["connection refused".to_owned()],
+        dialogue: Vec::new(),
+    };
+    queued.copies.iter_mut().for_each(|copy| copy.last = Some(last.clone()));
+    queued
+}
+
+/// A time that has come, in another millisecond than what was before it.
+async fn later() -> SystemTime {
+    let then = clock::now() + Duration::from_millis(1);
+    until(async || clock::now() > then).await;
+    then
+}
+
 #[actix_rt::test]
 async fn messages_in_other_hands_do_not_hide_those_behind_them() {
     let world = World::new().await;
@@ -377,15 +410,20 @@ async fn told_to_stop_nobody_waits_to_tell_of_a_delay() {
 
 #[actix_rt::test]
 async fn what_is_too_old_is_given_up_behind_one_in_hand_and_one_that_cannot_be_read() {
-    let old = |settings: &mut Settings| settings.give_up_after = Duration::from_secs(60);
+    let old = |settings: &mut Settings| {
+        settings.give_up_after = Duration::from_secs(60);
+        settings.backoff.longest = 2 * HOUR;
+    };
     let world = World::with(Limits::default(), old).await;
     let held = world.put(aged(1, HOUR, &["hang@one.example"])).await;
-    let unread = world.put_unreadable(waiting(2, "ana@two.example")).await;
-    let waiting = world.put(waiting(3, "ana@three.example")).await;
+    let at = later().await;
+    let unread = world.put_unreadable(tried(waiting(2, "ana@two.example"), at)).await;
+    let waiting = world.put(tried(waiting(3, "ana@three.example"), at)).await;
     let _running = world.run();
     world.offered(held, "one.example").await;
     let _watching = world.watch();
     until(async || world.copies(waiting).await.is_empty()).await;
+    assert!(!world.upstream.has_heard(waiting, "three.example"));
     assert_eq!((world.copies(held).await.len(), world.copies(unread).await.len()), (1, 1));
 }
 

@@ -1,7 +1,9 @@
 //! Transactions that are opened at RCPT and fed at the dot.
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
-use crate::pipeline::parcel::{Inquired, Inquiry, Readdressed};
+use crate::pipeline::parcel::{Declared, Inquired, Inquiry, Readdressed};
 
 /// What a client declares that says nothing.
 fn nothing() -> Declared {
@@ -21,10 +23,10 @@ impl World {
     async fn ask(&self, to: &[&str], declared: Declared, advance: Advance) -> Inquired {
         let rewritten = Mail::to(to).rewritten();
         let (answer, answered) = oneshot::channel();
-        let until = Instant::now() + Duration::from_secs(1);
+        let until = Deadline::after(Duration::from_secs(1));
         let inquiry = Inquiry { id: rewritten.transaction.id, declared, advance, until, answer };
         let readdressed = Readdressed { shipments: rewritten.shipments, inquiry };
-        ask::ask(self.upstreams.clone(), readdressed).await;
+        ask_upstreams::ask(self.upstreams.clone(), readdressed).await;
         answered.await.unwrap()
     }
 
@@ -118,6 +120,26 @@ async fn a_transaction_that_waits_for_too_long_is_reset_and_replaced() {
     let outcomes = world.deliver_asked(Mail::to(&[ANA]), advance).await;
     assert!(matches!(outcomes[0], Outcome::Delivered(_)));
     assert_eq!(upstream.heard().messages.len(), 1);
+}
+
+#[tokio::test]
+async fn without_time_for_the_message_the_transaction_is_reset() {
+    let (world, upstream) = one_host(&[&format!("{UP_TO_RCPT}\n < RSET\n > 250 ok\n mail")]).await;
+    let Inquired { advance, .. } = world.ask(&[ANA], nothing(), Advance::default()).await;
+    let hurried = Mail { in_session: Duration::from_millis(50), ..Mail::to(&[ANA]) };
+    let outcomes = world.deliver_asked(hurried, advance).await;
+    assert!(matches!(outcomes[0], Outcome::NoAnswer(_)), "{}", said(&outcomes[0]));
+    until_idle(&world, &upstream).await;
+    assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
+    assert_eq!(upstream.heard().clients.len(), 1);
+}
+
+#[tokio::test]
+async fn who_was_asked_at_the_end_of_rcpt_is_asked_again() {
+    let (world, upstream) = one_host(&["hang", UP_TO_RCPT]).await;
+    assert!(world.ask(&[ANA], nothing(), Advance::default()).await.advance.held.is_none());
+    assert!(world.ask(&[ANA], nothing(), Advance::default()).await.advance.held.is_some());
+    assert_eq!(upstream.heard().clients.len(), 2);
 }
 
 #[tokio::test]

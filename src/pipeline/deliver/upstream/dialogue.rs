@@ -16,7 +16,7 @@ const MAX_LINE_CHARACTERS: usize = 512;
 
 /// The lines so far. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Dialogue {
+pub(crate) struct Dialogue {
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -31,12 +31,12 @@ struct Kept {
 
 impl Dialogue {
     /// Notes a line with the mark of who said it: `>` we, `<` the upstream, `*` what happened.
-    pub(super) fn note(&self, mark: char, line: impl Display) {
+    pub(crate) fn note(&self, mark: char, line: impl Display) {
         self.kept.lock().take(format!("{mark} {line}").chars().take(MAX_LINE_CHARACTERS).collect());
     }
 
     /// The lines; where some were left out, one says how many.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let kept = self.kept.lock();
         let left_out = (kept.left_out > 0).then(|| format!("* {} lines left out", kept.left_out));
         kept.start.iter().cloned().chain(left_out).chain(kept.end.iter().cloned()).collect()

@@ -24,9 +24,9 @@ const PATIENT_FOR: Duration = Duration::from_secs(3_600);
 /// Clients remembered as patient, and networks remembered for guesses.
 const MAX_REMEMBERED: u64 = 100_000;
 
-/// The doorkeeper. Clones share the counts.
+/// Who is let in. Clones share the counts.
 #[derive(Clone)]
-pub struct Door {
+pub struct Admission {
     inner: Arc<Inner>,
 }
 
@@ -39,11 +39,11 @@ struct Inner {
 
 /// A session's place; given back when dropped.
 pub(super) struct Place {
-    door: Door,
+    admission: Admission,
     network: IpNet,
 }
 
-impl Default for Door {
+impl Default for Admission {
     fn default() -> Self {
         let guesses = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SRS_GUESSES_FOR).build();
         let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
@@ -52,7 +52,7 @@ impl Default for Door {
     }
 }
 
-impl Door {
+impl Admission {
     /// Gives a place to a client's session.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Door {
         }
         *count += 1;
         self.inner.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { door: self.clone(), network })
+        Ok(Place { admission: self.clone(), network })
     }
 
     /// Counts a bad SRS address; whether the network has used up its guesses.
@@ -95,8 +95,8 @@ impl Door {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_network = self.door.inner.by_network.lock();
-        self.door.inner.total.fetch_sub(1, Ordering::Relaxed);
+        let mut by_network = self.admission.inner.by_network.lock();
+        self.admission.inner.total.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = by_network.get_mut(&self.network) {
             *count = count.saturating_sub(1);
             if *count == 0 {

@@ -7,37 +7,41 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
-use super::connection::Connection;
 use super::destinations::Visit;
-use super::outcome::{Failure, Progress, Word};
-use super::{Job, Upstreams, shipment};
+use super::options::Options;
+use super::outcome::Word;
+use super::upstream::connection::Connection;
+use super::upstream::outcomes::Outcomes;
+use super::upstream::pool::Pool;
 use crate::mail::{Address, BodyType, Domain, ReversePath, SmtpUtf8, TraceId};
-use crate::pipeline::parcel::{Held, Outcome, Shipment, UpstreamReply};
+use crate::pipeline::parcel::{Held, Outcome, Shipment, Target, UpstreamReply};
 use crate::smtp::client::{Extension, MailParameters};
-use crate::tls::Sighting;
+use crate::telemetry::Metrics;
 
 /// What all messages that are at RCPT hold.
-#[derive(Default)]
-pub(super) struct Holds {
+pub(super) struct OpenTransactions {
     by_message: Mutex<HashMap<TraceId, Asked>>,
+    pool: Arc<Pool>,
+    options: Arc<ArcSwap<Options>>,
+    metrics: Arc<Metrics>,
 }
 
 /// What one message, or one shipment of it, asked of upstreams at RCPT.
 #[derive(Default)]
 pub(super) struct Asked {
     /// The transactions that wait.
-    pub(super) open: Vec<Holding>,
+    pub(super) open: Vec<OpenTransaction>,
     /// Who was refused, under which reverse-path, and in which words.
     pub(super) refused: Vec<(ReversePath, Address, UpstreamReply)>,
 }
 
 /// One transaction that waits, with at least one recipient.
-pub(super) struct Holding {
+pub(super) struct OpenTransaction {
     pub(super) reverse_path: ReversePath,
     pub(super) domain: Domain,
     pub(super) connection: Connection,
@@ -67,20 +71,31 @@ impl From<MailParameters<'_>> for Said {
 
 /// A message's claim on what it holds.
 struct Claim {
-    upstreams: Arc<Upstreams>,
+    transactions: Arc<OpenTransactions>,
     id: TraceId,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let asked = self.upstreams.holds.by_message.lock().remove(&self.id);
+        let asked = self.transactions.by_message.lock().remove(&self.id);
         if let Some(asked) = asked {
-            asked.end(&self.upstreams);
+            self.transactions.end(asked);
         }
     }
 }
 
-impl Holds {
+impl OpenTransactions {
+    /// There are none yet. Connections go back to this pool.
+    pub(super) fn new(pool: Arc<Pool>, options: Arc<ArcSwap<Options>>, metrics: Arc<Metrics>) -> Self {
+        Self { by_message: Mutex::default(), pool, options, metrics }
+    }
+
+    /// Keeps what a message holds, for as long as the claim is.
+    pub(super) fn hold(self: &Arc<Self>, id: TraceId, asked: Asked) -> Held {
+        self.by_message.lock().insert(id, asked);
+        Held::new(Claim { transactions: self.clone(), id })
+    }
+
     /// Takes out what a message holds, and ends the claim on it.
     pub(super) fn take(&self, id: TraceId, claim: Option<Held>) -> Asked {
         let asked = claim.as_ref().and_then(|_| self.by_message.lock().remove(&id));
@@ -88,22 +103,42 @@ impl Holds {
     }
 
     /// Ends the transactions that have waited for too long; their messages open new ones.
-    pub(super) fn sweep(&self, upstreams: &Upstreams) {
-        let limit = upstreams.options.load().timing.held;
-        let overdue = |holding: &mut Holding| holding.used_at.elapsed() >= limit;
-        let mut ended = Vec::new();
+    pub(super) fn sweep(&self) {
+        let limit = self.options.load().timing.held;
+        let overdue = |open: &mut OpenTransaction| open.used_at.elapsed() >= limit;
+        let mut ended = Asked::default();
         for asked in self.by_message.lock().values_mut() {
-            ended.extend(asked.open.extract_if(.., overdue));
+            ended.open.extend(asked.open.extract_if(.., overdue));
         }
-        ended.into_iter().for_each(|holding| holding.end(upstreams));
+        self.end(ended);
     }
-}
 
-impl Upstreams {
-    /// Keeps what a message holds, for as long as the claim is.
-    pub(super) fn hold(self: &Arc<Self>, id: TraceId, asked: Asked) -> Held {
-        self.holds.by_message.lock().insert(id, asked);
-        Held::new(Claim { upstreams: self.clone(), id })
+    /// Ends transactions without their message.
+    pub(super) fn end(&self, asked: Asked) {
+        for open in asked.open {
+            self.count("given_up");
+            self.reset(open.connection);
+        }
+    }
+
+    /// Ends one though its message is here; the place at the destination is for the next transaction.
+    pub(super) fn replace(&self, open: OpenTransaction) -> Visit {
+        self.count("replaced");
+        self.reset(open.connection);
+        open.visit
+    }
+
+    /// Counts what was said at RCPT, or what became of a transaction that waited.
+    pub(super) fn count(&self, result: &str) {
+        self.metrics.cut_through_total.with_label_values(&[result]).inc();
+    }
+
+    /// Resets a transaction that gets no message, and keeps the connection for another. At the very end of
+    /// the node, when nothing can wait for the reply any more, it is just closed.
+    fn reset(&self, connection: Connection) {
+        if Handle::try_current().is_ok() {
+            self.pool.release(connection, self.options.load().timing);
+        }
     }
 }
 
@@ -119,14 +154,9 @@ impl Asked {
         }
     }
 
-    /// Ends the transactions.
-    pub(super) fn end(self, upstreams: &Upstreams) {
-        self.open.into_iter().for_each(|holding| holding.end(upstreams));
-    }
-
     /// Whether the copy's recipient was taken.
     pub(super) fn has(&self, destination: &Address) -> bool {
-        self.open.iter().any(|holding| holding.taken.contains(destination))
+        self.open.iter().any(|open| open.taken.contains(destination))
     }
 
     /// In which words it was refused.
@@ -134,44 +164,12 @@ impl Asked {
         self.refused.iter().find(|(_, refused, _)| refused == destination).map(|(_, _, reply)| reply)
     }
 
-    /// Settles what was said at RCPT, and sends the message through the transaction that waits for it. What
-    /// is pending afterwards is offered as if nobody had been asked. Gives the place at the destination.
-    pub(super) async fn hand_over(
-        mut self,
-        shipment: &Shipment,
-        job: &Job,
-        progress: &mut Progress,
-        failures: &mut Vec<Failure>,
-    ) -> Option<Visit> {
-        for (copy, target) in shipment.targets.iter().enumerate() {
-            if let Some(upstream) = self.refusal(&target.destination) {
-                progress.settle(copy, Outcome::Refused(upstream.clone()));
-            }
-        }
-        let holding = self.open.pop()?;
-        self.end(&job.upstreams);
-        let copies = shipment::copies(shipment);
-        let offer = shipment::offer(shipment, &copies, job);
-        let Some(taken) = holding.copies(shipment).filter(|_| holding.suits(offer.parameters)) else {
-            return Some(holding.replace(&job.upstreams));
+    /// The outcomes of the copies that were refused.
+    pub(super) fn refusals(&self, targets: &[Target]) -> Outcomes {
+        let refusal = |(copy, target): (usize, &Target)| {
+            Some((copy, Outcome::Refused(self.refusal(&target.destination)?.clone())))
         };
-        if holding.used_at.elapsed() >= job.options.timing.held {
-            return Some(holding.replace(&job.upstreams));
-        }
-        let Holding { connection, visit, .. } = holding;
-        let peer = connection.peer.clone();
-        let sighting = Sighting::of(&shipment.domain);
-        let attempt = Attempt { job, offer, peer: &peer, sighting, budget: job.budget };
-        let trouble = attempt.go_on(connection, taken, progress).await.err();
-        let result = if trouble.is_some() && progress.is_pending() { "replaced" } else { "used" };
-        job.upstreams.cut_through(result);
-        if let Some(trouble) = trouble.filter(|trouble| !trouble.is_staleness()) {
-            failures.push(Failure::of(&peer, trouble));
-        }
-        if progress.is_awaiting() {
-            visit.timed_out();
-        }
-        Some(visit)
+        targets.iter().enumerate().filter_map(refusal).collect()
     }
 
     /// What is known already of a copy.
@@ -184,18 +182,18 @@ impl Asked {
     }
 }
 
-impl Holding {
-    /// Notes the recipients that were taken.
-    pub(super) fn note(&mut self, shipment: &Shipment, progress: &Progress) {
-        let taken = progress.taken().into_iter().filter_map(|copy| shipment.targets.get(copy));
+impl OpenTransaction {
+    /// Notes recipients that were taken.
+    pub(super) fn note(&mut self, taken: &[usize], targets: &[Target]) {
+        let taken = taken.iter().filter_map(|copy| targets.get(*copy));
         self.taken.extend(taken.map(|target| target.destination.clone()));
         self.used_at = Instant::now();
     }
 
     /// The copies that it has as recipients; none when it has one that is not, or no longer, of the
     /// shipment.
-    fn copies(&self, shipment: &Shipment) -> Option<Vec<usize>> {
-        let place = |to: &Address| shipment.targets.iter().position(|target| target.destination == *to);
+    pub(super) fn copies(&self, targets: &[Target]) -> Option<Vec<usize>> {
+        let place = |to: &Address| targets.iter().position(|target| target.destination == *to);
         self.taken.iter().map(place).collect()
     }
 
@@ -207,32 +205,5 @@ impl Holding {
         let fits = most.zip(needed.octets).is_none_or(|(most, octets)| octets <= most);
         fits && (needed.body_type == BodyType::SevenBit || said.body_type == BodyType::EightBitMime)
             && (needed.smtp_utf8 == SmtpUtf8::NotRequested || said.smtp_utf8 == SmtpUtf8::Requested)
-    }
-
-    /// Ends it though its message is here; the place at the destination is for the next transaction.
-    fn replace(self, upstreams: &Upstreams) -> Visit {
-        upstreams.cut_through("replaced");
-        upstreams.reset(self.connection);
-        self.visit
-    }
-
-    /// Ends it without its message.
-    fn end(self, upstreams: &Upstreams) {
-        upstreams.cut_through("given_up");
-        upstreams.reset(self.connection);
-    }
-}
-
-impl Upstreams {
-    pub(super) fn cut_through(&self, result: &str) {
-        self.metrics.cut_through_total.with_label_values(&[result]).inc();
-    }
-
-    /// Resets a transaction that gets no message, and keeps the connection for another. At the very end of
-    /// the node, when nothing can wait for the reply any more, it is just closed.
-    fn reset(&self, connection: Connection) {
-        if Handle::try_current().is_ok() {
-            self.pool.release(connection, self.options.load().timing);
-        }
     }
 }

@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::address_error::Peer;
 use super::connection::{Connection, Security, Standing};
-use super::options::Timing;
-use super::trouble::Peer;
+use crate::pipeline::deliver::options::Timing;
 
 /// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
 /// and this many of them may be between two messages at a time.
@@ -24,7 +24,7 @@ type Key = (Peer, Security);
 
 /// The idle connections of a node.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     shelves: Mutex<Shelves>,
 }
 
@@ -43,7 +43,7 @@ struct Idle {
 
 impl Pool {
     /// An idle connection to the peer that still seems to be open; the most recently used one.
-    pub(super) fn take(&self, peer: &Peer) -> Option<Connection> {
+    pub(crate) fn take(&self, peer: &Peer) -> Option<Connection> {
         [Security::Encrypted, Security::Plain].into_iter().find_map(|security| {
             let key = (peer.clone(), security);
             loop {
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
-    pub(super) fn release(self: &Arc<Self>, mut connection: Connection, timing: Timing) {
+    pub(crate) fn release(self: &Arc<Self>, mut connection: Connection, timing: Timing) {
         connection.dialogue = None;
         if !connection.is_reusable() {
             retire(connection, timing);
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// Ends the connections that have been idle for their time.
-    pub(super) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let now = Instant::now();
         let ended = self.shelves.lock().remove_if(|idle| idle.until <= now);
         for idle in ended {
@@ -95,7 +95,7 @@ impl Pool {
     }
 
     /// Ends all of them and parks no more.
-    pub(super) async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         let ended = {
             let mut shelves = self.shelves.lock();
             shelves.drained = true;
@@ -106,7 +106,7 @@ impl Pool {
 }
 
 /// Ends a connection in the background.
-pub(super) fn retire(connection: Connection, timing: Timing) {
+pub(crate) fn retire(connection: Connection, timing: Timing) {
     tokio::spawn(connection.quit(timing.quit));
 }
 

@@ -5,42 +5,43 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
+use super::address_error::{AddressError, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
-use super::options::Options;
 use super::pool;
-use super::trouble::{Peer, Trouble};
+use crate::pipeline::deadline::Deadline;
+use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 
 /// What opening a connection takes.
-pub(super) struct Opener<'a> {
-    pub(super) options: &'a Options,
-    pub(super) policies: &'a Policies,
+pub(crate) struct Opener<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) policies: &'a Policies,
     /// Whose demand the peer's is, for the reports.
-    pub(super) sighting: Sighting<'a>,
-    pub(super) metrics: &'a Arc<Metrics>,
+    pub(crate) sighting: Sighting<'a>,
+    pub(crate) metrics: &'a Arc<Metrics>,
     /// Where what is said is kept, if anywhere.
-    pub(super) dialogue: Option<&'a Dialogue>,
+    pub(crate) dialogue: Option<&'a Dialogue>,
     /// When it must be open.
-    pub(super) until: Instant,
+    pub(crate) until: Deadline,
 }
 
 impl Opener<'_> {
     /// Opens a connection that meets the peer's demand. Where nothing is demanded: encrypted where STARTTLS
     /// is offered, and in the clear, over a new connection, where STARTTLS is refused (RFC 3207 §4) or the
     /// handshake fails, since mail in the clear beats no mail (RFC 7435 §3).
-    pub(super) async fn open(&self, peer: &Peer) -> Result<Connection, Trouble> {
+    pub(crate) async fn open(&self, peer: &Peer) -> Result<Connection, AddressError> {
         match self.open_with(peer, Security::Encrypted).await {
-            Err(Trouble::Handshake(cause)) if !peer.demand.is_mandatory() => {
+            Err(AddressError::Handshake(cause)) if !peer.demand.is_mandatory() => {
                 tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
                 self.open_with(peer, Security::Plain).await
             }
-            Err(Trouble::TlsRefused(reply)) if !peer.demand.is_mandatory() => {
+            Err(AddressError::TlsRefused(reply)) if !peer.demand.is_mandatory() => {
                 tracing::info!(%peer, code = reply.code, "STARTTLS refused, trying without");
                 self.open_with(peer, Security::Plain).await
             }
@@ -48,7 +49,7 @@ impl Opener<'_> {
         }
     }
 
-    async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, Trouble> {
+    async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, AddressError> {
         let stream = self.dial(peer).await?;
         let mut connection = Connection::new(peer.clone(), stream, self.options, self.metrics);
         connection.dialogue = self.dialogue.cloned();
@@ -62,7 +63,7 @@ impl Opener<'_> {
             self.note(peer, Some(TlsFailure::StarttlsNotSupported));
             let mandatory = peer.demand.is_mandatory();
             return if mandatory {
-                Err(self.leave(connection, Trouble::NotEncrypted))
+                Err(self.leave(connection, AddressError::NotEncrypted))
             } else {
                 Ok(connection)
             };
@@ -78,27 +79,29 @@ impl Opener<'_> {
     }
 
     /// Connects, from the source address where one is given.
-    async fn dial(&self, peer: &Peer) -> Result<TcpStream, Trouble> {
+    async fn dial(&self, peer: &Peer) -> Result<TcpStream, AddressError> {
         let timing = &self.options.timing;
         let limit = if peer.address.is_ipv6() { timing.connect_v6 } else { timing.connect };
         let connected = timeout_at(within(limit, self.until), dial(peer)).await;
         match connected {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Trouble::TimedOut("connecting")),
-            Ok(Err(error)) => Err(Trouble::Unreachable(error)),
-            Err(_) => Err(Trouble::TimedOut("connecting")),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(AddressError::TimedOut("connecting"))
+            }
+            Ok(Err(error)) => Err(AddressError::Unreachable(error)),
+            Err(_) => Err(AddressError::TimedOut("connecting")),
         }
     }
 
     /// Reads the greeting (RFC 5321 §3.1) and says EHLO.
-    async fn be_greeted(&self, connection: &mut Connection) -> Result<(), Trouble> {
+    async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
         welcome(connection.reply(limit, "waiting for the greeting").await?)?;
         self.say_hello(connection).await
     }
 
     /// EHLO, or HELO where EHLO is not known (RFC 5321 §3.2).
-    async fn say_hello(&self, connection: &mut Connection) -> Result<(), Trouble> {
+    async fn say_hello(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.command, self.until);
         let name = &self.options.ehlo;
         let reply = connection.command(&ehlo(name), limit, "at EHLO").await?;
@@ -112,7 +115,7 @@ impl Opener<'_> {
     }
 
     /// STARTTLS. With a 421 the host refuses us (RFC 5321 §3.8), with anything else TLS.
-    async fn ask_for_tls(&self, connection: &mut Connection) -> Result<(), Trouble> {
+    async fn ask_for_tls(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.command, self.until);
         let reply = connection.command("STARTTLS\r\n", limit, "at STARTTLS").await?;
         if reply.is_positive() || reply.code == 421 {
@@ -120,19 +123,25 @@ impl Opener<'_> {
         }
         // RFC 8460 §4.3.1: there is no word for an offer that is taken back, and this comes nearest.
         self.note(&connection.peer, Some(TlsFailure::StarttlsNotSupported));
-        Err(Trouble::TlsRefused(reply))
+        Err(AddressError::TlsRefused(reply))
     }
 
-    async fn shake_hands(&self, connection: Connection) -> Result<Connection, Trouble> {
+    async fn shake_hands(&self, connection: Connection) -> Result<Connection, AddressError> {
         let limit = within(self.options.timing.handshake, self.until);
         let peer = connection.peer.clone();
-        let shaken = connection.encrypt(self.policies.client(), limit).await;
+        let shaken = match connection.encrypt(self.policies.client(), limit).await {
+            // No fault to report, and no reason to go on in the clear.
+            Err(AddressError::Handshake(error)) if self.is_late(&error) => {
+                Err(AddressError::TimedOut("in the TLS handshake"))
+            }
+            shaken => shaken,
+        };
         let (version, result) = match &shaken {
             Ok((connection, failure)) => {
                 self.note(&peer, *failure);
                 (connection.tls.as_ref().map_or("none", |tls| tls.version), result(&peer.demand))
             }
-            Err(Trouble::Handshake(error)) => {
+            Err(AddressError::Handshake(error)) => {
                 self.note(&peer, Some(TlsFailure::of_handshake(error)));
                 ("none", "failed")
             }
@@ -142,6 +151,11 @@ impl Opener<'_> {
         shaken.map(|(connection, _)| connection)
     }
 
+    /// Whether it was our time that was up.
+    fn is_late(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::TimedOut && self.until.is_over()
+    }
+
     /// Counts for the reports what came of a session; what was wrong before it began comes first.
     fn note(&self, peer: &Peer, failure: Option<TlsFailure>) {
         let sighting = Sighting { failure: self.sighting.failure.or(failure), ..self.sighting };
@@ -149,8 +163,11 @@ impl Opener<'_> {
     }
 
     /// Leaves a connection that did not come about; with a QUIT if the upstream still listens.
-    fn leave(&self, connection: Connection, trouble: Trouble) -> Trouble {
-        if matches!(trouble, Trouble::Unwelcome(_) | Trouble::TlsRefused(_) | Trouble::NotEncrypted) {
+    fn leave(&self, connection: Connection, trouble: AddressError) -> AddressError {
+        if matches!(
+            trouble,
+            AddressError::Unwelcome(_) | AddressError::TlsRefused(_) | AddressError::NotEncrypted
+        ) {
             pool::retire(connection, self.options.timing);
         }
         trouble
@@ -178,6 +195,6 @@ fn result(demand: &Demand) -> &'static str {
 }
 
 /// A 2xx; anything else here is about us.
-fn welcome(reply: Reply) -> Result<Reply, Trouble> {
-    if reply.is_positive() { Ok(reply) } else { Err(Trouble::Unwelcome(reply)) }
+fn welcome(reply: Reply) -> Result<Reply, AddressError> {
+    if reply.is_positive() { Ok(reply) } else { Err(AddressError::Unwelcome(reply)) }
 }

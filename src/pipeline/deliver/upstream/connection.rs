@@ -10,10 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::address_error::{AddressError, Peer};
 use super::dialogue::Dialogue;
-use super::options::Options;
-use super::trouble::{Peer, Trouble};
 use crate::config::LogAddresses;
+use crate::pipeline::deadline::Deadline;
+use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, ReplyDecoder};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
@@ -27,7 +28,7 @@ const MAX_TRANSACTIONS: usize = 100;
 
 /// Whether octets on the wire are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Security {
+pub(crate) enum Security {
     /// STARTTLS was done.
     Encrypted,
     /// Not offered, or failed.
@@ -36,7 +37,7 @@ pub(super) enum Security {
 
 /// Where a connection stands between transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The next command may be MAIL.
     Clean,
     /// MAIL was sent, and the transaction has not ended by its dot.
@@ -46,18 +47,18 @@ pub(super) enum Standing {
 }
 
 /// A connection that was greeted, or is on its way there.
-pub(super) struct Connection {
-    pub(super) peer: Peer,
-    pub(super) tls: Option<Negotiated>,
-    pub(super) capabilities: Capabilities,
-    pub(super) standing: Standing,
+pub(crate) struct Connection {
+    pub(crate) peer: Peer,
+    pub(crate) tls: Option<Negotiated>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) standing: Standing,
     /// MAIL commands sent so far.
-    pub(super) transactions: usize,
+    pub(crate) transactions: usize,
     stream: Stream,
     input: BytesMut,
     decoder: ReplyDecoder,
     /// Where what is said is kept, for an attempt whose message can be shown.
-    pub(super) dialogue: Option<Dialogue>,
+    pub(crate) dialogue: Option<Dialogue>,
     log_addresses: LogAddresses,
     _open: Open,
 }
@@ -77,13 +78,13 @@ impl Drop for Open {
 }
 
 /// The end of a step: its own limit, but no later than `until`.
-pub(super) fn within(limit: Duration, until: Instant) -> Instant {
-    (Instant::now() + limit).min(until)
+pub(crate) fn within(limit: Duration, until: Deadline) -> Instant {
+    (Instant::now() + limit).min(until.at())
 }
 
 impl Connection {
     /// Wraps a TCP connection whose greeting has not been read.
-    pub(super) fn new(peer: Peer, stream: TcpStream, options: &Options, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(peer: Peer, stream: TcpStream, options: &Options, metrics: &Arc<Metrics>) -> Self {
         metrics.delivery_connections.inc();
         Self {
             peer,
@@ -101,7 +102,7 @@ impl Connection {
     }
 
     /// Whether it is encrypted.
-    pub(super) fn security(&self) -> Security {
+    pub(crate) fn security(&self) -> Security {
         match self.stream {
             Stream::Plain(_) => Security::Plain,
             Stream::Encrypted(_) => Security::Encrypted,
@@ -110,15 +111,15 @@ impl Connection {
 
     /// Shakes hands. What the upstream sent behind its 220 came unprotected and is thrown away
     /// (RFC 3207 §4.2), and so is what it said it can do. With it what a policy in testing has against it.
-    pub(super) async fn encrypt(
+    pub(crate) async fn encrypt(
         self,
         tls: &ClientTls,
         until: Instant,
-    ) -> Result<(Self, Option<TlsFailure>), Trouble> {
+    ) -> Result<(Self, Option<TlsFailure>), AddressError> {
         let Stream::Plain(stream) = self.stream else { return Ok((self, None)) };
         let shaken = timeout_at(until, tls.connect(&self.peer.host, &self.peer.demand, stream)).await;
         let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let Shaken { stream, negotiated, failure } = shaken.map_err(Trouble::Handshake)?;
+        let Shaken { stream, negotiated, failure } = shaken.map_err(AddressError::Handshake)?;
         let connection = Self {
             stream: Stream::Encrypted(Box::new(stream)),
             tls: Some(negotiated),
@@ -131,12 +132,12 @@ impl Connection {
     }
 
     /// Sends one or more command lines in one write.
-    pub(super) async fn say(
+    pub(crate) async fn say(
         &mut self,
         lines: &str,
         until: Instant,
         step: &'static str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), AddressError> {
         for line in lines.lines() {
             if let Some(dialogue) = &self.dialogue {
                 dialogue.note('>', line);
@@ -151,20 +152,21 @@ impl Connection {
     }
 
     /// Sends octets.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         octets: &[u8],
         until: Instant,
         step: &'static str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), AddressError> {
         let written = timeout_at(until, self.stream.write(octets)).await;
-        written.map_err(|_| Trouble::TimedOut(step))?.map_err(|error| Trouble::Lost(step, error))
+        written.map_err(|_| AddressError::TimedOut(step))?.map_err(|error| AddressError::Lost(step, error))
     }
 
     /// Reads one reply. `until` is the end for all of it, so that an octet a minute does not prolong it.
     /// A reply that is cut off by the end of time is gone on with by the next call.
-    pub(super) async fn reply(&mut self, until: Instant, step: &'static str) -> Result<Reply, Trouble> {
-        let reply = timeout_at(until, self.next_reply(step)).await.map_err(|_| Trouble::TimedOut(step))??;
+    pub(crate) async fn reply(&mut self, until: Instant, step: &'static str) -> Result<Reply, AddressError> {
+        let reply =
+            timeout_at(until, self.next_reply(step)).await.map_err(|_| AddressError::TimedOut(step))??;
         if let Some(dialogue) = &self.dialogue {
             dialogue.note('<', &reply);
         }
@@ -177,46 +179,46 @@ impl Connection {
         Ok(reply)
     }
 
-    async fn next_reply(&mut self, step: &'static str) -> Result<Reply, Trouble> {
+    async fn next_reply(&mut self, step: &'static str) -> Result<Reply, AddressError> {
         loop {
             if let Some(reply) = self.decoder.decode(&mut self.input)? {
                 return Ok(reply);
             }
             self.input.reserve(READ_OCTETS);
             match self.stream.read(&mut self.input).await {
-                Ok(0) => return Err(Trouble::Lost(step, io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(AddressError::Lost(step, io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
-                Err(error) => return Err(Trouble::Lost(step, error)),
+                Err(error) => return Err(AddressError::Lost(step, error)),
             }
         }
     }
 
     /// Sends one command and reads its reply.
-    pub(super) async fn command(
+    pub(crate) async fn command(
         &mut self,
         line: &str,
         until: Instant,
         step: &'static str,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<Reply, AddressError> {
         self.say(line, until, step).await?;
         self.reply(until, step).await
     }
 
     /// Whether it may serve another transaction.
-    pub(super) fn is_reusable(&self) -> bool {
+    pub(crate) fn is_reusable(&self) -> bool {
         let most = self.capabilities.mails_max().unwrap_or(MAX_TRANSACTIONS).min(MAX_TRANSACTIONS);
         self.standing != Standing::Spent && self.transactions < most && self.input.is_empty()
     }
 
     /// Whether it is open and the upstream has said nothing unasked. An upstream that did has closed the
     /// connection, is about to (421), or is out of step.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.input.reserve(READ_OCTETS);
         self.input.is_empty() && self.stream.read(&mut self.input).now_or_never().is_none()
     }
 
     /// Says good-bye (RFC 5321 §4.1.1.10); what the upstream answers, or goes on to send, does not matter.
-    pub(super) async fn quit(mut self, limit: Duration) {
+    pub(crate) async fn quit(mut self, limit: Duration) {
         let until = Instant::now() + limit;
         if let Err(trouble) = self.command("QUIT\r\n", until, "at QUIT").await {
             tracing::debug!(host = self.peer.host, %trouble, "no answer to QUIT");

@@ -13,15 +13,15 @@ use crate::tls::Demand;
 
 /// One address of one MX host, and where we connect to it from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// The host's name, or an address literal.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// Its address.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Ours; `None`: the system chooses.
-    pub(super) source: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
     /// What it must show; a connection that showed it serves only those that demand the same.
-    pub(super) demand: Demand,
+    pub(crate) demand: Demand,
 }
 
 /// `mx.example [192.0.2.1]`, the form of logs.
@@ -33,10 +33,13 @@ impl fmt::Display for Peer {
 
 /// Why an attempt at one address ended without the upstream's word on the message.
 #[derive(Debug, Error)]
-pub(super) enum Trouble {
+pub(crate) enum AddressError {
     /// The time for a step was up.
     #[error("timed out {0}")]
     TimedOut(&'static str),
+    /// Our own time was up before anybody could be expected to answer.
+    #[error("cut short {0}")]
+    CutShort(&'static str),
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
@@ -72,31 +75,32 @@ pub(super) enum Trouble {
     Message(io::Error),
 }
 
-impl Trouble {
-    /// Whether time ran out.
-    pub(super) fn is_timeout(&self) -> bool {
+impl AddressError {
+    /// Whether time ran out that was long enough.
+    pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut(_))
     }
 
     /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth
     /// a try.
-    pub(super) fn is_staleness(&self) -> bool {
+    pub(crate) fn is_staleness(&self) -> bool {
         matches!(self, Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_))
     }
 
     /// Whether the upstream still listens: for another message, or at least for QUIT.
-    pub(super) fn leaves_connection(&self) -> bool {
+    pub(crate) fn leaves_connection(&self) -> bool {
         matches!(self, Self::Unfit(_) | Self::Unwelcome(_))
     }
 
     /// The reply that was the trouble.
-    pub(super) fn reply(&self) -> Option<&Reply> {
+    pub(crate) fn reply(&self) -> Option<&Reply> {
         match self {
             Self::OutOfStep(reply)
             | Self::Unwelcome(reply)
             | Self::Ipv6Unwelcome(reply)
             | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
+            | Self::CutShort(_)
             | Self::Unreachable(_)
             | Self::Lost(..)
             | Self::Garbage(_)
@@ -107,10 +111,10 @@ impl Trouble {
         }
     }
 
-    /// The word for `delivery_attempts_total`; each of them is in [`super::outcome::RESULTS`].
-    pub(super) fn word(&self) -> &'static str {
+    /// The word for `delivery_attempts_total`; each of them is in [`super::outcomes::RESULTS`].
+    pub(crate) fn word(&self) -> &'static str {
         match self {
-            Self::TimedOut(_) => "timed_out",
+            Self::TimedOut(_) | Self::CutShort(_) => "timed_out",
             Self::Unreachable(_) => "unreachable",
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
             Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",

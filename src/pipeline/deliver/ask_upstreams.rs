@@ -7,12 +7,15 @@ use std::sync::atomic::AtomicBool;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
-use super::held::{Asked, Holding};
+use super::destinations::Visit;
+use super::job::{Job, Matter};
+use super::open_transactions::{Asked, OpenTransaction};
 use super::outcome::{Progress, Word};
+use super::shipment::{self, Journey};
 use super::tls::TlsWish;
-use super::transaction::Budget;
-use super::{Job, Matter, Upstreams, shipment};
+use super::upstream::attempt::{Attempt, Opening, Trial, Turnout};
+use super::upstream::transaction::Budget;
+use super::upstreams::Upstreams;
 use crate::pipeline::parcel::{Inquired, Inquiry, Readdressed, Shipment, Target, UpstreamReply};
 use crate::pipeline::relay;
 use crate::tls::Sighting;
@@ -25,7 +28,7 @@ const MAX_HELD: usize = 4;
 pub(super) async fn ask(upstreams: Arc<Upstreams>, readdressed: Readdressed) {
     let Readdressed { shipments, inquiry } = readdressed;
     let Inquiry { id, declared, mut advance, until, answer } = inquiry;
-    let mut asked = upstreams.holds.take(id, advance.held.take());
+    let mut asked = upstreams.transactions.take(id, advance.held.take());
     let job = Job {
         options: upstreams.options.load_full(),
         tls_wish: TlsWish::ahead(&declared.request),
@@ -58,7 +61,7 @@ pub(super) async fn ask(upstreams: Arc<Upstreams>, readdressed: Readdressed) {
     }
     let refused = if unasked { None } else { refusal(answers) };
     if !asked.open.is_empty() || !asked.refused.is_empty() {
-        advance.held = Some(upstreams.hold(id, asked));
+        advance.held = Some(upstreams.transactions.hold(id, asked));
     }
     // A session that has ended does not wait for it: what was held is dropped, and so reset.
     let _ = answer.send(Inquired { advance, refused });
@@ -93,13 +96,12 @@ async fn ask_one(mut shipment: Shipment, mut known: Asked, job: &Job) -> (Vec<(T
         return (answers, known);
     }
     shipment.targets = fresh;
-    let mut progress = Progress::new(shipment.targets.len());
-    let holding = match known.open.pop() {
-        Some(holding) => add(holding, &shipment, job, &mut progress).await,
-        None => open(&shipment, job, &mut progress).await,
+    let (words, transaction) = match known.open.pop() {
+        Some(transaction) => add(transaction, &shipment, job).await,
+        None => open(&shipment, job).await,
     };
-    for (target, word) in shipment.targets.into_iter().zip(progress.words()) {
-        job.upstreams.cut_through(match &word {
+    for (target, word) in shipment.targets.into_iter().zip(words) {
+        job.upstreams.transactions.count(match &word {
             Word::Taken => "taken",
             Word::Refused(upstream) if upstream.reply.is_permanent() => "refused",
             Word::Refused(_) => "tempfailed",
@@ -111,61 +113,72 @@ async fn ask_one(mut shipment: Shipment, mut known: Asked, job: &Job) -> (Vec<(T
         }
         answers.push((target, word));
     }
-    known.open.extend(holding);
+    known.open.extend(transaction);
     (answers, known)
 }
 
+/// A word for each copy, and the transaction that waits for those that were taken.
+type Answer = (Vec<Word>, Option<OpenTransaction>);
+
+/// Nobody said anything.
+fn silence(shipment: &Shipment) -> Vec<Word> {
+    vec![Word::None; shipment.targets.len()]
+}
+
 /// Opens a transaction. A destination that is slow at this, or busy, is left for the dot.
-async fn open(shipment: &Shipment, job: &Job, progress: &mut Progress) -> Option<Holding> {
+async fn open(shipment: &Shipment, job: &Job) -> Answer {
     // Half of a destination's share: those who only ask never keep out those who deliver.
     let most = (job.options.per_destination / 2).max(1);
-    let visit = job.upstreams.destinations.enter(&shipment.domain, most).ok()?;
-    if !visit.may_be_asked() {
-        return None;
-    }
-    let mut failures = Vec::new();
-    let connection = shipment::travel(shipment, job, (&visit, &mut failures), progress).await?;
+    let visit = job.upstreams.destinations.enter(&shipment.domain, most);
+    let Some(visit) = visit.ok().filter(Visit::may_be_asked) else { return (silence(shipment), None) };
     let copies = shipment::copies(shipment);
-    let mut holding = Holding {
+    let offer = shipment::offer(shipment, &copies, job);
+    let mut journey = Journey::new(shipment, offer, job, &visit);
+    journey.travel().await;
+    let Journey { progress, open, .. } = journey;
+    let Some(Opening { connection, opened }) = open else { return (progress.words(&[]), None) };
+    let mut transaction = OpenTransaction {
         reverse_path: shipment.reverse_path.clone(),
         domain: shipment.domain.clone(),
         connection,
-        said: shipment::offer(shipment, &copies, job).parameters.into(),
+        said: offer.parameters.into(),
         taken: Vec::new(),
         used_at: Instant::now(),
         visit,
     };
-    holding.note(shipment, progress);
-    Some(holding)
+    transaction.note(&opened.taken, &shipment.targets);
+    (progress.words(&opened.taken), Some(transaction))
 }
 
 /// Adds recipients to a transaction. In trouble it is gone, and its recipients are offered at the dot.
-async fn add(
-    mut holding: Holding,
-    shipment: &Shipment,
-    job: &Job,
-    progress: &mut Progress,
-) -> Option<Holding> {
+async fn add(mut transaction: OpenTransaction, shipment: &Shipment, job: &Job) -> Answer {
     let copies = shipment::copies(shipment);
     let offer = shipment::offer(shipment, &copies, job);
-    if !holding.suits(offer.parameters) {
-        return Some(holding);
+    if !transaction.suits(offer.parameters) {
+        return (silence(shipment), Some(transaction));
     }
-    let peer = holding.connection.peer.clone();
+    let peer = transaction.connection.peer.clone();
     let sighting = Sighting::of(&shipment.domain);
-    let attempt = Attempt { job, offer, peer: &peer, sighting, budget: job.budget };
-    match attempt.add(holding.connection, holding.taken.len(), progress).await {
-        Ok(connection) => {
-            holding.connection = connection?;
-            holding.note(shipment, progress);
-            Some(holding)
+    let trial = Trial { means: job.means(), offer, peer: &peer, sighting, budget: job.budget };
+    let mut progress = Progress::new(shipment.targets.len());
+    let attempt = Attempt::new(trial, progress.pending());
+    let Turnout { outcomes, open, trouble, .. } =
+        attempt.add(transaction.connection, transaction.taken.len()).await;
+    progress.settle(outcomes);
+    match open {
+        Some(Opening { connection, opened }) => {
+            transaction.connection = connection;
+            transaction.note(&opened.taken, &shipment.targets);
+            (progress.words(&opened.taken), Some(transaction))
         }
-        Err(trouble) => {
-            tracing::debug!(%peer, %trouble, "a transaction is lost at RCPT");
-            if trouble.is_timeout() {
-                holding.visit.kept_rcpt_waiting();
+        None => {
+            if let Some(trouble) = trouble {
+                tracing::debug!(%peer, %trouble, "a transaction is lost at RCPT");
+                if trouble.is_timeout() {
+                    transaction.visit.kept_rcpt_waiting();
+                }
             }
-            None
+            (progress.words(&[]), None)
         }
     }
 }

@@ -7,36 +7,37 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::options::Timing;
-use super::outcome::Progress;
+use super::outcomes::Outcomes;
 use super::pool::Pool;
 use super::transaction::{after_dot, final_reply};
 use crate::mail::Address;
+use crate::pipeline::deliver::options::Timing;
 use crate::pipeline::parcel::{Outcome, UpstreamReply};
 use crate::pipeline::relay;
 
 /// A connection whose upstream owes the reply to a dot.
-pub(super) struct Late {
-    pub(super) connection: Connection,
+pub(crate) struct Late {
+    pub(crate) connection: Connection,
     /// When the dot was sent.
-    pub(super) dot_at: Instant,
-    pub(super) timing: Timing,
-    pub(super) pool: Arc<Pool>,
+    pub(crate) dot_at: Instant,
+    pub(crate) timing: Timing,
+    pub(crate) pool: Arc<Pool>,
     /// The aliases of the transaction's copies and their forward-paths, for which they stand in the reply.
-    pub(super) masks: Vec<(Address, Address)>,
+    pub(crate) masks: Vec<(Address, Address)>,
 }
 
 impl Late {
-    /// Leaves the reading to a task of its own and settles the copies with the promise of its result.
-    pub(super) fn follow(self, copies: Vec<usize>, progress: &mut Progress) {
-        let mut waiting = Vec::with_capacity(copies.len());
+    /// Leaves the reading to a task of its own; the copies' outcomes are the promise of its result.
+    pub(crate) fn follow(self, copies: Vec<usize>) -> Outcomes {
+        let (mut waiting, mut outcomes) = (Vec::new(), Vec::new());
         for copy in copies {
             let (sender, late) = oneshot::channel();
             waiting.push(sender);
             let host = self.connection.peer.host.clone();
-            progress.settle(copy, Outcome::AwaitingReply { host, late });
+            outcomes.push((copy, Outcome::AwaitingReply { host, late }));
         }
         tokio::spawn(self.read(waiting));
+        outcomes
     }
 
     async fn read(mut self, waiting: Vec<oneshot::Sender<UpstreamReply>>) {

@@ -1,0 +1,101 @@
+//! What a node keeps on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use super::error::{NodeError, part};
+use crate::aliases::Aliases;
+use crate::config::Config;
+use crate::journal::{self, Journal};
+use crate::ledger::Ledger;
+use crate::routing::{Coverage, Routing, RoutingOptions};
+use crate::spool::{self, Spool};
+use crate::store::{Committer, Store};
+use crate::telemetry::Metrics;
+
+/// What owns the node's state on disk.
+pub(super) struct State {
+    /// What must not be lost, and is seldom written.
+    pub(super) store: Store,
+    /// What is written all the time, and begun anew where it is damaged.
+    pub(super) history: Store,
+    pub(super) ledger: Ledger,
+    pub(super) aliases: Arc<Aliases>,
+    pub(super) journal: Journal,
+    pub(super) routing: Routing,
+    pub(super) spool: Spool,
+}
+
+/// Opens everything on disk; blocks for as long as sled recovers and the routing table is read.
+pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
+    let open = move || -> Result<State, NodeError> {
+        let data_dir = &config.node.data_dir;
+        std::fs::create_dir_all(temporary(data_dir))?;
+        let store = Store::open(data_dir).map_err(|error| part(&error))?;
+        let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
+        for store in [&store, &history] {
+            let flushes = metrics.clone();
+            store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+        }
+        let committer = Committer::start(store.clone())?;
+        let routing = Routing::open(&store, routing_options(&config)).map_err(|error| part(&error))?;
+        tell_coverage(&routing, data_dir);
+        Ok(State {
+            ledger: Ledger::open(&history, Committer::start(history.clone())?)
+                .map_err(|error| part(&error))?,
+            aliases: Arc::new(
+                Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
+            ),
+            journal: Journal::open(&history, journal::Limits::default()).map_err(|error| part(&error))?,
+            routing,
+            spool: open_spool(&config, &metrics)?,
+            store,
+            history,
+        })
+    };
+    spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+/// Says so when the node starts without its whole routing table, which defers mail rather than refuse it.
+fn tell_coverage(routing: &Routing, data_dir: &Path) {
+    let data_dir = data_dir.display();
+    match routing.snapshot().coverage() {
+        Coverage::Whole => {}
+        Coverage::Empty => tracing::warn!(
+            %data_dir,
+            "no routing table yet: recipients hear 451 until a domain is added or a routing document applied"
+        ),
+        Coverage::Lost => tracing::error!(
+            %data_dir,
+            "the store is gone, and the routing table with it: the queue is delivered, and recipients hear 451, \
+             until the folder store/ is restored from a copy (stop the node first), or a routing document \
+             applied (postroadctl apply). Gone too: originals of long return addresses, suspensions"
+        ),
+    }
+}
+
+/// Opens the queue's messages, and says what was found.
+fn open_spool(config: &Config, metrics: &Arc<Metrics>) -> Result<Spool, NodeError> {
+    let options = spool::Options { min_free_octets: config.limits.min_free_octets, ..Default::default() };
+    let opened = Spool::open(&config.node.data_dir.join("spool"), options, metrics.clone());
+    let (spool, recovered) = opened.map_err(|error| part(&error))?;
+    tracing::info!(?recovered, "queue opened");
+    Ok(spool)
+}
+
+/// What the routing table must know of the configuration.
+pub(super) fn routing_options(config: &Config) -> RoutingOptions {
+    let hosts = config.service.mx.iter().map(|host| host.hostname.clone());
+    RoutingOptions {
+        service_domain: config.service.domain.clone(),
+        mx_hosts: hosts.chain([config.node.hostname.clone()]).collect(),
+        postmaster: config.service.postmaster.clone(),
+    }
+}
+
+/// Where large messages are kept while in flight. The files have no names.
+pub(super) fn temporary(data_dir: &Path) -> PathBuf {
+    data_dir.join("temporary")
+}

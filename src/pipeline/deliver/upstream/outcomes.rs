@@ -1,0 +1,75 @@
+//! What an upstream's replies mean for the copies that they are about. Pure.
+
+use crate::pipeline::parcel::{Outcome, UpstreamReply};
+use crate::smtp::reply::{Enhanced, Reply};
+
+/// The words of `delivery_attempts_total{result}`, the best for a message first.
+pub(crate) const RESULTS: [&str; 12] = [
+    "delivered",
+    "awaiting_reply",
+    "unknown",
+    "tempfailed",
+    "refused",
+    "timed_out",
+    "unreachable",
+    "lost",
+    "unwelcome",
+    "tls_failed",
+    "unfit",
+    "internal",
+];
+
+/// What came of copies, each named by its place in the shipment.
+pub(crate) type Outcomes = Vec<(usize, Outcome)>;
+
+/// What an upstream said of a copy.
+pub(crate) fn answered(host: &str, reply: Reply) -> Outcome {
+    let positive = reply.is_positive();
+    let reply = UpstreamReply { host: host.to_owned(), reply };
+    if positive { Outcome::Delivered(reply) } else { Outcome::Refused(reply) }
+}
+
+/// The best of outcomes: word and code for an attempt that they came of.
+pub(crate) fn summary(outcomes: &Outcomes) -> Option<(&'static str, u16)> {
+    let rank = |(word, _): &(&str, u16)| RESULTS.iter().position(|result| result == word);
+    outcomes.iter().map(|(_, outcome)| word(outcome)).min_by_key(rank)
+}
+
+fn word(outcome: &Outcome) -> (&'static str, u16) {
+    match outcome {
+        Outcome::Delivered(upstream) => ("delivered", upstream.reply.code),
+        Outcome::AwaitingReply { .. } => ("awaiting_reply", 0),
+        Outcome::Unknown { .. } => ("unknown", 0),
+        Outcome::Refused(upstream) if upstream.reply.is_permanent() => ("refused", upstream.reply.code),
+        Outcome::Refused(upstream) => ("tempfailed", upstream.reply.code),
+        Outcome::Undeliverable(_) => ("unfit", 0),
+        Outcome::NoAnswer(_) | Outcome::Recorded(_) => ("lost", 0),
+    }
+}
+
+/// Whether a refusal before DATA is of our IPv6 address by policy, as large providers word it: no PTR record
+/// (X.7.25), or a security status whose text names IPv6. Over IPv4 the same host may take the message.
+pub(crate) fn refuses_ipv6(reply: &Reply) -> bool {
+    let names_ipv6 = || reply.lines.iter().any(|line| line.to_ascii_lowercase().contains("ipv6"));
+    match reply.enhanced {
+        Some(Enhanced(4 | 5, 7, 25)) => true,
+        Some(Enhanced(4 | 5, 7, _)) => names_ipv6(),
+        Some(_) | None => false,
+    }
+}
+
+/// Whether a refusal of RCPT says that the transaction has enough recipients, so that this one goes in the
+/// next: 4.5.3 or 5.5.3 (RFC 3463 §3.6), or the bare codes of RFC 5321 §4.5.3.1.10 behind a recipient that
+/// was taken.
+pub(crate) fn is_too_many(reply: &Reply, taken: usize) -> bool {
+    taken > 0
+        && match reply.enhanced {
+            Some(Enhanced(4 | 5, 5, 3)) => true,
+            Some(Enhanced(4 | 5, 0, 0)) | None => matches!(reply.code, 452 | 552),
+            Some(_) => false,
+        }
+}
+
+#[cfg(test)]
+#[path = "outcomes_tests.rs"]
+mod tests;

@@ -1,0 +1,255 @@
+//! One SMTP session (RFC 5321 §3) from its admission to its end: greeting, one method a verb.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::either::Either;
+
+use super::proxy;
+use super::session::{COMMAND_READ_OCTETS, End, Session};
+use super::surroundings::Surroundings;
+use crate::config::Config;
+use crate::pipeline::parcel::{Client, Protocol};
+use crate::smtp::command::{self, Command};
+use crate::smtp::line::Line;
+use crate::smtp::reply::{self, Row};
+use crate::telemetry::SmtpCommand;
+
+/// How long a client that we do not know is given to talk before its greeting.
+const GREETING_PAUSE: Duration = Duration::from_millis(50);
+/// Longest TLS handshake.
+const TLS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Serves one connection from the PROXY header to its end.
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, around: Arc<Surroundings>) {
+    let config = around.config.borrow().clone();
+    let family = if peer.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
+    let outcome = match enter(stream, peer, around.clone(), config).await {
+        Ok(outcome) => outcome,
+        Err(Refused(mut stream, row)) => {
+            let mut out = Vec::new();
+            let reply = row.with(&[around.config.borrow().node.hostname.as_str()]);
+            around.metrics.smtp_reply(SmtpCommand::Connect, &reply);
+            reply.write_to(&mut out);
+            let _unheard = timeout(TLS_TIMEOUT, stream.write_all(&out)).await;
+            row.reason
+        }
+    };
+    around.metrics.smtp_connections_total.with_label_values(&[family, outcome]).inc();
+}
+
+/// A connection that is sent away.
+struct Refused(TcpStream, &'static Row);
+
+async fn enter(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    around: Arc<Surroundings>,
+    config: Arc<Config>,
+) -> Result<&'static str, Refused> {
+    let mut ip = peer.ip().to_canonical();
+    if proxy::is_trusted(peer, &config.smtp.trusted_proxies) {
+        match proxy::read_header(&mut stream).await {
+            Ok(source) => ip = source.unwrap_or(ip),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "connection of a trusted proxy refused");
+                return Err(Refused(stream, reply::BAD_PROXY_HEADER));
+            }
+        }
+    }
+    let _place = match around.admission.admit(ip, &config.limits) {
+        Ok(place) => place,
+        Err(row) => return Err(Refused(stream, row)),
+    };
+    let _nagle = stream.set_nodelay(true);
+    around.metrics.smtp_connections.inc();
+    let end = Session::new(stream, ip, around.clone(), config).run().await;
+    around.metrics.smtp_connections.dec();
+    tracing::debug!(client_ip = %ip, ?end, "session ended");
+    Ok("accepted")
+}
+
+impl Session {
+    /// The whole session, in plaintext and then, after STARTTLS, under TLS.
+    async fn run(mut self) -> End {
+        let mut end = match self.greet().await {
+            Ok(()) => self.dialogue().await,
+            Err(end) => end,
+        };
+        if matches!(end, End::StartTls) {
+            self = match self.upgrade().await {
+                Ok(session) => session,
+                Err(end) => return end,
+            };
+            end = self.dialogue().await;
+        }
+        self.close(&end).await;
+        end
+    }
+
+    async fn dialogue(&mut self) -> End {
+        loop {
+            if let Err(end) = self.step().await {
+                return end;
+            }
+        }
+    }
+
+    /// One command and its reply.
+    async fn step(&mut self) -> Result<(), End> {
+        match self.read_line().await? {
+            Line::Complete(line) => self.obey(&line).await,
+            Line::Malformed => self.say(SmtpCommand::Other, &reply::BAD_COMMAND_OCTET.reply()).await,
+            Line::TooLong => self.say(SmtpCommand::Other, &reply::LINE_TOO_LONG.reply()).await,
+            Line::Endless => self.dismiss(SmtpCommand::Other, reply::LINE_TOO_LONG.reply()).await,
+        }
+    }
+
+    /// RFC 5321 §4.3.1: the client waits for the greeting. One that we do not know is given the time to
+    /// show that it does not.
+    async fn greet(&mut self) -> Result<(), End> {
+        if !self.around.admission.is_patient(self.ip) {
+            self.input.reserve(COMMAND_READ_OCTETS);
+            match timeout(GREETING_PAUSE, self.stream.read_buf(&mut self.input)).await {
+                Err(_silent) => self.around.admission.was_patient(self.ip),
+                Ok(Ok(0)) => return Err(End::Closed),
+                Ok(Ok(_)) => return self.dismiss(SmtpCommand::Connect, reply::EARLY_TALKER.reply()).await,
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
+        let hostname = self.config.node.hostname.clone();
+        self.say(SmtpCommand::Connect, &reply::GREETING.with(&[hostname.as_str()])).await
+    }
+
+    async fn obey(&mut self, line: &[u8]) -> Result<(), End> {
+        let verb = SmtpCommand::of(command::verb(line));
+        if self.around.draining.is_cancelled() && verb != SmtpCommand::Quit {
+            return self.shut_down(verb).await;
+        }
+        match command::parse(line) {
+            Ok(Command::Ehlo(name)) => self.ehlo(name).await,
+            Ok(Command::Helo(name)) => self.helo(name).await,
+            Ok(Command::Mail(mail)) => self.mail(mail).await,
+            Ok(Command::Rcpt(rcpt)) => self.rcpt(rcpt).await,
+            Ok(Command::Data) => self.data().await,
+            Ok(Command::Bdat(chunk)) => self.bdat(chunk).await,
+            Ok(Command::StartTls) => self.start_tls().await,
+            Ok(Command::Rset) => self.rset().await,
+            Ok(Command::Noop) => self.say(verb, &reply::OK.reply()).await,
+            Ok(Command::Vrfy) => self.say(verb, &reply::CANNOT_VERIFY.reply()).await,
+            Ok(Command::Help) => {
+                let url = self.config.service.postmaster_url.clone();
+                self.say(verb, &reply::HELP.with(&[&url])).await
+            }
+            Ok(Command::Quit) => {
+                self.say(verb, &reply::BYE.reply()).await?;
+                self.flush().await?;
+                Err(End::Quit)
+            }
+            Err(reply) => self.say(verb, &reply).await,
+        }
+    }
+
+    async fn ehlo(&mut self, name: String) -> Result<(), End> {
+        // RFC 2920 §3.1: EHLO ends a group of pipelined commands.
+        if !self.input.is_empty() {
+            return self
+                .dismiss(SmtpCommand::Ehlo, reply::BAD_SEQUENCE.with(&["wait for the answer to EHLO"]))
+                .await;
+        }
+        let protocol = if self.tls.is_some() { Protocol::Esmtps } else { Protocol::Esmtp };
+        self.introduce(name, protocol);
+        let mut hello = reply::HELLO.with(&[self.config.node.hostname.as_str()]);
+        let size = format!("SIZE {}", self.config.service.max_message_octets);
+        let recipients = format!("LIMITS RCPTMAX={}", self.config.limits.recipients);
+        let offer_tls = self.tls.is_none() && self.around.certificate.is_offered();
+        let keywords = [
+            "PIPELINING",
+            &size,
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+            "DSN",
+            &recipients,
+        ];
+        hello.lines.extend(keywords.iter().map(ToString::to_string));
+        hello.lines.extend(offer_tls.then(|| "STARTTLS".to_owned()));
+        // RFC 8689 §2: only where it can be promised, which is under TLS.
+        hello.lines.extend(self.tls.is_some().then(|| "REQUIRETLS".to_owned()));
+        self.say(SmtpCommand::Ehlo, &hello).await
+    }
+
+    async fn helo(&mut self, name: String) -> Result<(), End> {
+        self.introduce(name, Protocol::Smtp);
+        let hello = reply::HELLO.with(&[self.config.node.hostname.as_str()]);
+        self.say(SmtpCommand::Helo, &hello).await
+    }
+
+    /// RFC 5321 §4.1.4: EHLO and HELO reset the session.
+    fn introduce(&mut self, helo: String, protocol: Protocol) {
+        self.abandon();
+        self.client = Some(Arc::new(Client { ip: self.ip, helo, protocol, tls: self.tls.clone() }));
+    }
+
+    async fn start_tls(&mut self) -> Result<(), End> {
+        if self.tls.is_some() || !self.around.certificate.is_offered() {
+            return self
+                .say(SmtpCommand::StartTls, &reply::BAD_SEQUENCE.with(&["STARTTLS is not offered"]))
+                .await;
+        }
+        if self.open.is_some() {
+            return self
+                .say(SmtpCommand::StartTls, &reply::BAD_SEQUENCE.with(&["a transaction is open"]))
+                .await;
+        }
+        self.say(SmtpCommand::StartTls, &reply::START_TLS.reply()).await?;
+        self.flush().await?;
+        Err(End::StartTls)
+    }
+
+    /// The handshake. RFC 3207 §4.2, §5: all that was said before it is forgotten, and what was pipelined
+    /// in plaintext is an injection, whoever sent it.
+    async fn upgrade(mut self) -> Result<Self, End> {
+        let (Either::Left(stream), Some(acceptor)) = (self.stream, self.around.certificate.acceptor()) else {
+            return Err(End::Dismissed);
+        };
+        let count = |version: &str, result: &str| {
+            let counter = &self.around.metrics.smtp_tls_connections_total;
+            counter.with_label_values(&["inbound", version, result]).inc();
+        };
+        match timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok((stream, facts))) => {
+                count(facts.version, "ok");
+                self.replies.octet_came();
+                let stream = Either::Right(Box::new(stream));
+                Ok(Self { stream, tls: Some(facts), client: None, input: BytesMut::new(), ..self })
+            }
+            Ok(Err(error)) => {
+                count("none", "failed");
+                self.replies.stream_ended();
+                tracing::info!(client_ip = %self.ip, %error, "TLS handshake failed");
+                Err(End::Failed { error })
+            }
+            Err(_) => {
+                count("none", "timeout");
+                Err(End::Closed)
+            }
+        }
+    }
+
+    async fn rset(&mut self) -> Result<(), End> {
+        self.abandon();
+        self.say(SmtpCommand::Rset, &reply::OK.reply()).await
+    }
+
+    async fn close(&mut self, end: &End) {
+        self.abandon();
+        let _shut = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
+        self.part(end).await;
+    }
+}
