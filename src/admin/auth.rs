@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
+use data_encoding::HEXLOWER;
 use tonic::codegen::http::HeaderMap;
 
 use super::access::Role;
@@ -75,10 +76,8 @@ impl Authority {
                 let fingerprint = fingerprint(token);
                 let role =
                     tokens.role(&fingerprint).ok_or_else(|| unauthenticated("the token is not known"))?;
-                let name = fingerprint
-                    .iter()
-                    .take(4)
-                    .fold("token:".to_owned(), |name, octet| format!("{name}{octet:02x}"));
+                let [one, two, three, four, ..] = fingerprint;
+                let name = format!("token:{}", HEXLOWER.encode(&[one, two, three, four]));
                 Ok(Actor { name: name.into(), role })
             }
         }

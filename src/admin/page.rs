@@ -1,6 +1,7 @@
 //! Owns paging (AIP-158): sizes, and opaque tokens that are bound to the request they came from.
 
 use aws_lc_rs::digest;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use tonic::Status;
 
 use super::status;
@@ -25,7 +26,7 @@ pub(super) fn size(asked: i32) -> Result<usize, Status> {
 
 /// The token for the page after the item with this sort key. `scope` holds all that must be the same.
 pub(super) fn token(scope: &str, key: &str) -> String {
-    binding(scope).iter().chain(key.as_bytes()).map(|octet| format!("{octet:02x}")).collect()
+    HEXLOWER.encode(&[&binding(scope), key.as_bytes()].concat())
 }
 
 /// The sort key in a token, or `None` for the first page.
@@ -34,8 +35,8 @@ pub(super) fn key(scope: &str, token: &str) -> Result<Option<String>, Status> {
         return Ok(None);
     }
     let bad = || status::invalid("page_token", "is not a token of this list");
-    let octets =
-        Some(token).filter(|token| token.len() <= MAX_TOKEN_OCTETS).and_then(from_hex).ok_or_else(bad)?;
+    let token = Some(token).filter(|token| token.len() <= MAX_TOKEN_OCTETS).ok_or_else(bad)?;
+    let octets = HEXLOWER_PERMISSIVE.decode(token.as_bytes()).map_err(|_| bad())?;
     let key = octets.strip_prefix(&binding(scope)).ok_or_else(bad)?;
     String::from_utf8(key.to_vec()).map(Some).map_err(|_| bad())
 }
@@ -60,15 +61,6 @@ fn binding(scope: &str) -> [u8; BINDING_OCTETS] {
     let digest = digest::digest(&digest::SHA256, scope.as_bytes());
     binding.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
     binding
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>()?;
-    let pairs = digits.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
-    }
-    pairs.map(|pair| u8::try_from(pair.iter().fold(0, |octet, digit| octet * 16 + digit)).ok()).collect()
 }
 
 #[cfg(test)]

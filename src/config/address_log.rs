@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
+use data_encoding::HEXLOWER;
 
 use crate::config::LogAddresses;
 use crate::mail::{Address, ReversePath};
@@ -40,9 +41,8 @@ impl AddressLog {
             LogAddresses::Full => address.to_string(),
             LogAddresses::Hash => {
                 let tag = hmac::sign(&self.key, address.folded().to_string().as_bytes());
-                let shown: String =
-                    tag.as_ref().iter().take(SHOWN_HASH_OCTETS).map(|octet| format!("{octet:02x}")).collect();
-                format!("{shown}@{}", address.domain())
+                let shown = tag.as_ref().get(..SHOWN_HASH_OCTETS).unwrap_or_default();
+                format!("{}@{}", HEXLOWER.encode(shown), address.domain())
             }
             LogAddresses::None => "-".to_owned(),
         }

@@ -14,6 +14,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use super::failure::Failure;
+use crate::error_text::error_text;
 
 /// For one command's call, all tries together.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -135,7 +136,7 @@ impl Session {
             .tcp_nodelay(true);
         if secure {
             let tls = tls(args).await?;
-            endpoint = endpoint.tls_config(tls).map_err(|error| Failure::Local(chain(&error)))?;
+            endpoint = endpoint.tls_config(tls).map_err(|error| Failure::Local(error_text(&error)))?;
         }
         let token = match &args.token_file {
             Some(path) => Some(token(path).await?),
@@ -205,7 +206,8 @@ impl Session {
     /// Says which server could not be reached; what the server said stands for itself.
     pub(super) fn failure(&self, status: Status) -> Failure {
         if status.code() == Code::Unavailable && status.get_details_error_info().is_none() {
-            let cause = std::error::Error::source(&status).map_or_else(|| status.message().to_owned(), chain);
+            let cause =
+                std::error::Error::source(&status).map_or_else(|| status.message().to_owned(), error_text);
             return Failure::Local(format!("{} cannot be reached: {cause}", self.server));
         }
         status.into()
@@ -272,18 +274,4 @@ pub(super) async fn file_up_to(path: &Path, max_octets: u64) -> Result<Vec<u8>, 
         return Err(failed(&format!("larger than {max_octets} octets")));
     }
     tokio::fs::read(path).await.map_err(|error| failed(&error))
-}
-
-/// An error and its causes, the texts that repeat left out.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if texts.last().is_none_or(|last| !last.contains(&text)) {
-            texts.push(text);
-        }
-        cause = error.source();
-    }
-    texts.join(": ")
 }

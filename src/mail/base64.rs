@@ -1,41 +1,26 @@
 //! Base64 (RFC 4648 §4): for signatures, digests and MIME parts that we write, and for signatures and keys that
 //! others wrote.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use std::sync::LazyLock;
 
-/// What stands in [`DIGITS`] for a character that is no digit.
-const NO_DIGIT: u8 = 0xff;
-/// The value of each character.
-static DIGITS: [u8; 256] = digits();
-
-#[allow(clippy::indexing_slicing, reason = "in a constant, where the compiler checks it")]
-const fn digits() -> [u8; 256] {
-    let mut digits = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 64 {
-        digits[ALPHABET[value as usize] as usize] = value;
-        value += 1;
-    }
-    digits
-}
+use data_encoding::{BASE64, Encoding};
 
 /// Octets that make one line of 76 characters.
 const LINE_OCTETS: usize = 57;
 
+/// Without padding, and whatever the bits are that the last digit has too many.
+static LENIENT: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = BASE64.specification();
+    specification.padding = None;
+    specification.check_trailing_bits = false;
+    // Only the padding of a sound specification is gone.
+    specification.encoding().unwrap_or(BASE64)
+});
+
 /// Encodes octets, with padding.
 #[must_use]
 pub fn encode(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
-    for group in octets.chunks(3) {
-        let bits =
-            group.iter().fold(0_u32, |bits, octet| bits << 8 | u32::from(*octet)) << (8 * (3 - group.len()));
-        for position in 0..4 {
-            let index = (bits >> (18 - 6 * position)) & 0x3f;
-            let digit = ALPHABET.get(index as usize).copied().unwrap_or(b'=');
-            text.push(char::from(if position > group.len() { b'=' } else { digit }));
-        }
-    }
-    text
+    BASE64.encode(octets)
 }
 
 /// Encodes octets in lines of at most 76 characters, each ended by CRLF (RFC 2045 §6.8).
@@ -48,34 +33,11 @@ pub fn encode_lines(octets: &[u8]) -> String {
 /// missing. `None` for anything else.
 #[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    let (mut bits, mut digits, mut padding) = (0_u32, 0_usize, 0_usize);
-    for character in text.bytes().filter(|b| !b" \t\r\n".contains(b)) {
-        let Some(digit) = digit(character) else {
-            padding += 1;
-            if character == b'=' && padding <= 2 { continue } else { return None }
-        };
-        if padding > 0 {
-            return None;
-        }
-        bits = bits << 6 | u32::from(digit);
-        digits += 1;
-        if digits % 4 == 0 {
-            octets.extend_from_slice(bits.to_be_bytes().get(1..)?);
-            bits = 0;
-        }
+    let mut digits: Vec<u8> = text.bytes().filter(|b| !b" \t\r\n".contains(b)).collect();
+    for _ in 0..2 {
+        digits.pop_if(|last| *last == b'=');
     }
-    match digits % 4 {
-        0 => {}
-        2 => octets.push(u8::try_from(bits >> 4).ok()?),
-        3 => octets.extend_from_slice((bits << 6).to_be_bytes().get(1..3)?),
-        _ => return None,
-    }
-    Some(octets)
-}
-
-fn digit(character: u8) -> Option<u8> {
-    DIGITS.get(usize::from(character)).copied().filter(|digit| *digit != NO_DIGIT)
+    LENIENT.decode(&digits).ok()
 }
 
 #[cfg(test)]

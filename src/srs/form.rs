@@ -1,9 +1,11 @@
 //! Owns the spelling of SRS local parts: tags, fields, timestamps. It knows no secrets.
 
+use data_encoding::BASE32_NOPAD;
+
 use crate::mail::Domain;
 
-/// RFC 4648 §6.
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Digits of a timestamp: a day modulo 1024.
+const STAMP_DIGITS: usize = 2;
 /// Digits of a token: 80 bits.
 const TOKEN_DIGITS: usize = 16;
 
@@ -83,18 +85,19 @@ impl<'a> Guarded<'a> {
 }
 
 /// The fields of an alias.
-pub(super) struct Stored<'a> {
+pub(super) struct AliasFields<'a> {
     pub(super) hash: &'a str,
     pub(super) stamp: &'a str,
     pub(super) token: &'a str,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> AliasFields<'a> {
     pub(super) fn parse(rest: &'a str) -> Option<Self> {
         let mut fields = rest.get(1..)?.splitn(3, '=');
         let (hash, stamp) = (fields.next()?, fields.next()?);
         let token = fields.next()?;
-        let valid = token.len() == TOKEN_DIGITS && token.bytes().all(|digit| base32_value(digit).is_some());
+        let valid =
+            token.len() == TOKEN_DIGITS && BASE32_NOPAD.decode(token.to_ascii_uppercase().as_bytes()).is_ok();
         valid.then_some(Self { hash, stamp, token })
     }
 
@@ -103,32 +106,23 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Two base32 digits for a day below 1024.
+/// Two base32 digits for a day below 1024: the first ten bits of two octets.
 pub(super) fn stamp(day: u64) -> String {
-    [day >> 5, day].into_iter().map(base32_digit).collect()
+    let [.., high, low] = (day << 6).to_be_bytes();
+    base32(&[high, low], STAMP_DIGITS)
 }
 
 /// The day that two base32 digits stand for, whatever their case.
 pub(super) fn stamp_day(stamp: &str) -> Option<u64> {
-    let &[high, low] = stamp.as_bytes() else { return None };
-    Some(base32_value(high)? << 5 | base32_value(low)?)
+    // Two octets are four digits, without the bits that the last one has too many.
+    let digits = Some(stamp).filter(|stamp| stamp.len() == STAMP_DIGITS)?.to_ascii_uppercase() + "AA";
+    let octets = BASE32_NOPAD.decode(digits.as_bytes()).ok()?;
+    Some(octets.into_iter().fold(0, |bits, octet| bits << 8 | u64::from(octet)) >> 6)
 }
 
 /// The first `digits` base32 digits of some octets, at most as many as they hold.
 pub(super) fn base32(octets: &[u8], digits: usize) -> String {
-    let bits = octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| u64::from(octet >> bit & 1)));
-    let bits: Vec<u64> = bits.take(digits * 5).collect();
-    bits.chunks_exact(5)
-        .map(|five| base32_digit(five.iter().fold(0, |value, bit| value << 1 | bit)))
-        .collect()
-}
-
-fn base32_digit(value: u64) -> char {
-    let index = usize::try_from(value & 31).unwrap_or_default();
-    char::from(BASE32.get(index).copied().unwrap_or(b'A'))
-}
-
-fn base32_value(digit: u8) -> Option<u64> {
-    let digit = digit.to_ascii_uppercase();
-    BASE32.iter().position(|known| *known == digit).and_then(|at| u64::try_from(at).ok())
+    let mut text = BASE32_NOPAD.encode(octets);
+    text.truncate(digits);
+    text
 }

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
-use self::form::{Direct, Guarded, Stored, Tagged};
+use self::form::{AliasFields, Direct, Guarded, Tagged};
 use self::secret::Purpose;
 pub use self::secret::Secret;
 use crate::mail::{Address, Domain, MAX_LOCAL_PART_OCTETS};
@@ -113,7 +113,9 @@ impl Srs {
                 None => self.direct(original, now),
             },
             // The hash covers no domain, so an alias of ours stays as it is and keeps its age.
-            Some(Tagged::Alias(rest)) if Stored::parse(rest).is_some_and(|stored| self.owns(&stored)) => {
+            Some(Tagged::Alias(rest))
+                if AliasFields::parse(rest).is_some_and(|stored| self.owns(&stored)) =>
+            {
                 original.local().to_owned()
             }
             Some(Tagged::Alias(_)) | None => self.direct(original, now),
@@ -168,7 +170,7 @@ impl Srs {
     /// When the alias was not made by us, or too long ago.
     pub fn decode_alias(&self, address: &Address, now: SystemTime) -> Result<Option<AliasToken>, SrsError> {
         let Some(Tagged::Alias(rest)) = Tagged::of(address.local()) else { return Ok(None) };
-        let stored = Stored::parse(rest).ok_or(SrsError::Malformed)?;
+        let stored = AliasFields::parse(rest).ok_or(SrsError::Malformed)?;
         self.verify(Purpose::Alias, stored.hash, &stored.hashed())?;
         self.check_age(stored.stamp, now)?;
         Ok(Some(AliasToken(stored.token.to_ascii_lowercase())))
@@ -187,7 +189,7 @@ impl Srs {
         original(direct.local, direct.domain).ok()
     }
 
-    fn owns(&self, stored: &Stored<'_>) -> bool {
+    fn owns(&self, stored: &AliasFields<'_>) -> bool {
         self.verify(Purpose::Alias, stored.hash, &stored.hashed()).is_ok()
     }
 

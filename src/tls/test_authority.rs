@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use data_encoding::HEXLOWER;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
@@ -82,8 +83,7 @@ impl Identity {
     /// A TLSA record's data as master text, such as `3 1 1 0123…`.
     pub(crate) fn tlsa(&self, usage: u8, selector: u8, matching: u8) -> String {
         let place = usize::from(usage == 2);
-        let data: String =
-            self.association(place, selector, matching).iter().map(|octet| format!("{octet:02x}")).collect();
+        let data = HEXLOWER.encode(&self.association(place, selector, matching));
         format!("{usage} {selector} {matching} {data}")
     }
 }

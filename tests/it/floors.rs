@@ -73,6 +73,46 @@ fn stages_never_import_each_other() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Folders whose files import each other in one direction only.
+const WITHOUT_CIRCLES: &[&str] = &["node", "pipeline::deliver", "pipeline::inbound"];
+
+#[test]
+fn files_of_a_folder_do_not_import_each_other_in_circles() {
+    for folder in WITHOUT_CIRCLES {
+        let mut imports = imports_within(folder);
+        assert!(imports.len() > 1, "{folder} has no files");
+        // Files that import nothing that is left are in no circle.
+        while let Some(free) =
+            imports.iter().find(|(_, others)| others.is_empty()).map(|(own, _)| own.clone())
+        {
+            imports.remove(&free);
+            imports.values_mut().for_each(|others| others.retain(|other| *other != free));
+        }
+        assert!(imports.is_empty(), "{folder}: in or above a circle: {imports:#?}");
+    }
+}
+
+/// The modules of a folder, each with those of the folder that it names. A module names those that it declares.
+fn imports_within(folder: &str) -> BTreeMap<String, Vec<String>> {
+    let is_within = |module: &str| module == folder || module.starts_with(&format!("{folder}::"));
+    let files: BTreeMap<String, Source> = source_files()
+        .into_iter()
+        .map(|file| (file.module.join("::"), file))
+        .filter(|(module, _)| is_within(module))
+        .collect();
+    let owner = |path: &[String]| {
+        (1..=path.len()).rev().map(|end| path[..end].join("::")).find(|module| files.contains_key(module))
+    };
+    let imports = |module: &String, file: &Source| {
+        let declared =
+            files.keys().filter(|other| other.rsplit_once("::").is_some_and(|(parent, _)| parent == module));
+        let paths = file.paths();
+        let named = paths.iter().filter_map(|path| owner(path)).chain(declared.cloned());
+        named.filter(|other| other != module).collect()
+    };
+    files.iter().map(|(module, file)| (module.clone(), imports(module, file))).collect()
+}
+
 #[test]
 fn a_library_is_named_only_by_its_owner() {
     let mut wrong = Vec::new();

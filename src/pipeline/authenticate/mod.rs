@@ -298,29 +298,29 @@ fn identifiers(
     signatures: &[dkim::Signature],
 ) -> Vec<Identifier> {
     let spf = match early.spf_mail_from {
-        SpfVerdict::Pass => Some(dmarc::Standing::Proven),
-        SpfVerdict::TempError => Some(dmarc::Standing::Unknown),
+        SpfVerdict::Pass => Some(dmarc::Proof::Proven),
+        SpfVerdict::TempError => Some(dmarc::Proof::Unknown),
         SpfVerdict::Fail
         | SpfVerdict::SoftFail
         | SpfVerdict::Neutral
         | SpfVerdict::None
         | SpfVerdict::PermError => None,
     };
-    let spf = spf.zip(reverse_path.domain().or(helo)).map(|(standing, domain)| Identifier {
+    let spf = spf.zip(reverse_path.domain().or(helo)).map(|(proof, domain)| Identifier {
         domain: domain.clone(),
         method: Method::Spf,
-        standing,
+        proof,
     });
     let dkim = signatures.iter().filter_map(|signature| {
-        let standing = match signature.outcome {
-            dkim::Outcome::Pass => dmarc::Standing::Proven,
-            dkim::Outcome::TempError => dmarc::Standing::Unknown,
+        let proof = match signature.outcome {
+            dkim::Outcome::Pass => dmarc::Proof::Proven,
+            dkim::Outcome::TempError => dmarc::Proof::Unknown,
             dkim::Outcome::Fail(_)
             | dkim::Outcome::Policy(_)
             | dkim::Outcome::Neutral(_)
             | dkim::Outcome::PermError(_) => return None,
         };
-        Some(Identifier { domain: signature.domain.clone()?, method: Method::Dkim, standing })
+        Some(Identifier { domain: signature.domain.clone()?, method: Method::Dkim, proof })
     });
     spf.into_iter().chain(dkim).collect()
 }

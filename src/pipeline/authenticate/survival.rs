@@ -11,7 +11,7 @@
 use futures_util::future::join_all;
 
 use super::dkim::{Endurance, Signature};
-use super::dmarc::{self, Evaluation, Identifier, Method, Standing};
+use super::dmarc::{self, Evaluation, Identifier, Method, Proof};
 use crate::dns::Dns;
 use crate::mail::dkim::Algorithm;
 use crate::mail::{Domain, authentication_results, header};
@@ -43,7 +43,7 @@ pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) ->
         .filter(is_common)
         .filter(|signature| survives(&signature.signed, head, omitted))
         .filter_map(Signature::passes)
-        .map(|domain| Identifier { domain: domain.clone(), method: Method::Dkim, standing: Standing::Proven })
+        .map(|domain| Identifier { domain: domain.clone(), method: Method::Dkim, proof: Proof::Proven })
         .collect()
 }
 

@@ -28,7 +28,7 @@ use super::upstream::address_error::{AddressError, Peer};
 use super::upstream::attempt::{Attempt, Opening, Trial, Turnout};
 use super::upstream::outcomes::Outcomes;
 use super::upstream::outgoing::Octets;
-use super::upstream::transaction::{Copy, Offer, Opened};
+use super::upstream::transaction::{Addressee, Offer, Opened};
 use crate::mail::{BodyType, Domain, ReversePath, SmtpUtf8};
 use crate::pipeline::parcel::{Delivery, Shipment, Silence, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
@@ -114,11 +114,11 @@ async fn resume(transaction: OpenTransaction, offer: Offer<'_>, shipment: &Shipm
 }
 
 /// What RCPT says of each copy.
-pub(super) fn copies(shipment: &Shipment) -> Vec<Copy<'_>> {
+pub(super) fn copies(shipment: &Shipment) -> Vec<Addressee<'_>> {
     shipment.targets.iter().map(copy).collect()
 }
 
-pub(super) fn offer<'a>(shipment: &'a Shipment, copies: &'a [Copy<'a>], job: &'a Job) -> Offer<'a> {
+pub(super) fn offer<'a>(shipment: &'a Shipment, copies: &'a [Addressee<'a>], job: &'a Job) -> Offer<'a> {
     Offer {
         reverse_path: &shipment.reverse_path,
         copies,
@@ -128,18 +128,18 @@ pub(super) fn offer<'a>(shipment: &'a Shipment, copies: &'a [Copy<'a>], job: &'a
 
 /// What RCPT says of a copy. A bounce on its way back is relayed, not forwarded, and asks for what it was
 /// sent with (RFC 3461 §5.2.1).
-fn copy(target: &Target) -> Copy<'_> {
+fn copy(target: &Target) -> Addressee<'_> {
     let request = match target.kind {
         TargetKind::Forward => target.request.forwarded(&target.alias),
         TargetKind::Return => target.request.clone(),
     };
-    Copy { alias: &target.alias, forward_path: &target.destination, request }
+    Addressee { alias: &target.alias, forward_path: &target.destination, request }
 }
 
 /// What MAIL says of the message. SMTPUTF8 is needed by an address that is not ASCII, and by a header
 /// section that is not, where the sender asked for it (RFC 6531 §3.4). Ahead of the message: what the
 /// sender declared, and in SIZE the room that our own fields will take.
-fn parameters<'a>(reverse_path: &ReversePath, copies: &[Copy<'_>], job: &'a Job) -> MailParameters<'a> {
+fn parameters<'a>(reverse_path: &ReversePath, copies: &[Addressee<'_>], job: &'a Job) -> MailParameters<'a> {
     let forward_paths = copies.iter().map(|copy| copy.forward_path);
     let utf8_address = forward_paths.chain(reverse_path.mailbox()).any(|address| !address.is_ascii());
     let (octets, body_type, utf8) = match &job.matter {

@@ -181,8 +181,9 @@ impl Stage for Rewrite {
         let context = self.0.load_full();
         let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
         let known = std::mem::take(&mut transaction.advance.reverse_paths);
-        let copy = Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
-        match rewrite(copy, targets, &context).await {
+        let incoming =
+            Incoming { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
+        match rewrite(incoming, targets, &context).await {
             Ok((on_top, shipments)) => {
                 message.prepend(on_top.as_bytes());
                 Turn::Next(Rewritten { transaction, message, verdict, shipments })
@@ -227,7 +228,7 @@ fn own_signatures(sections: &[Bytes], body: &[u8], context: &Context) -> Result<
 }
 
 /// A message and what is known of it.
-struct Copy<'a> {
+struct Incoming<'a> {
     transaction: &'a Transaction,
     message: &'a Message,
     body_hash: BodyHash,
@@ -239,14 +240,14 @@ struct Copy<'a> {
 /// The whole stage, for one message: the fields to put on top, and the copies under their new
 /// reverse-paths. What goes to nobody gets no fields.
 async fn rewrite(
-    copy: Copy<'_>,
+    incoming: Incoming<'_>,
     targets: Vec<Target>,
     context: &Arc<Context>,
 ) -> Result<(String, Vec<Shipment>), Refusal> {
     if targets.is_empty() {
         return Ok((String::new(), Vec::new()));
     }
-    let Copy { transaction, message, body_hash, verdict, mut known } = copy;
+    let Incoming { transaction, message, body_hash, verdict, mut known } = incoming;
     let now = clock::now();
     let draft = Draft {
         plain: plain_fields(

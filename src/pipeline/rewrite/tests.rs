@@ -70,7 +70,7 @@ fn context(keys: SigningKeys, sealing: Sealing) -> Arc<Context> {
 async fn staged(routed: Routed, context: &Arc<Context>) -> Rewritten {
     let Routed { mut transaction, mut message, body_hash, verdict, targets } = routed;
     let known = std::mem::take(&mut transaction.advance.reverse_paths);
-    let copy = Copy { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
+    let copy = Incoming { transaction: &transaction, message: &message, body_hash, verdict: &verdict, known };
     let (on_top, shipments) = rewrite(copy, targets, context).await.unwrap();
     message.prepend(on_top.as_bytes());
     Rewritten { transaction, message, verdict, shipments }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -64,11 +65,14 @@ pub(super) fn report(about: &About<'_>, reporter: &Reporter, to: Address) -> Opt
     Some(Report { domain: domain.clone(), to, octets: octets.into() })
 }
 
+/// Octets of a digest that name a report.
+const ID_OCTETS: usize = 12;
+
 /// Names a report: the same one whenever it is written.
 fn report_id(about: &About<'_>, reporter: &Reporter) -> String {
     let named = format!("{} {} {}", about.day, about.domain, reporter.organization);
     let hash = digest(&SHA256, named.as_bytes());
-    hash.as_ref().iter().take(12).map(|octet| format!("{octet:02x}")).collect()
+    HEXLOWER.encode(hash.as_ref().get(..ID_OCTETS).unwrap_or_default())
 }
 
 fn content(about: &About<'_>, reporter: &Reporter, id: &str) -> Value {

@@ -126,7 +126,7 @@ pub(super) struct Identifier {
     /// Which alignment mode applies to it.
     pub(super) method: Method,
     /// Whether it is certain.
-    pub(super) standing: Standing,
+    pub(super) proof: Proof,
 }
 
 /// The two mechanisms of RFC 9989 §4.3.
@@ -138,7 +138,7 @@ pub(super) enum Method {
 
 /// Whether an identifier is authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Proof {
     Proven,
     /// DNS did not answer.
     Unknown,
@@ -179,8 +179,7 @@ pub(super) async fn assess(dns: &Dns, author: &Domain, identifiers: &[Identifier
         return Assessment { author: author.clone(), result: Evaluation::None, policy: Policy::None };
     }
     let own = (author.to_string(), ask(dns, author.as_str()).await);
-    let proven =
-        |identifier: &Identifier| identifier.domain == *author && identifier.standing == Standing::Proven;
+    let proven = |identifier: &Identifier| identifier.domain == *author && identifier.proof == Proof::Proven;
     if matches!(own.1, Found::Record(_)) && identifiers.iter().any(proven) {
         // The author's own record applies, and the author itself aligns in either mode: nothing that the
         // rest of the walk says could change that.
@@ -294,7 +293,7 @@ fn weigh(
     }
     let Some((record, policy)) = applicable(walk, existence) else {
         // The policy is missing. An identifier that is the author itself passes under any.
-        let certain = identifiers.iter().any(|i| i.domain == *author && i.standing == Standing::Proven);
+        let certain = identifiers.iter().any(|i| i.domain == *author && i.proof == Proof::Proven);
         return assessment(Evaluation::TempError, if certain { Policy::None } else { Policy::Reject });
     };
     let Some(policy) = policy else { return assessment(Evaluation::None, Policy::None) };
@@ -312,8 +311,8 @@ fn weigh(
                 Alignment::Relaxed => related(identifier, walk, organizations),
             }
         };
-        match (aligned, identifier.standing) {
-            (Aligned::Yes, Standing::Proven) => return assessment(Evaluation::Pass, policy),
+        match (aligned, identifier.proof) {
+            (Aligned::Yes, Proof::Proven) => return assessment(Evaluation::Pass, policy),
             (Aligned::Yes | Aligned::Unknown, _) => result = Evaluation::TempError,
             (Aligned::No, _) => {}
         }

@@ -19,7 +19,7 @@ fn walk_of(answers: &[(&str, &str)]) -> Walk {
 }
 
 fn dkim(name: &str) -> Identifier {
-    Identifier { domain: domain(name), method: Method::Dkim, standing: Standing::Proven }
+    Identifier { domain: domain(name), method: Method::Dkim, proof: Proof::Proven }
 }
 
 fn spf(name: &str) -> Identifier {
@@ -27,7 +27,7 @@ fn spf(name: &str) -> Identifier {
 }
 
 fn unknown(identifier: Identifier) -> Identifier {
-    Identifier { standing: Standing::Unknown, ..identifier }
+    Identifier { proof: Proof::Unknown, ..identifier }
 }
 
 fn known(names: &[(&str, &str)]) -> HashMap<String, Organization> {

@@ -37,7 +37,7 @@ pub(crate) enum Security {
 
 /// Where a connection stands between transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Phase {
     /// The next command may be MAIL.
     Clean,
     /// MAIL was sent, and the transaction has not ended by its dot.
@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) tls: Option<Negotiated>,
     pub(crate) capabilities: Capabilities,
-    pub(crate) standing: Standing,
+    pub(crate) phase: Phase,
     /// MAIL commands sent so far.
     pub(crate) transactions: usize,
     stream: Stream,
@@ -90,7 +90,7 @@ impl Connection {
             peer,
             tls: None,
             capabilities: Capabilities::default(),
-            standing: Standing::Clean,
+            phase: Phase::Clean,
             transactions: 0,
             stream: Stream::Plain(stream),
             input: BytesMut::new(),
@@ -207,7 +207,7 @@ impl Connection {
     /// Whether it may serve another transaction.
     pub(crate) fn is_reusable(&self) -> bool {
         let most = self.capabilities.mails_max().unwrap_or(MAX_TRANSACTIONS).min(MAX_TRANSACTIONS);
-        self.standing != Standing::Spent && self.transactions < most && self.input.is_empty()
+        self.phase != Phase::Spent && self.transactions < most && self.input.is_empty()
     }
 
     /// Whether it is open and the upstream has said nothing unasked. An upstream that did has closed the

@@ -48,7 +48,7 @@ impl Late {
         match reply {
             Ok(reply) => {
                 tracing::info!(host, code = reply.code, waited_ms, "late answer to the dot");
-                self.connection.standing = after_dot(&reply);
+                self.connection.phase = after_dot(&reply);
                 let masks = self.masks.iter().map(|(alias, private)| (alias, private));
                 let reply = relay::mask_all(reply, masks);
                 self.pool.release(self.connection, self.timing);

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::address_error::Peer;
-use super::connection::{Connection, Security, Standing};
+use super::connection::{Connection, Phase, Security};
 use crate::pipeline::deliver::options::Timing;
 
 /// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
@@ -61,7 +61,7 @@ impl Pool {
         connection.dialogue = None;
         if !connection.is_reusable() {
             retire(connection, timing);
-        } else if connection.standing == Standing::Clean {
+        } else if connection.phase == Phase::Clean {
             self.park(connection, timing);
         } else {
             let pool = self.clone();
@@ -69,7 +69,7 @@ impl Pool {
                 let until = Instant::now() + timing.quit;
                 let reply = connection.command("RSET\r\n", until, "at RSET").await;
                 if reply.is_ok_and(|reply| reply.is_positive()) {
-                    connection.standing = Standing::Clean;
+                    connection.phase = Phase::Clean;
                     pool.park(connection, timing);
                 }
             });

@@ -9,7 +9,7 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::address_error::AddressError;
-use super::connection::{Connection, Standing, within};
+use super::connection::{Connection, Phase, within};
 use super::outcomes::{Outcomes, answered, is_too_many, refuses_ipv6};
 use super::outgoing::{Content, Rest};
 use crate::mail::{Address, BodyType, RecipientRequest, RequireTls, ReversePath, SmtpUtf8};
@@ -30,14 +30,14 @@ const MAX_RECIPIENTS: usize = 100;
 pub(crate) struct Offer<'a> {
     pub(crate) reverse_path: &'a ReversePath,
     /// One for each copy of the shipment.
-    pub(crate) copies: &'a [Copy<'a>],
+    pub(crate) copies: &'a [Addressee<'a>],
     /// What MAIL says of the message.
     pub(crate) parameters: MailParameters<'a>,
 }
 
 /// What RCPT says of one copy.
 #[derive(Debug)]
-pub(crate) struct Copy<'a> {
+pub(crate) struct Addressee<'a> {
     /// Stands for the forward-path in replies.
     pub(crate) alias: &'a Address,
     pub(crate) forward_path: &'a Address,
@@ -218,7 +218,7 @@ impl Transaction<'_> {
     async fn send_envelope(&mut self, copies: &[usize], data: Data) -> Result<Replies, AddressError> {
         let rcpts = self.rcpts(copies);
         let mail = mail(self.offer.reverse_path, self.offer.parameters, &self.connection.capabilities);
-        self.connection.standing = Standing::InTransaction;
+        self.connection.phase = Phase::InTransaction;
         self.connection.transactions += 1;
         if self.connection.capabilities.offers(Extension::Pipelining) {
             self.send_envelope_at_once(&mail, &rcpts, data).await
@@ -243,7 +243,7 @@ impl Transaction<'_> {
         match self.read_envelope(rcpts.len(), data).await {
             Ok((rcpts, data)) => Ok(Replies { mail, rcpts, data }),
             Err(_) if !mail.is_positive() => {
-                self.connection.standing = Standing::Spent;
+                self.connection.phase = Phase::Spent;
                 Ok(Replies { mail, rcpts: Vec::new(), data: None })
             }
             Err(trouble) => Err(trouble),
@@ -266,7 +266,7 @@ impl Transaction<'_> {
         match self.reply_to_data().await {
             Ok(data) => Ok((answers, Some(data))),
             Err(_) if !answers.iter().any(Reply::is_positive) => {
-                self.connection.standing = Standing::Spent;
+                self.connection.phase = Phase::Spent;
                 Ok((answers, None))
             }
             Err(trouble) => Err(trouble),
@@ -323,7 +323,7 @@ impl Transaction<'_> {
         if reply.code != 421 {
             return Ok(reply);
         }
-        self.connection.standing = Standing::Spent;
+        self.connection.phase = Phase::Spent;
         Err(AddressError::Unwelcome(reply))
     }
 
@@ -364,9 +364,9 @@ impl Transaction<'_> {
             return;
         }
         let limit = self.data_limit();
-        self.connection.standing = Standing::Spent;
+        self.connection.phase = Phase::Spent;
         if let Ok(reply) = self.connection.command(".\r\n", limit, "at the empty message").await {
-            self.connection.standing = after_dot(&reply);
+            self.connection.phase = after_dot(&reply);
         }
     }
 
@@ -382,7 +382,7 @@ impl Transaction<'_> {
         let limit = within(self.timing.dot, self.budget.reply);
         match self.connection.reply(limit, "after the dot").await.and_then(final_reply) {
             Ok(reply) => {
-                self.connection.standing = after_dot(&reply);
+                self.connection.phase = after_dot(&reply);
                 self.fed(&taken, &reply)
             }
             Err(trouble) if trouble.is_timeout() => {
@@ -424,7 +424,7 @@ impl Transaction<'_> {
     /// An upstream that hangs up in the middle of a message may have said why, such as 552: then that is
     /// the answer. The end of data was not handed over, so nothing was delivered.
     async fn read_early_reply(&mut self, trouble: AddressError, taken: &[usize]) -> Fed {
-        self.connection.standing = Standing::Spent;
+        self.connection.phase = Phase::Spent;
         if !matches!(trouble, AddressError::Lost(..) | AddressError::TimedOut(_)) {
             return trouble.into();
         }
@@ -442,8 +442,8 @@ pub(crate) fn final_reply(reply: Reply) -> Result<Reply, AddressError> {
 }
 
 /// Where the reply to a dot leaves the connection.
-pub(crate) fn after_dot(reply: &Reply) -> Standing {
-    if reply.code == 421 { Standing::Spent } else { Standing::Clean }
+pub(crate) fn after_dot(reply: &Reply) -> Phase {
+    if reply.code == 421 { Phase::Spent } else { Phase::Clean }
 }
 
 /// Whether this upstream can take this message at all.
