@@ -21,6 +21,7 @@ use crate::routing::Routing;
 use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::QueueState;
 use crate::tls::Reporter;
 
 /// How often records that are over are forgotten.
@@ -103,13 +104,13 @@ impl Gauges {
     async fn read_queue(&self) {
         let counts = self.spool.counts();
         let states = [
-            ("waiting", counts.waiting),
-            ("awaiting_reply", counts.awaiting_reply),
-            ("unknown", counts.unknown),
+            (QueueState::Waiting, counts.waiting),
+            (QueueState::AwaitingReply, counts.awaiting_reply),
+            (QueueState::Unknown, counts.unknown),
         ];
         for (state, count) in states {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.metrics.queue_messages.with_label_values(&[state]).set(count);
+            self.metrics.queue_messages.of(state).set(count);
         }
         if let Ok(count) = self.spool.quarantined().await {
             self.metrics.queue_quarantined_records.set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -16,6 +16,7 @@ use crate::journal::{Entry, Journal, Outcome};
 use crate::mail::{Address, Body, Message, ReversePath, TraceId, header};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{Contained, Verdict};
 
 /// Poison messages kept aside at most; further ones are counted only.
 const MAX_POISON_FILES: usize = 100;
@@ -138,7 +139,7 @@ impl Chronicle {
         let octets = message.map_or(0, Message::original_octets);
         let outcome = outcome(fate);
         if message.is_some() {
-            self.inner.metrics.messages_received_total.with_label_values(&[verdict(fate)]).inc();
+            self.inner.metrics.messages_received_total.of(verdict(fate)).inc();
             self.inner.metrics.message_size_bytes.observe(octets as f64);
         }
         let manner = self.inner.manner.load();
@@ -208,7 +209,7 @@ impl Chronicle {
 
     /// Keeps the bytes of a message whose processing panicked, and counts it. Blocking I/O.
     pub fn keep_aside(&self, id: TraceId, message: &Message) {
-        self.inner.metrics.poisoned_messages_total.with_label_values(&["pipeline"]).inc();
+        self.inner.metrics.poisoned_messages_total.of(Contained::Pipeline).inc();
         let folder = &self.inner.poison;
         let kept = std::fs::create_dir_all(folder).and_then(|()| {
             if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
@@ -251,10 +252,13 @@ fn message_id(message: &Message) -> Option<String> {
 }
 
 /// The label of `messages_received_total`: the message itself was forwarded, though not every copy of it.
-fn verdict(fate: Fate) -> &'static str {
+fn verdict(fate: Fate) -> Verdict {
     match fate {
-        Fate::PartlyRefused => word(Fate::Forwarded),
-        Fate::Forwarded | Fate::Queued | Fate::Rejected | Fate::Dropped | Fate::Tempfailed => word(fate),
+        Fate::Forwarded | Fate::PartlyRefused => Verdict::Forwarded,
+        Fate::Queued => Verdict::Queued,
+        Fate::Rejected => Verdict::Rejected,
+        Fate::Dropped => Verdict::Dropped,
+        Fate::Tempfailed => Verdict::Tempfailed,
     }
 }
 

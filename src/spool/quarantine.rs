@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::error::SpoolError;
 use super::log::{Position, sync_dir};
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::Contained;
 
 /// Octets of a log that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Quarantine {
         sync_dir(&self.dir)?;
         let Position { segment, offset } = at;
         if is_new {
-            self.metrics.poisoned_messages_total.with_label_values(&["spool"]).inc();
+            self.metrics.poisoned_messages_total.of(Contained::Spool).inc();
         }
         tracing::error!(segment, offset, octets = octets.len(), reason, kept = %kept.display(), "a record of the spool cannot be read");
         Ok(Quarantined { segment, offset, octets: octets.len() as u64, kept })

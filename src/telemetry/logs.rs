@@ -23,6 +23,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::Level;
 
 /// The variable that beats `log.level`.
 const LEVEL_VARIABLE: &str = "POSTROAD_LOG";
@@ -146,7 +147,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let level = *event.metadata().level();
-        self.metrics.log_events_total.with_label_values(&[&level.as_str().to_ascii_lowercase()]).inc();
+        self.metrics.log_events_total.of(counted(level)).inc();
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(of_span) = span.extensions().get::<Fields>() {
@@ -157,6 +158,16 @@ where
         let line = line(level.as_str(), event.metadata().target(), fields);
         // Nobody is left to hear of an error here; a closed standard output must not stop mail.
         let _ = self.writer.make_writer().write_all(line.as_bytes());
+    }
+}
+
+fn counted(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warn,
+        tracing::Level::INFO => Level::Info,
+        tracing::Level::DEBUG => Level::Debug,
+        tracing::Level::TRACE => Level::Trace,
     }
 }
 

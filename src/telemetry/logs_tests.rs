@@ -101,8 +101,8 @@ fn records_below_the_level_are_neither_written_nor_counted() {
         error!("yes");
     });
     assert_eq!(lines.len(), 3);
-    let count = |level| metrics.log_events_total.with_label_values(&[level]).get();
-    assert_eq!([count("info"), count("warn"), count("error")], [0, 1, 2]);
+    let count = |level| metrics.log_events_total.of(level).get();
+    assert_eq!([count(Level::Info), count(Level::Warn), count(Level::Error)], [0, 1, 2]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Every metric of a node, registered once. A field's name is the metric's without the `postroad_` prefix.
-//! What stands in the labels is in [`super::series`]: those series start at 0.
+//! What stands in the labels is in [`super::labels`]: those series start at 0.
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -11,7 +12,12 @@ use prometheus::{
 use tracing::error;
 
 use crate::smtp::reply::Reply;
-use crate::telemetry::labels::PipelineStage;
+use crate::telemetry::families::{Counters, Gauges, Histograms};
+use crate::telemetry::labels::{
+    Admission, AttemptResult, AuthResult, Contained, CutThrough, DsnAction, Handshake, IpFamily, Level,
+    Matcher, MemberState, Mode, PipelineStage, Provider, QueueState, RuleAction, SignatureResult,
+    SigningAlgorithm, SrsOperation, Verdict,
+};
 use crate::telemetry::responses::{self, SmtpCommand};
 
 /// Seconds: 1 ms to 300 s.
@@ -22,7 +28,7 @@ const SIZE_BUCKETS: &[f64] =
     &[1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 33554432.0];
 
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident $([$($label:expr),*])?;)*) => {
+    ($($(#[doc = $help:literal])+ $vis:vis $name:ident: $kind:ident $(<$labels:ty>)? $([$($label:expr),*])?;)*) => {
         /// The node's metrics. Labels are from closed sets; never a domain, an address or a client IP.
         #[derive(Debug)]
         pub struct Metrics {
@@ -31,7 +37,7 @@ macro_rules! metrics {
             /// Names that stock dashboards know: no prefix.
             common: Registry,
             grpc_server_handled_total: IntCounterVec,
-            $($(#[doc = $help])+ pub $name: $kind,)*
+            $($(#[doc = $help])+ $vis $name: $kind $(<$labels>)?,)*
         }
 
         impl Metrics {
@@ -45,9 +51,9 @@ macro_rules! metrics {
                 common.register(Box::new(grpc_server_handled_total.clone()))?;
                 common.register(Box::new(ProcessCollector::for_self()))?;
                 $(let $name = make!($kind, stringify!($name), concat!($($help),+).trim() $(, &[$($label),*])?);
-                  own.register(Box::new($name.clone()))?;)*
+                  let $name = registered($name, &own)?.into();)*
                 let metrics = Self { own, common, grpc_server_handled_total, $($name,)* };
-                metrics.start_series();
+                metrics.start();
                 Ok(metrics)
             }
         }
@@ -61,8 +67,14 @@ macro_rules! make {
     (IntGauge, $name:expr, $help:expr) => {
         IntGauge::new($name, $help)?
     };
+    (Gauges, $name:expr, $help:expr, $labels:expr) => {
+        make!(IntGaugeVec, $name, $help, $labels)
+    };
     (IntGaugeVec, $name:expr, $help:expr, $labels:expr) => {
         IntGaugeVec::new(Opts::new($name, $help), $labels)?
+    };
+    (Counters, $name:expr, $help:expr, $labels:expr) => {
+        make!(IntCounterVec, $name, $help, $labels)
     };
     (IntCounterVec, $name:expr, $help:expr, $labels:expr) => {
         IntCounterVec::new(Opts::new($name, $help), $labels)?
@@ -70,83 +82,93 @@ macro_rules! make {
     (Histogram, $name:expr, $help:expr, &[$buckets:expr]) => {
         Histogram::with_opts(HistogramOpts::new($name, $help).buckets($buckets.to_vec()))?
     };
-    (HistogramVec, $name:expr, $help:expr, $labels:expr) => {
+    (Histograms, $name:expr, $help:expr, $labels:expr) => {
         HistogramVec::new(HistogramOpts::new($name, $help).buckets(DURATION_BUCKETS.to_vec()), $labels)?
     };
 }
 
 metrics! {
     /// Version of the running binary; always 1.
-    build_info: IntGaugeVec["version"];
+    pub build_info: IntGaugeVec["version"];
     /// Whether the last reading of the configuration was taken (1) or refused (0).
-    config_last_reload_successful: IntGauge;
+    pub config_last_reload_successful: IntGauge;
     /// Whether the configuration that was read last holds values that wait for a restart of the node (1), or none (0).
-    config_restart_required: IntGauge;
+    pub config_restart_required: IntGauge;
     /// SMTP sessions open now.
-    smtp_connections: IntGauge;
+    pub smtp_connections: IntGauge;
     /// SMTP connections by address family and what became of them at the door.
-    smtp_connections_total: IntCounterVec["ip_family", "outcome"];
+    pub smtp_connections_total: Counters<(IpFamily, Admission)>["ip_family", "outcome"];
     /// SMTP replies sent by command, code and catalogue reason.
     smtp_responses_total: IntCounterVec["command", "code", "reason"];
     /// TLS handshakes of SMTP by direction, version and result.
-    smtp_tls_connections_total: IntCounterVec["direction", "version", "result"];
+    pub smtp_tls_connections_total: Counters<Handshake>["direction", "version", "result"];
     /// Messages received, by what was answered.
-    messages_received_total: IntCounterVec["verdict"];
+    pub messages_received_total: Counters<Verdict>["verdict"];
     /// Copies refused or given up for good whose sender could not be told, by a reply or in a bounce: nobody vouches for it.
-    copies_refused_untold_total: IntCounter;
+    pub copies_refused_untold_total: IntCounter;
     /// Size of the messages received, in octets.
-    message_size_bytes: Histogram[SIZE_BUCKETS];
+    pub message_size_bytes: Histogram[SIZE_BUCKETS];
     /// Authentication results by method.
-    auth_results_total: IntCounterVec["method", "result"];
+    pub auth_results_total: Counters<AuthResult>["method", "result"];
     /// DNSBL queries by zone and result.
-    dnsbl_queries_total: IntCounterVec["zone", "result"];
+    pub dnsbl_queries_total: IntCounterVec["zone", "result"];
     /// Whether a DNSBL zone answers its test points as RFC 5782 says (1) or is switched off (0), by address family.
-    dnsbl_zone_healthy: IntGaugeVec["zone", "ip_family"];
+    pub dnsbl_zone_healthy: IntGaugeVec["zone", "ip_family"];
     /// Recipients by how their rule matched and what it does.
-    rule_matches_total: IntCounterVec["matcher", "action"];
+    pub rule_matches_total: Counters<(Matcher, RuleAction)>["matcher", "action"];
     /// SRS rewriting and unwrapping by result.
-    srs_operations_total: IntCounterVec["operation", "result"];
+    pub srs_operations_total: Counters<SrsOperation>["operation", "result"];
     /// Signatures made, by algorithm.
-    dkim_signatures_total: IntCounterVec["algorithm", "result"];
+    pub dkim_signatures_total: Counters<(SigningAlgorithm, SignatureResult)>["algorithm", "result"];
     /// Seconds a message spent in a stage of the pipeline.
-    pipeline_stage_duration_seconds: HistogramVec["stage"];
+    pub pipeline_stage_duration_seconds: Histograms<PipelineStage>["stage"];
     /// Delivery attempts by provider, address family and result.
-    delivery_attempts_total: IntCounterVec["provider", "ip_family", "result"];
+    pub delivery_attempts_total: Counters<(Provider, IpFamily, AttemptResult)>["provider", "ip_family", "result"];
     /// Destinations asked at RCPT by their answer, and upstream transactions held from there by their end.
-    cut_through_total: IntCounterVec["result"];
+    pub cut_through_total: Counters<CutThrough>["result"];
     /// Seconds from the client's final dot to the upstream's answer.
-    delivery_latency_seconds: HistogramVec["mode"];
+    pub delivery_latency_seconds: Histograms<Mode>["mode"];
     /// Outbound connections open now, in use or idle.
-    delivery_connections: IntGauge;
+    pub delivery_connections: IntGauge;
     /// DNS look-ups by record type and result, those that the cache answers included.
-    dns_lookups_total: IntCounterVec["type", "result"];
+    pub dns_lookups_total: IntCounterVec["type", "result"];
     /// Free octets where the node keeps its data.
-    storage_free_bytes: IntGauge;
+    pub storage_free_bytes: IntGauge;
     /// When a certificate ends, in seconds since 1970, by its use.
-    tls_certificate_not_after_timestamp_seconds: IntGaugeVec["use"];
+    pub tls_certificate_not_after_timestamp_seconds: IntGaugeVec["use"];
     /// Messages whose processing ended in a panic, or whose octets on the disk cannot be read.
-    poisoned_messages_total: IntCounterVec["stage"];
+    pub poisoned_messages_total: Counters<Contained>["stage"];
     /// Log records written, by level.
-    log_events_total: IntCounterVec["level"];
+    pub log_events_total: Counters<Level>["level"];
     /// Messages in the queue by state.
-    queue_messages: IntGaugeVec["state"];
+    pub queue_messages: Gauges<QueueState>["state"];
     /// When the oldest message of the queue was received, in seconds since 1970; 0 when the queue is empty.
-    queue_oldest_message_timestamp_seconds: IntGauge;
+    pub queue_oldest_message_timestamp_seconds: IntGauge;
     /// Records of the queue that could not be read, kept in quarantine until the operator removes them.
-    queue_quarantined_records: IntGauge;
+    pub queue_quarantined_records: IntGauge;
     /// Delivery status notifications sent, by action (RFC 3464 §2.3.3).
-    dsn_sent_total: IntCounterVec["action"];
+    pub dsn_sent_total: Counters<DsnAction>["action"];
     /// Seconds until a group of changes was on the disk.
-    storage_flush_duration_seconds: Histogram[DURATION_BUCKETS];
+    pub storage_flush_duration_seconds: Histogram[DURATION_BUCKETS];
     /// Members of the cluster by state, this node among them.
-    cluster_members: IntGaugeVec["state"];
+    pub cluster_members: Gauges<MemberState>["state"];
     /// Members that the configuration names, this node among them.
-    cluster_configured_members: IntGauge;
+    pub cluster_configured_members: IntGauge;
     /// Revision of the routing table that this node uses.
-    cluster_state_revision: IntGauge;
+    pub cluster_state_revision: IntGauge;
 }
 
 impl Metrics {
+    /// Makes the series of replies, and says what a node alone can say of itself: it is a cluster of one.
+    fn start(&self) {
+        for labels in responses::all() {
+            self.smtp_responses_total.with_label_values(&labels);
+        }
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.cluster_members.of(MemberState::Up).set(1);
+        self.cluster_configured_members.set(1);
+    }
+
     /// Counts a reply to a client.
     pub fn smtp_reply(&self, command: SmtpCommand, reply: &Reply) {
         let code = responses::code_label(reply);
@@ -155,8 +177,7 @@ impl Metrics {
 
     /// Notes how long a stage had a message.
     pub fn observe_stage(&self, stage: PipelineStage, took: Duration) {
-        let stages = &self.pipeline_stage_duration_seconds;
-        stages.with_label_values(&[stage.label()]).observe(took.as_secs_f64());
+        self.pipeline_stage_duration_seconds.of(stage).observe(took.as_secs_f64());
     }
 
     /// Counts a gRPC call by its service, its method and its code's name, such as `NotFound`.
@@ -174,6 +195,14 @@ impl Metrics {
             String::new()
         })
     }
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    metric: C,
+    registry: &Registry,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 fn grpc_server_handled_total() -> Result<IntCounterVec, prometheus::Error> {

@@ -1,11 +1,11 @@
 //! Metric names and labels, the log subscriber. Owns `prometheus`: nobody else names a metric.
 
-mod labels;
+mod families;
+pub mod labels;
 mod logs;
 mod metrics;
 mod responses;
 mod seldom;
-mod series;
 mod storage;
 
 pub use labels::PipelineStage;

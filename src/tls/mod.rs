@@ -17,10 +17,12 @@ mod sts;
 #[cfg(test)]
 pub(crate) mod test_authority;
 
+use rustls::ProtocolVersion;
 use thiserror::Error;
 
 use crate::config::files::FileError;
 use crate::store::StoreError;
+use crate::telemetry::labels::TlsVersion;
 
 pub use client::{ClientStream, ClientTls, Shaken};
 pub use dane::Dane;
@@ -40,8 +42,8 @@ pub use sts::{
 /// What a handshake agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiated {
-    /// Protocol version, `TLSv1_2` or `TLSv1_3`.
-    pub version: &'static str,
+    /// Protocol version.
+    pub version: TlsVersion,
     /// Cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
 }
@@ -49,10 +51,10 @@ pub struct Negotiated {
 impl Negotiated {
     /// Reads it off a connection whose handshake is complete.
     fn of(connection: &rustls::CommonState) -> Self {
-        let version = connection.protocol_version().and_then(|version| version.as_str());
+        let is_newest = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
         Self {
-            version: version.unwrap_or("unknown"),
+            version: if is_newest { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
             cipher: suite.and_then(|suite| suite.as_str()).unwrap_or("unknown").to_owned(),
         }
     }

@@ -10,6 +10,7 @@ use super::server::announce;
 use super::*;
 use crate::config::KeyPairFiles;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::TlsVersion;
 
 struct Pair {
     dir: TempDir,
@@ -78,7 +79,7 @@ async fn rfc7435_opportunistic_tls_takes_a_certificate_for_another_name() {
     let metrics = Metrics::new().unwrap();
     let identity = load(&Pair::new(), None).unwrap();
     let (client, server) = handshake(&identity).await;
-    assert_eq!(client.version, "TLSv1_3");
+    assert_eq!(client.version, TlsVersion::V1_3);
     assert!(client.cipher.starts_with("TLS13_"), "{}", client.cipher);
     assert_eq!(client, server);
     announce(Some(&identity), ServerUse::Smtp, &metrics);

@@ -55,6 +55,7 @@ use crate::pipeline::parcel::{
     Transaction, Verdict,
 };
 use crate::pipeline::refusal::Refusal;
+use crate::telemetry::labels::AuthResult;
 use crate::telemetry::{Metrics, PipelineStage};
 
 /// What of the configuration this stage obeys.
@@ -326,15 +327,15 @@ fn identifiers(
 }
 
 fn count(metrics: &Metrics, findings: &Findings) {
-    let count = |method, result| metrics.auth_results_total.with_label_values(&[method, result]).inc();
-    count("spf", findings.early.spf_mail_from.word());
-    count("iprev", results::iprev_word(findings.early.iprev));
-    count("arc", results::arc_word(findings.chain.result));
+    let count = |result| metrics.auth_results_total.of(result).inc();
+    count(AuthResult::Spf(findings.early.spf_mail_from));
+    count(AuthResult::Iprev(results::of_iprev(findings.early.iprev)));
+    count(AuthResult::Arc(results::of_arc(findings.chain.result)));
     for signature in &findings.signatures {
-        count("dkim", results::dkim_word(&signature.outcome));
+        count(AuthResult::Dkim(results::of_dkim(&signature.outcome)));
     }
     for assessment in &findings.assessments {
-        count("dmarc", results::dmarc_word(assessment.result));
+        count(AuthResult::Dmarc(results::of_dmarc(assessment.result)));
     }
 }
 

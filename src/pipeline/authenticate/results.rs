@@ -10,6 +10,7 @@ use super::judge::{Findings, Signing};
 use crate::mail::authentication_results::pvalue;
 use crate::mail::{Domain, ReversePath};
 use crate::pipeline::parcel::{ArcState, Client, IprevVerdict};
+use crate::telemetry::labels::{ArcResult, DkimResult, DmarcResult, IprevResult, Label as _};
 
 /// The field's body without the authserv-id, one method a line: `spf=pass …;\r\n\tdkim=pass …`.
 pub(super) fn text(findings: &Findings, client: &Client, trusted_arc_sealers: &[Domain]) -> String {
@@ -40,7 +41,7 @@ fn spf(findings: &Findings, client: &Client) -> Vec<String> {
 /// RFC 8601 §2.7.1, `header.b` of RFC 6008, `header.a` and `header.s` of RFC 8601 §2.7.1.
 fn dkim(findings: &Findings) -> Vec<String> {
     let of_signature = |signature: &super::dkim::Signature| {
-        let mut text = format!("dkim={}", dkim_word(&signature.outcome));
+        let mut text = format!("dkim={}", of_dkim(&signature.outcome).label());
         match signature.outcome {
             Outcome::Fail(reason)
             | Outcome::Policy(reason)
@@ -74,14 +75,14 @@ fn dkim(findings: &Findings) -> Vec<String> {
 }
 
 /// The word of a DKIM result, in the field and in metrics.
-pub(super) fn dkim_word(outcome: &Outcome) -> &'static str {
+pub(super) fn of_dkim(outcome: &Outcome) -> DkimResult {
     match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail(_) => "fail",
-        Outcome::Policy(_) => "policy",
-        Outcome::Neutral(_) => "neutral",
-        Outcome::PermError(_) => "permerror",
-        Outcome::TempError => "temperror",
+        Outcome::Pass => DkimResult::Pass,
+        Outcome::Fail(_) => DkimResult::Fail,
+        Outcome::Policy(_) => DkimResult::Policy,
+        Outcome::Neutral(_) => DkimResult::Neutral,
+        Outcome::PermError(_) => DkimResult::PermError,
+        Outcome::TempError => DkimResult::TempError,
     }
 }
 
@@ -94,7 +95,7 @@ enum Override {
 
 /// RFC 9989 §11.1 (registration in the RFC 8601 registry): `header.from` and `policy.dmarc`.
 fn dmarc(assessment: &Assessment, overridden: Override) -> String {
-    let word = dmarc_word(assessment.result);
+    let word = of_dmarc(assessment.result).label();
     let from = pvalue(assessment.author.as_str());
     let fails = assessment.result == Evaluation::Fail;
     let policy = match assessment.result {
@@ -110,12 +111,12 @@ fn dmarc(assessment: &Assessment, overridden: Override) -> String {
 }
 
 /// The word of a DMARC result, in the field and in metrics.
-pub(super) fn dmarc_word(evaluation: Evaluation) -> &'static str {
+pub(super) fn of_dmarc(evaluation: Evaluation) -> DmarcResult {
     match evaluation {
-        Evaluation::None => "none",
-        Evaluation::Pass => "pass",
-        Evaluation::Fail => "fail",
-        Evaluation::TempError => "temperror",
+        Evaluation::None => DmarcResult::None,
+        Evaluation::Pass => DmarcResult::Pass,
+        Evaluation::Fail => DmarcResult::Fail,
+        Evaluation::TempError => DmarcResult::TempError,
     }
 }
 
@@ -133,29 +134,29 @@ fn arc(findings: &Findings) -> Option<String> {
 }
 
 /// The word of an ARC result in metrics.
-pub(super) fn arc_word(result: ChainResult) -> &'static str {
+pub(super) fn of_arc(result: ChainResult) -> ArcResult {
     match result {
-        ChainResult::None => "none",
-        ChainResult::Pass => "pass",
-        ChainResult::Fail => "fail",
-        ChainResult::TempError => "temperror",
+        ChainResult::None => ArcResult::None,
+        ChainResult::Pass => ArcResult::Pass,
+        ChainResult::Fail => ArcResult::Fail,
+        ChainResult::TempError => ArcResult::TempError,
     }
 }
 
 /// RFC 8601 §2.7.3.
 fn iprev(findings: &Findings, client: &Client) -> String {
-    let word = iprev_word(findings.early.iprev);
+    let word = of_iprev(findings.early.iprev).label();
     let name = findings.early.confirmed_names.first().map(|name| format!(" ({name})")).unwrap_or_default();
     format!("iprev={word}{name} policy.iprev={}", pvalue(&client.ip.to_canonical().to_string()))
 }
 
 /// The word of an iprev result, in the field and in metrics.
-pub(super) fn iprev_word(verdict: IprevVerdict) -> &'static str {
+pub(super) fn of_iprev(verdict: IprevVerdict) -> IprevResult {
     match verdict {
-        IprevVerdict::Pass => "pass",
-        IprevVerdict::Fail => "fail",
-        IprevVerdict::TempError => "temperror",
-        IprevVerdict::PermError => "permerror",
+        IprevVerdict::Pass => IprevResult::Pass,
+        IprevVerdict::Fail => IprevResult::Fail,
+        IprevVerdict::TempError => IprevResult::TempError,
+        IprevVerdict::PermError => IprevResult::PermError,
     }
 }
 

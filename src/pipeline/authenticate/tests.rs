@@ -27,6 +27,7 @@ use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
 };
 use crate::pipeline::testing;
+use crate::telemetry::labels::{AuthResult, DkimResult, DmarcResult};
 
 /// The client's address; what `sender.example` lets send.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -331,8 +332,8 @@ async fn good_mail_goes_on_with_its_results_and_without_forged_ones() {
         assert!(found.verdict.results.contains(part), "{}", found.verdict.results);
     }
     let metrics = world.context.chronicle.metrics();
-    assert_eq!(metrics.auth_results_total.with_label_values(&["dkim", "pass"]).get(), 1);
-    assert_eq!(metrics.auth_results_total.with_label_values(&["dmarc", "pass"]).get(), 1);
+    assert_eq!(metrics.auth_results_total.of(AuthResult::Dkim(DkimResult::Pass)).get(), 1);
+    assert_eq!(metrics.auth_results_total.of(AuthResult::Dmarc(DmarcResult::Pass)).get(), 1);
 }
 
 #[tokio::test]

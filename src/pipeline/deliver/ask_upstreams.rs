@@ -18,6 +18,7 @@ use super::upstream::transaction::Budget;
 use super::upstreams::Upstreams;
 use crate::pipeline::parcel::{Inquired, Inquiry, Readdressed, Shipment, Target, UpstreamReply};
 use crate::pipeline::relay;
+use crate::telemetry::labels::CutThrough;
 use crate::tls::Sighting;
 
 /// Transactions held for one message: what one session may tie up at upstreams. Copies past it are offered
@@ -102,10 +103,10 @@ async fn ask_one(mut shipment: Shipment, mut known: Asked, job: &Job) -> (Vec<(T
     };
     for (target, word) in shipment.targets.into_iter().zip(words) {
         job.upstreams.transactions.count(match &word {
-            Word::Taken => "taken",
-            Word::Refused(upstream) if upstream.reply.is_permanent() => "refused",
-            Word::Refused(_) => "tempfailed",
-            Word::None => "unanswered",
+            Word::Taken => CutThrough::Taken,
+            Word::Refused(upstream) if upstream.reply.is_permanent() => CutThrough::Refused,
+            Word::Refused(_) => CutThrough::Tempfailed,
+            Word::None => CutThrough::Unanswered,
         });
         if let Word::Refused(upstream) = &word {
             let destination = target.destination.clone();

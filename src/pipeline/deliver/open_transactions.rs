@@ -22,6 +22,7 @@ use crate::mail::{Address, BodyType, Domain, ReversePath, SmtpUtf8, TraceId};
 use crate::pipeline::parcel::{Held, Outcome, Shipment, Target, UpstreamReply};
 use crate::smtp::client::{Extension, MailParameters};
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::CutThrough;
 
 /// What all messages that are at RCPT hold.
 pub(super) struct OpenTransactions {
@@ -116,21 +117,21 @@ impl OpenTransactions {
     /// Ends transactions without their message.
     pub(super) fn end(&self, asked: Asked) {
         for open in asked.open {
-            self.count("given_up");
+            self.count(CutThrough::GivenUp);
             self.reset(open.connection);
         }
     }
 
     /// Ends one though its message is here; the place at the destination is for the next transaction.
     pub(super) fn replace(&self, open: OpenTransaction) -> Visit {
-        self.count("replaced");
+        self.count(CutThrough::Replaced);
         self.reset(open.connection);
         open.visit
     }
 
     /// Counts what was said at RCPT, or what became of a transaction that waited.
-    pub(super) fn count(&self, result: &str) {
-        self.metrics.cut_through_total.with_label_values(&[result]).inc();
+    pub(super) fn count(&self, result: CutThrough) {
+        self.metrics.cut_through_total.of(result).inc();
     }
 
     /// Resets a transaction that gets no message, and keeps the connection for another. At the very end of

@@ -33,6 +33,7 @@ use crate::mail::{BodyType, Domain, ReversePath, SmtpUtf8};
 use crate::pipeline::parcel::{Delivery, Shipment, Silence, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::MailParameters;
+use crate::telemetry::labels::CutThrough;
 use crate::tls::{self, Candidate, Demand, Judgement, Sighting, Sts};
 
 /// Addresses tried for one shipment, over all hosts.
@@ -104,7 +105,8 @@ async fn resume(transaction: OpenTransaction, offer: Offer<'_>, shipment: &Shipm
     let opening = Opening { connection, opened: Opened::earlier(taken.clone()) };
     let turnout = Attempt::new(trial, taken).feed(opening, content).await;
     let Turnout { outcomes, trouble, is_overdue, .. } = turnout;
-    transactions.count(if trouble.is_some() && outcomes.is_empty() { "replaced" } else { "used" });
+    let is_used = trouble.is_none() || !outcomes.is_empty();
+    transactions.count(if is_used { CutThrough::Used } else { CutThrough::Replaced });
     if is_overdue {
         visit.timed_out();
     }

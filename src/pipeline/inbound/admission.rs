@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::config::Limits;
 use crate::smtp::reply::{self, Row};
+use crate::telemetry::labels;
 
 /// Bad SRS hashes from one network before it is told 421. Four case-folded characters are about a
 /// million guesses; at twenty an hour that is six years.
@@ -43,6 +44,9 @@ pub(super) struct Place {
     network: IpNet,
 }
 
+/// Why a client gets no place: as it is counted, and what it is told.
+pub(super) struct SentAway(pub(super) labels::Admission, pub(super) &'static Row);
+
 impl Default for Admission {
     fn default() -> Self {
         let guesses = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SRS_GUESSES_FOR).build();
@@ -56,20 +60,21 @@ impl Admission {
     /// Gives a place to a client's session.
     ///
     /// # Errors
-    /// The row to send it away with.
-    pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, &'static Row> {
+    /// When it gets none.
+    pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
         let network = network(ip);
         if self.inner.guesses.get(&network).is_some_and(|count| count.load(Ordering::Relaxed) >= SRS_GUESSES)
         {
-            return Err(reply::TOO_MANY_SRS_GUESSES);
+            return Err(SentAway(labels::Admission::SrsGuesses, reply::TOO_MANY_SRS_GUESSES));
         }
         let mut by_network = self.inner.by_network.lock();
         if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
-            return Err(reply::TOO_MANY_SESSIONS);
+            return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
         }
         let count = by_network.entry(network).or_default();
         if *count >= limits.sessions_per_network {
-            return Err(reply::TOO_MANY_SESSIONS_FROM_NETWORK);
+            let row = reply::TOO_MANY_SESSIONS_FROM_NETWORK;
+            return Err(SentAway(labels::Admission::NetworkSessions, row));
         }
         *count += 1;
         self.inner.total.fetch_add(1, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
+use super::admission::SentAway;
 use super::proxy;
 use super::session::{COMMAND_READ_OCTETS, End, Session};
 use super::surroundings::Surroundings;
@@ -17,8 +18,9 @@ use crate::config::Config;
 use crate::pipeline::parcel::{Client, Protocol};
 use crate::smtp::command::{self, Command};
 use crate::smtp::line::Line;
-use crate::smtp::reply::{self, Row};
+use crate::smtp::reply;
 use crate::telemetry::SmtpCommand;
+use crate::telemetry::labels::{Admission, Direction, Handshake, IpFamily};
 
 /// How long a client that we do not know is given to talk before its greeting.
 const GREETING_PAUSE: Duration = Duration::from_millis(50);
@@ -27,50 +29,50 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves one connection from the PROXY header to its end.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, around: Arc<Surroundings>) {
     let config = around.config.borrow().clone();
-    let family = if peer.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" };
+    let family = IpFamily::of(peer.ip().to_canonical());
     let outcome = match enter(stream, peer, around.clone(), config).await {
         Ok(outcome) => outcome,
-        Err(Refused(mut stream, row)) => {
+        Err(Refused(mut stream, SentAway(outcome, row))) => {
             let mut out = Vec::new();
             let reply = row.with(&[around.config.borrow().node.hostname.as_str()]);
             around.metrics.smtp_reply(SmtpCommand::Connect, &reply);
             reply.write_to(&mut out);
             let _unheard = timeout(TLS_TIMEOUT, stream.write_all(&out)).await;
-            row.reason
+            outcome
         }
     };
-    around.metrics.smtp_connections_total.with_label_values(&[family, outcome]).inc();
+    around.metrics.smtp_connections_total.of((family, outcome)).inc();
 }
 
 /// A connection that is sent away.
-struct Refused(TcpStream, &'static Row);
+struct Refused(TcpStream, SentAway);
 
 async fn enter(
     mut stream: TcpStream,
     peer: SocketAddr,
     around: Arc<Surroundings>,
     config: Arc<Config>,
-) -> Result<&'static str, Refused> {
+) -> Result<Admission, Refused> {
     let mut ip = peer.ip().to_canonical();
     if proxy::is_trusted(peer, &config.smtp.trusted_proxies) {
         match proxy::read_header(&mut stream).await {
             Ok(source) => ip = source.unwrap_or(ip),
             Err(error) => {
                 tracing::warn!(%peer, %error, "connection of a trusted proxy refused");
-                return Err(Refused(stream, reply::BAD_PROXY_HEADER));
+                return Err(Refused(stream, SentAway(Admission::ProxyHeader, reply::BAD_PROXY_HEADER)));
             }
         }
     }
     let _place = match around.admission.admit(ip, &config.limits) {
         Ok(place) => place,
-        Err(row) => return Err(Refused(stream, row)),
+        Err(sent_away) => return Err(Refused(stream, sent_away)),
     };
     let _nagle = stream.set_nodelay(true);
     around.metrics.smtp_connections.inc();
     let end = Session::new(stream, ip, around.clone(), config).run().await;
     around.metrics.smtp_connections.dec();
     tracing::debug!(client_ip = %ip, ?end, "session ended");
-    Ok("accepted")
+    Ok(Admission::Accepted)
 }
 
 impl Session {
@@ -218,25 +220,22 @@ impl Session {
         let (Either::Left(stream), Some(acceptor)) = (self.stream, self.around.certificate.acceptor()) else {
             return Err(End::Dismissed);
         };
-        let count = |version: &str, result: &str| {
-            let counter = &self.around.metrics.smtp_tls_connections_total;
-            counter.with_label_values(&["inbound", version, result]).inc();
-        };
+        let count = |handshake| self.around.metrics.smtp_tls_connections_total.of(handshake).inc();
         match timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok((stream, facts))) => {
-                count(facts.version, "ok");
+                count(Handshake::Inbound(facts.version));
                 self.replies.octet_came();
                 let stream = Either::Right(Box::new(stream));
                 Ok(Self { stream, tls: Some(facts), client: None, input: BytesMut::new(), ..self })
             }
             Ok(Err(error)) => {
-                count("none", "failed");
+                count(Handshake::Failed(Direction::Inbound));
                 self.replies.stream_ended();
                 tracing::info!(client_ip = %self.ip, %error, "TLS handshake failed");
                 Err(End::Failed { error })
             }
             Err(_) => {
-                count("none", "timeout");
+                count(Handshake::InboundTimedOut);
                 Err(End::Closed)
             }
         }

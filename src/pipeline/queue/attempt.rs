@@ -18,6 +18,7 @@ use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deferred::{Due, Tried};
 use crate::pipeline::parcel::{Delivery, Outcome, Shipment, Target, TargetKind};
 use crate::spool::{Direction, Queued, QueuedCopy, SpoolError};
+use crate::telemetry::labels::Mode;
 
 /// How long an attempt may take up to the reply to DATA, and the message with its reply once more. RFC 5321
 /// §4.5.3.2 gives single commands five minutes.
@@ -205,7 +206,7 @@ impl Inner {
         );
         if let Judgement::Delivered(_) = judgement {
             let age = clock::now().duration_since(queued.received_at).unwrap_or_default();
-            let latency = self.metrics.delivery_latency_seconds.with_label_values(&["queued"]);
+            let latency = self.metrics.delivery_latency_seconds.of(Mode::Queued);
             latency.observe(age.as_secs_f64());
         }
     }

@@ -22,6 +22,7 @@ use crate::pipeline::parcel::Silence;
 use crate::pipeline::relay;
 use crate::routing::{Coverage, Resolution};
 use crate::spool::{Bounces, CopyState, Direction, LastAttempt, Queued, QueuedCopy, SpoolError};
+use crate::telemetry::labels::{DsnAction, Label as _};
 
 /// Whose name a notification is sent in, at the service's domain: a reply to it reaches whoever is responsible
 /// (RFC 3464 §2).
@@ -71,11 +72,11 @@ impl Action {
     }
 
     /// The label of `dsn_sent_total`.
-    fn word(self) -> &'static str {
+    fn counted(self) -> DsnAction {
         match self {
-            Self::Failed => "failed",
-            Self::Delayed => "delayed",
-            Self::Relayed => "relayed",
+            Self::Failed => DsnAction::Failed,
+            Self::Delayed => DsnAction::Delayed,
+            Self::Relayed => DsnAction::Relayed,
         }
     }
 
@@ -181,7 +182,7 @@ impl Inner {
         let copies: Vec<&QueuedCopy> = wanted.collect();
         let sender = queued.reverse_path.mailbox().filter(|_| !copies.is_empty())?;
         if queued.bounces == Bounces::Forbidden {
-            tracing::warn!(trace = %queued.id, action = action.word(), "not told: the sender may be forged");
+            tracing::warn!(trace = %queued.id, action = action.counted().label(), "not told: the sender may be forged");
             if action == Action::Failed {
                 self.metrics.copies_refused_untold_total.inc_by(copies.len() as u64);
             }
@@ -227,9 +228,9 @@ impl Inner {
         let (own, report) = self.own_message(id, sender, octets.into(), require_tls).await;
         self.spool.put_notice(own.clone(), &report, cause).await?;
         self.note(&own);
-        self.metrics.dsn_sent_total.with_label_values(&[action.word()]).inc();
-        tracing::info!(trace = %queued.id, report = %id, action = action.word(), "sender told");
-        self.record_told(queued.id, sender, format!("{} (report {id})", action.word()));
+        self.metrics.dsn_sent_total.of(action.counted()).inc();
+        tracing::info!(trace = %queued.id, report = %id, action = action.counted().label(), "sender told");
+        self.record_told(queued.id, sender, format!("{} (report {id})", action.counted().label()));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use super::schedule::Ended;
 use crate::clock;
 use crate::mail::{Domain, TraceId};
 use crate::spool::SpoolError;
+use crate::telemetry::labels::Contained;
 
 /// Messages that are put off in memory at a time; an id and a time each.
 const MOST_NOTES: usize = 1000;
@@ -86,7 +87,7 @@ impl Inner {
     /// Logs that a message's processing broke off, and counts it where the message may be to blame.
     pub(super) fn tell_broken(&self, id: TraceId, why: &BrokeOff) {
         if matches!(why, BrokeOff::Panicked) {
-            self.metrics.poisoned_messages_total.with_label_values(&["queue"]).inc();
+            self.metrics.poisoned_messages_total.of(Contained::Queue).inc();
         }
         tracing::error!(trace = %id, %why, "what is done for a queued message broke off: done again later");
     }

@@ -14,6 +14,7 @@ use crate::pipeline::parcel::{Shipment, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
 use crate::srs::{AliasToken, Srs, SrsTooLong};
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::SrsOperation;
 
 /// Makes it durable that a token stands for an original whose SRS form is too long; for as long as SRS addresses are
 /// good. Resolves when a bounce to the alias would find it.
@@ -72,30 +73,30 @@ impl Rewriter<'_> {
     async fn rewrite(&self, mailbox: &Address, forwarding: &Domain) -> Result<Address, Refusal> {
         let original = match self.srs.encode(mailbox, forwarding, self.now) {
             Ok(address) => {
-                self.count("encode", "ok");
+                self.count(SrsOperation::Encoded);
                 return Ok(address);
             }
             Err(SrsTooLong { original }) => original,
         };
         let Some((address, token)) = self.srs.alias(&original, forwarding, self.now) else {
-            self.count("alias", "error");
+            self.count(SrsOperation::AliasFailed);
             return Err(Refusal::Internal);
         };
         match (self.keep_alias)(token, original).await {
             Ok(()) => {
-                self.count("alias", "ok");
+                self.count(SrsOperation::AliasKept);
                 Ok(address)
             }
             Err(cause) => {
                 error!(%cause, "reverse-path not rewritten");
-                self.count("alias", "error");
+                self.count(SrsOperation::AliasFailed);
                 Err(Refusal::NoStorage)
             }
         }
     }
 
-    fn count(&self, operation: &str, result: &str) {
-        self.metrics.srs_operations_total.with_label_values(&[operation, result]).inc();
+    fn count(&self, operation: SrsOperation) {
+        self.metrics.srs_operations_total.of(operation).inc();
     }
 }
 

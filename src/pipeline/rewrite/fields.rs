@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::mail::authentication_results::NAME as AUTHENTICATION_RESULTS;
 use crate::mail::{Domain, SmtpUtf8, date};
 use crate::pipeline::parcel::{Client, Protocol, Transaction};
+use crate::telemetry::labels::Label as _;
 
 /// Longest HELO name that is written, in characters: of a name in the DNS.
 const MAX_HELO_CHARS: usize = 253;
@@ -26,7 +27,7 @@ pub(super) fn received(
     let protocol = protocol(client.protocol, transaction.envelope.smtp_utf8);
     let _ = write!(text, "\tby {hostname} (Postroad) with {protocol}");
     if let Some(tls) = &client.tls {
-        let _ = write!(text, "\r\n\t({} {})", word(tls.version), word(&tls.cipher));
+        let _ = write!(text, "\r\n\t({} {})", word(tls.version.label()), word(&tls.cipher));
     }
     let _ = write!(text, "\r\n\tid {}", transaction.id);
     if let [alias] = transaction.envelope.recipients.as_slice() {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::config;
 use crate::config::files::{self, FileError, SigningKey as Pair};
 use crate::mail::base64;
+use crate::telemetry::labels::SigningAlgorithm;
 
 /// Why a key cannot be used.
 #[derive(Debug, Error)]
@@ -82,10 +83,10 @@ impl SigningKey {
     }
 
     /// The name of the algorithm in `a=` and in metrics.
-    pub(super) fn algorithm(&self) -> &'static str {
+    pub(super) fn algorithm(&self) -> SigningAlgorithm {
         match &self.pair {
-            Pair::Rsa(_) => "rsa-sha256",
-            Pair::Ed25519(_) => "ed25519-sha256",
+            Pair::Rsa(_) => SigningAlgorithm::RsaSha256,
+            Pair::Ed25519(_) => SigningAlgorithm::Ed25519Sha256,
         }
     }
 

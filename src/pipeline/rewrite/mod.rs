@@ -54,6 +54,7 @@ use crate::pipeline::parcel::{
 use crate::pipeline::refusal::Refusal;
 use crate::srs::Srs;
 use crate::telemetry::PipelineStage;
+use crate::telemetry::labels::SignatureResult;
 
 /// What of the configuration this stage obeys.
 #[derive(Debug, Clone)]
@@ -117,9 +118,9 @@ impl Context {
         for key in self.secrets.keys.iter() {
             let signer = Signer { domain: &self.settings.service_domain, key, timestamp };
             let signature = sign::dkim_signature(fields, body_hash, signer);
-            let result = if signature.is_ok() { "ok" } else { "error" };
+            let result = if signature.is_ok() { SignatureResult::Ok } else { SignatureResult::Error };
             let made = &self.chronicle.metrics().dkim_signatures_total;
-            made.with_label_values(&[key.algorithm(), result]).inc();
+            made.of((key.algorithm(), result)).inc();
             signatures.push_str(&signature?);
         }
         Ok(signatures)

@@ -12,6 +12,7 @@ use crate::mail::canonical::relaxed_field;
 use crate::mail::dkim::arc;
 use crate::mail::tags::Tags;
 use crate::pipeline::parcel::{ArcState, BodyHash, ReceiverHelp};
+use crate::telemetry::labels::Label as _;
 
 /// RFC 8617 §4.2.1.
 const MAX_INSTANCE: u8 = 50;
@@ -39,7 +40,7 @@ pub(super) fn set(
     let Some((instance, validation)) = next(state) else { return Ok(None) };
     let Some(mut sealed) = covered(state, fields, instance) else { return Ok(None) };
     let Signer { domain, key, timestamp } = signer;
-    let (algorithm, selector) = (key.algorithm(), &key.selector);
+    let (algorithm, selector) = (key.algorithm().label(), &key.selector);
 
     let results =
         format!("ARC-Authentication-Results: i={instance}; {domain};\r\n\t{}\r\n", fields::methods(results));

@@ -11,6 +11,7 @@ use super::keys::{SignError, SigningKey};
 use crate::mail::Domain;
 use crate::mail::canonical::{relaxed_field, without_blank_tail};
 use crate::pipeline::parcel::BodyHash;
+use crate::telemetry::labels::Label as _;
 
 /// Fields that are signed where they are present, beside From, `Content-*` and `List-*` (RFC 6376 §5.4.1). No trace field:
 /// those are added and changed on the way.
@@ -69,7 +70,7 @@ pub(super) fn dkim_signature(
 ) -> Result<String, SignError> {
     let Signer { domain, key, timestamp } = signer;
     let (names, mut signed) = select(fields, Signatures::Excluded);
-    let (algorithm, selector) = (key.algorithm(), &key.selector);
+    let (algorithm, selector) = (key.algorithm().label(), &key.selector);
     let field = format!(
         "DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n\td={domain}; s={selector};\r\n\tt={timestamp}; \
          h={names};\r\n\tbh={body_hash};\r\n\tb="

@@ -25,6 +25,7 @@ use crate::pipeline::parcel::{
 use crate::pipeline::testing;
 use crate::srs::Secret;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{SignatureResult, SigningAlgorithm, SrsOperation, TlsVersion};
 use crate::tls::Negotiated;
 
 const SERVICE: &str = "email.relay.example";
@@ -86,7 +87,10 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
             ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
             helo: "mx.sender.example".to_owned(),
             protocol: Protocol::Esmtps,
-            tls: Some(Negotiated { version: "TLSv1_3", cipher: "TLS13_AES_256_GCM_SHA384".to_owned() }),
+            tls: Some(Negotiated {
+                version: TlsVersion::V1_3,
+                cipher: "TLS13_AES_256_GCM_SHA384".to_owned(),
+            }),
         }),
         envelope: Envelope {
             reverse_path: ReversePath::Mailbox(address("bob@sender.example")),
@@ -333,9 +337,12 @@ async fn the_reverse_path_is_rewritten_into_the_forwarding_domain() {
     );
     assert_eq!(shipment.domain, domain("destination.example"));
     let metrics = context.chronicle.metrics();
-    assert_eq!(metrics.srs_operations_total.with_label_values(&["encode", "ok"]).get(), 1);
-    assert_eq!(metrics.dkim_signatures_total.with_label_values(&["rsa-sha256", "ok"]).get(), 1);
-    assert_eq!(metrics.dkim_signatures_total.with_label_values(&["ed25519-sha256", "ok"]).get(), 1);
+    assert_eq!(metrics.srs_operations_total.of(SrsOperation::Encoded).get(), 1);
+    assert_eq!(metrics.dkim_signatures_total.of((SigningAlgorithm::RsaSha256, SignatureResult::Ok)).get(), 1);
+    assert_eq!(
+        metrics.dkim_signatures_total.of((SigningAlgorithm::Ed25519Sha256, SignatureResult::Ok)).get(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -347,5 +354,5 @@ async fn what_every_rule_drops_is_not_signed() {
     let rewritten = staged(routed, &context).await;
     assert_eq!(octets_of(&rewritten), b"Subject: hi\r\n\r\nhello\r\n");
     let made = &context.chronicle.metrics().dkim_signatures_total;
-    assert_eq!(made.with_label_values(&["rsa-sha256", "ok"]).get(), 0);
+    assert_eq!(made.of((SigningAlgorithm::RsaSha256, SignatureResult::Ok)).get(), 0);
 }

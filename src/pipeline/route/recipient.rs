@@ -21,6 +21,7 @@ use crate::pipeline::parcel::{Action, Recipient, Standing};
 use crate::pipeline::refusal::Refusal;
 use crate::routing::{Coverage, MatchedBy, Resolution, Table, is_role};
 use crate::srs::SrsError;
+use crate::telemetry::labels::{Matcher, RuleAction, SrsOperation};
 
 /// Return addresses that may be found in one another: SRS1 leads to the SRS0 address of another domain of ours.
 const MAX_UNWRAPPED: usize = 3;
@@ -103,12 +104,12 @@ async fn unwrap(address: &Address, now: SystemTime, context: &Context) -> Result
         Err(SrsError::Stored) => stored(address, now, context).await?,
         Err(error) => Err(error),
     };
-    let result = match &decoded {
-        Ok(_) => "ok",
-        Err(SrsError::Expired) => "expired",
-        Err(SrsError::Malformed | SrsError::Forged | SrsError::Stored) => "invalid",
+    let operation = match &decoded {
+        Ok(_) => SrsOperation::Decoded,
+        Err(SrsError::Expired) => SrsOperation::Expired,
+        Err(SrsError::Malformed | SrsError::Forged | SrsError::Stored) => SrsOperation::Invalid,
     };
-    context.chronicle.metrics().srs_operations_total.with_label_values(&["decode", result]).inc();
+    context.chronicle.metrics().srs_operations_total.of(operation).inc();
     decoded.map(Some).map_err(|_| Refusal::SrsInvalid)
 }
 
@@ -142,30 +143,30 @@ fn decide(
     standing: Standing,
     context: &Context,
 ) -> Result<Recipient, Refusal> {
-    let count = |matcher: MatchedBy, action: &str| {
+    let count = |matcher: MatchedBy, action: RuleAction| {
         let matcher = match matcher {
-            MatchedBy::Exact => "exact",
-            MatchedBy::Subaddress => "subaddress",
-            MatchedBy::Role => "role",
-            MatchedBy::CatchAll => "catch_all",
+            MatchedBy::Exact => Matcher::Exact,
+            MatchedBy::Subaddress => Matcher::Subaddress,
+            MatchedBy::Role => Matcher::Role,
+            MatchedBy::CatchAll => Matcher::CatchAll,
         };
-        context.chronicle.metrics().rule_matches_total.with_label_values(&[matcher, action]).inc();
+        context.chronicle.metrics().rule_matches_total.of((matcher, action)).inc();
     };
     match resolution {
         Resolution::Forward { matcher, destinations, .. } => {
-            count(matcher, "forward");
+            count(matcher, RuleAction::Forward);
             Ok(taken(alias, Action::Forward(destinations), standing))
         }
         Resolution::Drop { matcher, .. } => {
-            count(matcher, "drop");
+            count(matcher, RuleAction::Drop);
             Ok(taken(alias, Action::Drop, standing))
         }
         Resolution::Reject { matcher, text, .. } => {
-            count(matcher, "reject");
+            count(matcher, RuleAction::Reject);
             Err(Refusal::RuleReject(text))
         }
         Resolution::Waiting { matcher, .. } => {
-            count(matcher, "waiting");
+            count(matcher, RuleAction::Waiting);
             Err(Refusal::RuleWaiting)
         }
         Resolution::UnknownDomain => Err(Refusal::UnknownDomain),

@@ -16,6 +16,7 @@ use crate::routing::{Change, DomainPatch, Matcher, NewDomain, NewRule, Routing, 
 use crate::srs::{Secret, Srs};
 use crate::store::{Committer, Store};
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{self, SrsOperation};
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
@@ -88,8 +89,8 @@ impl Stage {
         self.context.srs.encode(&address(original), &domain(forwarding), clock::now()).unwrap().to_string()
     }
 
-    fn matches(&self, matcher: &str, action: &str) -> u64 {
-        self.metrics.rule_matches_total.with_label_values(&[matcher, action]).get()
+    fn matches(&self, matcher: labels::Matcher, action: labels::RuleAction) -> u64 {
+        self.metrics.rule_matches_total.of((matcher, action)).get()
     }
 }
 
@@ -132,8 +133,20 @@ async fn each_recipient_hears_what_its_rule_does() {
     ] {
         assert_eq!(stage.said(to, "sender@else.example").await, expected, "{to}");
     }
-    assert_eq!((stage.matches("exact", "forward"), stage.matches("subaddress", "forward")), (1, 1));
-    assert_eq!((stage.matches("catch_all", "forward"), stage.matches("exact", "waiting")), (1, 1));
+    assert_eq!(
+        (
+            stage.matches(labels::Matcher::Exact, labels::RuleAction::Forward),
+            stage.matches(labels::Matcher::Subaddress, labels::RuleAction::Forward)
+        ),
+        (1, 1)
+    );
+    assert_eq!(
+        (
+            stage.matches(labels::Matcher::CatchAll, labels::RuleAction::Forward),
+            stage.matches(labels::Matcher::Exact, labels::RuleAction::Waiting)
+        ),
+        (1, 1)
+    );
 }
 
 /// RFC 5321 §4.5.1, RFC 2142 §4.
@@ -153,7 +166,7 @@ async fn postmaster_and_abuse_always_have_somewhere_to_go() {
     }
     let alias = stage.rcpt("", "sender@else.example").await.unwrap().alias;
     assert_eq!(alias.to_string(), "Postmaster@email.relay.example");
-    assert_eq!(stage.matches("role", "forward"), 5);
+    assert_eq!(stage.matches(labels::Matcher::Role, labels::RuleAction::Forward), 5);
 }
 
 #[tokio::test]
@@ -173,8 +186,11 @@ async fn a_return_address_of_ours_is_read_before_any_rule_and_takes_bounces_only
     let old = clock::now() - Duration::from_hours(24 * 30);
     let old = stage.context.srs.encode(&address("sender@else.example"), &domain("one.example"), old).unwrap();
     assert_eq!(stage.said(&old.to_string(), "").await, "SrsInvalid");
-    let decoded = |result| stage.metrics.srs_operations_total.with_label_values(&["decode", result]).get();
-    assert_eq!((decoded("ok"), decoded("invalid"), decoded("expired")), (9, 2, 1));
+    let decoded = |operation| stage.metrics.srs_operations_total.of(operation).get();
+    assert_eq!(
+        (decoded(SrsOperation::Decoded), decoded(SrsOperation::Invalid), decoded(SrsOperation::Expired)),
+        (9, 2, 1)
+    );
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::config::OnTempfail;
 use crate::ledger::{Key, Ledger};
 use crate::mail::{Message, ReversePath, TraceId};
 use crate::spool::{Bounces, Queued, QueuedCopy};
+use crate::telemetry::labels::Mode;
 
 /// How long a message is held for a client that does not show that it has its reply.
 const HOLD_MESSAGE: Duration = Duration::from_secs(2);
@@ -251,7 +252,7 @@ impl Surroundings {
             steps,
             duration: transaction.dot_at.elapsed(),
         });
-        let latency = self.chronicle.metrics().delivery_latency_seconds.with_label_values(&["in_session"]);
+        let latency = self.chronicle.metrics().delivery_latency_seconds.of(Mode::InSession);
         latency.observe(transaction.dot_at.elapsed().as_secs_f64());
     }
 

@@ -3,6 +3,7 @@ use std::fs;
 use super::*;
 use crate::spool::log::Position;
 use crate::store::Store;
+use crate::telemetry::labels::Contained;
 
 /// Three messages, the middle one changed, in a spool that is closed.
 async fn three(place: &Place) -> BTreeMap<TraceId, (Queued, Vec<u8>)> {
@@ -88,7 +89,7 @@ async fn a_bit_flipped_anywhere_in_a_record_is_reported_and_all_else_is_there() 
             assert_eq!(content(&spool).await, expected, "flipped at {at}");
         }
     }
-    let counted = place.metrics.poisoned_messages_total.with_label_values(&["spool"]).get();
+    let counted = place.metrics.poisoned_messages_total.of(Contained::Spool).get();
     assert!(counted > 0, "it is counted");
 }
 
@@ -103,7 +104,7 @@ async fn a_record_damaged_behind_the_indexs_back_is_found_when_it_is_loaded() {
     let (spool, recovered) = place.open();
     assert_eq!((recovered.rebuilt, recovered.quarantined.len()), (None, 0));
     assert_eq!(spool.quarantined().await.unwrap(), 0);
-    let counted = || place.metrics.poisoned_messages_total.with_label_values(&["spool"]).get();
+    let counted = || place.metrics.poisoned_messages_total.of(Contained::Spool).get();
     // Whoever tells its sender may be killed before it is removed.
     for _ in 0..2 {
         let error = spool.load(id(2)).await.unwrap_err();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::mail::{Notify, Return};
+use crate::telemetry::labels::{AttemptResult, Handshake, IpFamily, TlsDemand, TlsVersion};
 
 #[tokio::test]
 async fn a_message_goes_to_the_best_host_dot_stuffed() {
@@ -17,7 +18,7 @@ async fn a_message_goes_to_the_best_host_dot_stuffed() {
         "QUIT",
     ];
     assert_eq!(lines, expected);
-    assert_eq!(world.attempts("ipv4", "delivered"), 1);
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Delivered), 1);
 }
 
 #[tokio::test]
@@ -183,7 +184,7 @@ async fn mail_is_sent_under_tls_where_it_is_offered() {
     assert!(matches!(outcome, Outcome::Delivered(_)), "{}", said(&outcome));
     assert_eq!(upstream.heard().messages.len(), 1);
     let handshakes = &world.upstreams.metrics.smtp_tls_connections_total;
-    assert_eq!(handshakes.with_label_values(&["outbound", "TLSv1_3", "opportunistic"]).get(), 1);
+    assert_eq!(handshakes.of(Handshake::Outbound(TlsVersion::V1_3, TlsDemand::Opportunistic)).get(), 1);
 }
 
 #[tokio::test]
@@ -322,7 +323,7 @@ async fn mail_leaves_from_the_outbound_pool() {
     let world = World::with(pool, "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
     assert_eq!(upstream.heard().clients[0].ip().to_string(), "127.0.0.9");
-    assert_eq!(world.attempts("ipv6", "unreachable"), 0);
+    assert_eq!(world.attempts(IpFamily::V6, AttemptResult::Unreachable), 0);
 }
 
 #[tokio::test]

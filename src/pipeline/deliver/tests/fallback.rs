@@ -2,6 +2,7 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::pipeline::parcel::Silence;
+use crate::telemetry::labels::{AttemptResult, IpFamily};
 
 /// A port that nothing listens on at any loopback address.
 fn unused_port() -> u16 {
@@ -95,7 +96,7 @@ async fn refused_by_all_hosts_before_mail_is_no_answer() {
     let (world, _one, _two) = two_hosts(&["> 554 5.7.1 go away"], &["> 554 5.7.1 you too"]).await;
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert_eq!(said(&outcome), "no answer: mx2.dest.example [127.0.0.2]: 554 5.7.1 you too");
-    assert_eq!(world.attempts("ipv4", "unwelcome"), 2);
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Unwelcome), 2);
 }
 
 #[tokio::test]
@@ -131,7 +132,13 @@ async fn ipv6_is_tried_first_and_ipv4_before_the_next_host() {
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert_eq!(said(&outcome), "delivered by mx1.dest.example: 250 2.0.0 queued");
     assert_eq!((six.heard().clients.len(), four.heard().clients.len()), (1, 1));
-    assert_eq!((world.attempts("ipv6", "unwelcome"), world.attempts("ipv4", "delivered")), (1, 1));
+    assert_eq!(
+        (
+            world.attempts(IpFamily::V6, AttemptResult::Unwelcome),
+            world.attempts(IpFamily::V4, AttemptResult::Delivered)
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -140,10 +147,10 @@ async fn after_an_ipv6_timeout_the_destination_is_left_alone_over_ipv6() {
     let (four, _hole) = Upstream::beside_a_hole(("127.0.0.1", &scripts), "::1").await;
     let world = World::new(four.address.port(), "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Refused(_)));
-    assert_eq!(world.attempts("ipv6", "timed_out"), 1);
+    assert_eq!(world.attempts(IpFamily::V6, AttemptResult::TimedOut), 1);
     world.until_connections(0).await;
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
-    assert_eq!(world.attempts("ipv6", "timed_out"), 1);
+    assert_eq!(world.attempts(IpFamily::V6, AttemptResult::TimedOut), 1);
 }
 
 #[tokio::test]
@@ -161,7 +168,7 @@ async fn ten_addresses_are_tried_at_most() {
     let world = World::new(unused_port(), &format!("@ MX 10 mx1\n{records}")).await;
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert!(matches!(outcome, Outcome::NoAnswer(_)), "{}", said(&outcome));
-    assert_eq!(world.attempts("ipv4", "unreachable"), 10);
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Unreachable), 10);
 }
 
 #[tokio::test]
@@ -169,7 +176,7 @@ async fn an_address_that_never_answers_leaves_time_for_the_next() {
     let (world, _one, _two) = two_hosts(&["hang"], &["hello \n mail"]).await;
     let outcome = world.deliver_one(Mail::to(&[ANA])).await;
     assert_eq!(said(&outcome), "delivered by mx2.dest.example: 250 2.0.0 queued");
-    assert_eq!(world.attempts("ipv4", "timed_out"), 1);
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::TimedOut), 1);
 }
 
 #[tokio::test]

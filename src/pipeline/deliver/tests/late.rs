@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::labels::{AttemptResult, IpFamily};
 
 const TO_THE_DOT: &str = "hello
     < MAIL
@@ -49,7 +50,7 @@ async fn a_connection_lost_after_the_dot_is_unknown_and_never_offered_again() {
         let outcome = world.deliver_one(Mail::to(&[ANA])).await;
         assert_eq!(said(&outcome), "unknown at mx1.dest.example", "{ending}");
         assert!(two.heard().clients.is_empty());
-        assert_eq!(world.attempts("ipv4", "unknown"), 1);
+        assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Unknown), 1);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::pipeline::parcel::{
 };
 use crate::store::{Committer, Store};
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{AttemptResult, IpFamily, Provider};
 use crate::tls::{HTTPS_PORT, Policies, RootCertStore, trusted_roots};
 
 /// The time a message has in these tests.
@@ -111,8 +112,8 @@ impl World {
         join_all((0..5).map(|_| deliver())).await.iter().map(said).collect()
     }
 
-    fn attempts(&self, family: &str, result: &str) -> u64 {
-        self.upstreams.metrics.delivery_attempts_total.with_label_values(&["other", family, result]).get()
+    fn attempts(&self, family: IpFamily, result: AttemptResult) -> u64 {
+        self.upstreams.metrics.delivery_attempts_total.of((Provider::Other, family, result)).get()
     }
 
     /// Waits until so many connections are open, in use or idle.

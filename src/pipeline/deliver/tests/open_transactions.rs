@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::pipeline::parcel::{Declared, Inquired, Inquiry, Readdressed};
+use crate::telemetry::labels::{AttemptResult, CutThrough, IpFamily};
 
 /// What a client declares that says nothing.
 fn nothing() -> Declared {
@@ -38,8 +39,8 @@ impl World {
         attempted.deliveries.into_iter().map(|delivery| delivery.outcome).collect()
     }
 
-    fn cut_through(&self, result: &str) -> u64 {
-        self.upstreams.metrics.cut_through_total.with_label_values(&[result]).get()
+    fn cut_through(&self, result: CutThrough) -> u64 {
+        self.upstreams.metrics.cut_through_total.of(result).get()
     }
 }
 
@@ -70,8 +71,8 @@ async fn the_next_recipient_joins_the_transaction_and_the_message_follows() {
         "QUIT",
     ];
     assert_eq!((lines, messages.len(), clients.len()), (expected.map(String::from).to_vec(), 1, 1));
-    assert_eq!((world.cut_through("taken"), world.cut_through("used")), (2, 1));
-    assert_eq!(world.attempts("ipv4", "delivered"), 1);
+    assert_eq!((world.cut_through(CutThrough::Taken), world.cut_through(CutThrough::Used)), (2, 1));
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Delivered), 1);
 }
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn whoever_drops_the_claim_resets_the_transaction() {
     drop(inquired);
     until_idle(&world, &upstream).await;
     assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
-    assert_eq!((upstream.heard().clients.len(), world.cut_through("given_up")), (1, 1));
+    assert_eq!((upstream.heard().clients.len(), world.cut_through(CutThrough::GivenUp)), (1, 1));
 }
 
 /// Waits until RSET was answered and the connection is back in the pool.
@@ -190,7 +191,7 @@ async fn a_copy_that_is_settled_meanwhile_is_not_among_the_recipients() {
     assert!(matches!(outcomes[0], Outcome::Delivered(_)));
     let mut rcpts = upstream.heard().lines.into_iter().filter(|line| line.starts_with("RCPT"));
     assert_eq!(rcpts.next_back().unwrap(), "RCPT TO:<bob@dest.example>");
-    assert_eq!(world.cut_through("replaced"), 1);
+    assert_eq!(world.cut_through(CutThrough::Replaced), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::mail::RequireTls;
+use crate::telemetry::labels::{Handshake, TlsDemand, TlsVersion};
 use crate::tls::test_authority::{Authority, Identity};
 
 const HOST: &str = "mx1.dest.example";
@@ -59,9 +60,9 @@ impl Scene {
         said(&self.world.deliver_one(Mail::to(&[ANA])).await)
     }
 
-    fn handshakes(&self, result: &str) -> u64 {
+    fn handshakes(&self, met: TlsDemand) -> u64 {
         let handshakes = &self.world.upstreams.metrics.smtp_tls_connections_total;
-        handshakes.with_label_values(&["outbound", "TLSv1_3", result]).get()
+        handshakes.of(Handshake::Outbound(TlsVersion::V1_3, met)).get()
     }
 }
 
@@ -95,7 +96,7 @@ async fn rfc7672_2_2_a_host_that_its_tlsa_record_names_gets_the_mail() {
     let identity = Authority::new().issue_until(&["elsewhere.example"], 2001);
     let scene = Scene::signed(&identity, &[WILLING], &[identity.tlsa(3, 1, 1)]).await;
     assert_eq!(scene.deliver().await, DELIVERED);
-    assert_eq!(scene.handshakes("dane"), 1);
+    assert_eq!(scene.handshakes(TlsDemand::Dane), 1);
 }
 
 #[tokio::test]
@@ -124,7 +125,7 @@ async fn rfc7672_2_2_unusable_tlsa_records_make_tls_mandatory_and_no_more() {
     let identity = Authority::new().issue(&["elsewhere.example"]);
     let scene = Scene::signed(&identity, &[WILLING], &[identity.tlsa(1, 1, 1)]).await;
     assert_eq!(scene.deliver().await, DELIVERED);
-    assert_eq!(scene.handshakes("dane"), 0);
+    assert_eq!(scene.handshakes(TlsDemand::Dane), 0);
 }
 
 #[tokio::test]
@@ -144,7 +145,7 @@ async fn rfc7672_2_2_tlsa_records_that_dnssec_does_not_vouch_for_are_not_asked_f
     scene.world.dns.replace(&format!("_25._tcp.{HOST} TLSA {other}")).unwrap();
     assert_eq!(scene.deliver().await, DELIVERED);
     assert_eq!(scene.world.dns.queries(&format!("_25._tcp.{HOST}"), "TLSA"), 0);
-    assert_eq!(scene.handshakes("opportunistic"), 1);
+    assert_eq!(scene.handshakes(TlsDemand::Opportunistic), 1);
 }
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn rfc8461_4_2_a_host_that_the_policy_names_must_authenticate_itself() {
     let fine = authority.issue(&[HOST]);
     let scene = Scene::governed(&authority, &fine, &[WILLING], ENFORCE).await;
     assert_eq!(scene.deliver().await, DELIVERED);
-    assert_eq!(scene.handshakes("mta_sts"), 1);
+    assert_eq!(scene.handshakes(TlsDemand::MtaSts), 1);
 
     let mismatch = authority.issue(&["elsewhere.example"]);
     let expired = authority.issue_until(&[HOST], 2001);
@@ -203,7 +204,7 @@ async fn rfc8461_2_dane_counts_before_mta_sts() {
     let tlsa = stranger.tlsa(3, 0, 2);
     scene.world.dns.replace(&format!("_25._tcp.{HOST} TLSA {tlsa}")).unwrap();
     assert_eq!(scene.deliver().await, DELIVERED);
-    assert_eq!(scene.handshakes("dane"), 1);
+    assert_eq!(scene.handshakes(TlsDemand::Dane), 1);
 }
 
 #[tokio::test]
@@ -233,7 +234,7 @@ async fn rfc8689_4_2_1_requiretls_goes_on_to_an_authenticated_host_that_offers_i
     let identity = authority.issue(&[HOST]);
     let scene = Scene::governed(&authority, &identity, &[WILLING], &testing).await;
     assert_eq!(said(&scene.world.deliver_one(requiring()).await), DELIVERED);
-    assert_eq!(scene.handshakes("mta_sts"), 1);
+    assert_eq!(scene.handshakes(TlsDemand::MtaSts), 1);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::ReplyError;
 use crate::smtp::reply::Reply;
+use crate::telemetry::labels::AttemptResult;
 use crate::tls::Demand;
 
 /// One address of one MX host, and where we connect to it from.
@@ -111,16 +112,16 @@ impl AddressError {
         }
     }
 
-    /// The word for `delivery_attempts_total`; each of them is in [`super::outcomes::RESULTS`].
-    pub(crate) fn word(&self) -> &'static str {
+    /// The label of `delivery_attempts_total`.
+    pub(crate) fn result(&self) -> AttemptResult {
         match self {
-            Self::TimedOut(_) | Self::CutShort(_) => "timed_out",
-            Self::Unreachable(_) => "unreachable",
-            Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => "lost",
-            Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => "unwelcome",
-            Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => "tls_failed",
-            Self::Unfit(_) => "unfit",
-            Self::Message(_) => "internal",
+            Self::TimedOut(_) | Self::CutShort(_) => AttemptResult::TimedOut,
+            Self::Unreachable(_) => AttemptResult::Unreachable,
+            Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => AttemptResult::Lost,
+            Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
+            Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => AttemptResult::TlsFailed,
+            Self::Unfit(_) => AttemptResult::Unfit,
+            Self::Message(_) => AttemptResult::Internal,
         }
     }
 }

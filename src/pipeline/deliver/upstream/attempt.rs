@@ -14,12 +14,13 @@ use super::late::Late;
 use super::outcomes::{Outcomes, summary};
 use super::outgoing::Content;
 use super::pool::Pool;
-use super::provider::Provider;
+use super::provider;
 use super::transaction::{Budget, Data, Ending, Fed, Offer, Opened, Transaction};
 use crate::config::LogAddresses;
 use crate::mail::TraceId;
 use crate::pipeline::deliver::options::Options;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{AttemptResult, IpFamily, Label, TlsVersion};
 use crate::tls::{Policies, Sighting};
 
 /// What attempts work with.
@@ -70,7 +71,7 @@ pub(crate) struct Attempt<'a> {
     /// Copies that are still to be offered.
     left: Vec<usize>,
     turnout: Turnout,
-    tls: Option<&'static str>,
+    tls: Option<TlsVersion>,
     reused: bool,
 }
 
@@ -147,9 +148,10 @@ impl<'a> Attempt<'a> {
         let Trial { means, peer, .. } = self.trial;
         let trouble = self.turnout.trouble.as_ref();
         let of_trouble =
-            |trouble: &AddressError| (trouble.word(), trouble.reply().map_or(0, |reply| reply.code));
+            |trouble: &AddressError| (trouble.result(), trouble.reply().map_or(0, |reply| reply.code));
         let of_copies = summary(&self.turnout.outcomes);
-        let (result, code) = of_copies.or_else(|| trouble.map(of_trouble)).unwrap_or(("internal", 0));
+        let (result, code) =
+            of_copies.or_else(|| trouble.map(of_trouble)).unwrap_or((AttemptResult::Internal, 0));
         self.count(result);
         // An upstream's words may hold the address that they are about.
         let shown = trouble.filter(|_| means.options.log_addresses == LogAddresses::Full);
@@ -157,10 +159,10 @@ impl<'a> Attempt<'a> {
             trace = %means.trace,
             host = peer.host,
             ip = %peer.address.ip(),
-            tls = self.tls,
+            tls = self.tls.map(Label::label),
             demand = peer.demand.word(),
             reused = self.reused,
-            result,
+            result = result.label(),
             code,
             trouble = shown.map(tracing::field::display),
             duration_ms = self.started.elapsed().as_millis() as u64,
@@ -174,11 +176,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn count(&self, result: &str) {
+    fn count(&self, result: AttemptResult) {
         let Trial { means, peer, .. } = self.trial;
-        let provider = Provider::of(&peer.host).label();
-        let family = if peer.address.is_ipv6() { "ipv6" } else { "ipv4" };
-        means.metrics.delivery_attempts_total.with_label_values(&[provider, family, result]).inc();
+        let provider = provider::of(&peer.host);
+        let family = IpFamily::of(peer.address.ip());
+        means.metrics.delivery_attempts_total.of((provider, family, result)).inc();
     }
 
     /// Transactions until nothing is left: over an idle connection first, then over fresh ones. An idle one

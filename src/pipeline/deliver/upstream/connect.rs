@@ -16,6 +16,7 @@ use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
+use crate::telemetry::labels::{Direction, Handshake, TlsDemand};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 
 /// What opening a connection takes.
@@ -136,18 +137,20 @@ impl Opener<'_> {
             }
             shaken => shaken,
         };
-        let (version, result) = match &shaken {
+        let failed = Handshake::Failed(Direction::Outbound);
+        let handshake = match &shaken {
             Ok((connection, failure)) => {
                 self.note(&peer, *failure);
-                (connection.tls.as_ref().map_or("none", |tls| tls.version), result(&peer.demand))
+                let tls = connection.tls.as_ref();
+                tls.map_or(failed, |tls| Handshake::Outbound(tls.version, met(&peer.demand)))
             }
             Err(AddressError::Handshake(error)) => {
                 self.note(&peer, Some(TlsFailure::of_handshake(error)));
-                ("none", "failed")
+                failed
             }
-            Err(_) => ("none", "failed"),
+            Err(_) => failed,
         };
-        self.metrics.smtp_tls_connections_total.with_label_values(&["outbound", version, result]).inc();
+        self.metrics.smtp_tls_connections_total.of(handshake).inc();
         shaken.map(|(connection, _)| connection)
     }
 
@@ -186,11 +189,11 @@ async fn dial(peer: &Peer) -> io::Result<TcpStream> {
 }
 
 /// The label `result` of a handshake that met its demand.
-fn result(demand: &Demand) -> &'static str {
+fn met(demand: &Demand) -> TlsDemand {
     match demand {
-        Demand::Opportunistic | Demand::Tested | Demand::Encrypted => "opportunistic",
-        Demand::Verified => "mta_sts",
-        Demand::Dane(_) => "dane",
+        Demand::Opportunistic | Demand::Tested | Demand::Encrypted => TlsDemand::Opportunistic,
+        Demand::Verified => TlsDemand::MtaSts,
+        Demand::Dane(_) => TlsDemand::Dane,
     }
 }
 

@@ -2,22 +2,7 @@
 
 use crate::pipeline::parcel::{Outcome, UpstreamReply};
 use crate::smtp::reply::{Enhanced, Reply};
-
-/// The words of `delivery_attempts_total{result}`, the best for a message first.
-pub(crate) const RESULTS: [&str; 12] = [
-    "delivered",
-    "awaiting_reply",
-    "unknown",
-    "tempfailed",
-    "refused",
-    "timed_out",
-    "unreachable",
-    "lost",
-    "unwelcome",
-    "tls_failed",
-    "unfit",
-    "internal",
-];
+use crate::telemetry::labels::AttemptResult;
 
 /// What came of copies, each named by its place in the shipment.
 pub(crate) type Outcomes = Vec<(usize, Outcome)>;
@@ -29,21 +14,22 @@ pub(crate) fn answered(host: &str, reply: Reply) -> Outcome {
     if positive { Outcome::Delivered(reply) } else { Outcome::Refused(reply) }
 }
 
-/// The best of outcomes: word and code for an attempt that they came of.
-pub(crate) fn summary(outcomes: &Outcomes) -> Option<(&'static str, u16)> {
-    let rank = |(word, _): &(&str, u16)| RESULTS.iter().position(|result| result == word);
-    outcomes.iter().map(|(_, outcome)| word(outcome)).min_by_key(rank)
+/// The best of outcomes: result and code for an attempt that they came of.
+pub(crate) fn summary(outcomes: &Outcomes) -> Option<(AttemptResult, u16)> {
+    outcomes.iter().map(|(_, outcome)| result(outcome)).min_by_key(|(result, _)| *result)
 }
 
-fn word(outcome: &Outcome) -> (&'static str, u16) {
+fn result(outcome: &Outcome) -> (AttemptResult, u16) {
     match outcome {
-        Outcome::Delivered(upstream) => ("delivered", upstream.reply.code),
-        Outcome::AwaitingReply { .. } => ("awaiting_reply", 0),
-        Outcome::Unknown { .. } => ("unknown", 0),
-        Outcome::Refused(upstream) if upstream.reply.is_permanent() => ("refused", upstream.reply.code),
-        Outcome::Refused(upstream) => ("tempfailed", upstream.reply.code),
-        Outcome::Undeliverable(_) => ("unfit", 0),
-        Outcome::NoAnswer(_) | Outcome::Recorded(_) => ("lost", 0),
+        Outcome::Delivered(upstream) => (AttemptResult::Delivered, upstream.reply.code),
+        Outcome::AwaitingReply { .. } => (AttemptResult::AwaitingReply, 0),
+        Outcome::Unknown { .. } => (AttemptResult::Unknown, 0),
+        Outcome::Refused(upstream) if upstream.reply.is_permanent() => {
+            (AttemptResult::Refused, upstream.reply.code)
+        }
+        Outcome::Refused(upstream) => (AttemptResult::Tempfailed, upstream.reply.code),
+        Outcome::Undeliverable(_) => (AttemptResult::Unfit, 0),
+        Outcome::NoAnswer(_) | Outcome::Recorded(_) => (AttemptResult::Lost, 0),
     }
 }
 

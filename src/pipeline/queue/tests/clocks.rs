@@ -1,6 +1,7 @@
 //! What a stop of days, or a clock that is set, does to what waits: by themselves, nothing.
 
 use super::*;
+use crate::telemetry::labels::DsnAction;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -17,7 +18,7 @@ impl World {
 
     /// How often a failure was told.
     fn failures_told(&self) -> u64 {
-        self.queue.inner.metrics.dsn_sent_total.with_label_values(&["failed"]).get()
+        self.queue.inner.metrics.dsn_sent_total.of(DsnAction::Failed).get()
     }
 }
 

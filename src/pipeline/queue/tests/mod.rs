@@ -21,6 +21,7 @@ use crate::pipeline::testing::{nowhere, played};
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
+use crate::telemetry::labels::{Contained, DsnAction};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -309,7 +310,7 @@ async fn a_message_whose_attempt_breaks_off_does_not_stand_before_the_others() {
     world.offered(good, "dest.example").await;
     until(async || world.copies(poison).await[0].attempts > 2).await;
     let poisoned = &world.queue.inner.metrics.poisoned_messages_total;
-    assert!(poisoned.with_label_values(&["queue"]).get() > 1);
+    assert!(poisoned.of(Contained::Queue).get() > 1);
 }
 
 #[actix_rt::test]
@@ -391,7 +392,7 @@ async fn a_delay_is_told_of_others_while_one_is_in_hand_and_of_that_one_later() 
     world.upstream.release();
     until(async || world.copies(held).await[0].delay_told).await;
     let sent = &world.queue.inner.metrics.dsn_sent_total;
-    assert_eq!(sent.with_label_values(&["delayed"]).get(), 2);
+    assert_eq!(sent.of(DsnAction::Delayed).get(), 2);
 }
 
 #[actix_rt::test]
