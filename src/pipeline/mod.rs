@@ -72,9 +72,9 @@
 //! | chronicle | log, journal and counts of what became of messages |
 //! | trace id | names one transaction in replies, fields, log and journal |
 
-mod advance;
 pub mod authenticate;
 pub mod chronicle;
+mod cut_through;
 pub mod deadline;
 pub mod deferred;
 pub mod deliver;

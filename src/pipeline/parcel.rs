@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-pub use super::advance::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
+pub use super::cut_through::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
 use super::deadline::Deadline;
 pub use super::receiver::ReceiverHelp;
 use super::refusal::Refusal;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// What every stage of the pipeline may use of it; the other folders there are stages.
 const SHARED_IN_PIPELINE: &[&str] = &[
     "parcel",
-    "advance",
+    "cut_through",
     "refusal",
     "joint",
     "chronicle",
