@@ -16,6 +16,21 @@ const LEAST_TO_TRY: Duration = Duration::from_millis(300);
 /// RFC 5321 §4.5.3.2 gives minutes, which nobody has while a client waits.
 const LEAST_TO_BLAME: Duration = Duration::from_secs(3);
 
+/// For a TCP connection alone: a SYN without an answer was sent again after one second (RFC 6298 §2).
+const LEAST_TO_BLAME_CONNECTING: Duration = Duration::from_secs(2);
+
+/// Whether who was asked then has had the time to answer.
+#[must_use]
+pub fn had_time(asked_at: Instant) -> bool {
+    asked_at.elapsed() >= LEAST_TO_BLAME
+}
+
+/// Whether who was called then has had the time to take the connection.
+#[must_use]
+pub fn had_time_to_connect(called_at: Instant) -> bool {
+    called_at.elapsed() >= LEAST_TO_BLAME_CONNECTING
+}
+
 /// The end of the time that something has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Instant);
@@ -49,7 +64,7 @@ impl Deadline {
     /// this one, but a limit of its own, or it was long enough.
     #[must_use]
     pub fn is_enough_to_blame(self, asked_at: Instant) -> bool {
-        !self.is_over() || asked_at.elapsed() >= LEAST_TO_BLAME
+        !self.is_over() || had_time(asked_at)
     }
 
     /// Whether it has passed.

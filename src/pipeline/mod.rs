@@ -40,14 +40,21 @@
 //!
 //! # A new stage
 //!
-//! 1. Its parcel in [`parcel`]: a participle, what the stage before it knows and the new stage needs; one line in
-//!    `parcels!` makes it one.
-//! 2. A file or folder here, with a struct that holds what the stage shares, and its [`joint::Stage`]: the parcel that
-//!    it takes, the one that it makes, its name, and `run`. `run` takes the parcel apart, calls a function that knows
-//!    nothing of stages, and answers with a [`joint::Turn`]. A refusal is a [`refusal::Refusal`], whose reply stands in
-//!    the catalogue of [`crate::smtp::reply`].
-//! 3. If its time is to be seen, a word in [`crate::telemetry::PipelineStage`], and `TIMED`.
-//! 4. A line in `node::stages`, `joints.link(stage, next)`, and the stage before it hands on the new parcel.
+//! 1. A parcel in [`parcel`], named by a participle after the stage that makes it; a line in `parcels!` makes it one.
+//!    Between two stages the new one takes the parcel that there is and makes the new one, which the stage behind it
+//!    takes.
+//! 2. A file or folder here and its `pub mod` below, with a struct that holds what the stage shares, if anything, and its
+//!    [`joint::Stage`]: the parcel that it takes, the one that it makes, its name, and `run`. `run` takes the parcel
+//!    apart, calls a function that knows nothing of stages, and answers with a [`joint::Turn`].
+//! 3. A refusal is a [`refusal::Refusal`] with a line in its `row`; `run` answers with it as [`joint::Refused`], which
+//!    takes transaction and message back. Its reply is a row in the catalogue of [`crate::smtp::reply`], with an anchor
+//!    that the postmaster page has, and a line in `ANSWERS` of `telemetry::responses`.
+//! 4. If its time is to be seen, a word in `PipelineStage` of `telemetry::labels`, in the order of mail, and `TIMED`.
+//! 5. In `node::stages::start`, which starts the last stage first: `let way = joints.link(stage, next)`, and `way` goes to
+//!    the stage before it in the place of `next`. The neighbour whose parcel changed follows, with its tests and
+//!    `benches/stages.rs`.
+//! 6. A test that runs the stage, `stage.run(parcel).await`, and looks at the turn. The stage in the diagram and the
+//!    story above, and in the floors of `lib.rs`.
 //!
 //! Spans, times, the log of a refusal and its answer, and panics are the joint's.
 //!

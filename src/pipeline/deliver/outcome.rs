@@ -1,7 +1,10 @@
 //! From what happened at each address to one [`Outcome`] a copy. Pure.
 
+use tokio::time::Instant;
+
 use super::upstream::address_error::{AddressError, Peer};
 use super::upstream::outcomes::Outcomes;
+use crate::pipeline::deadline::had_time;
 use crate::pipeline::parcel::{NoAnswer, Outcome, Silence, UpstreamReply};
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::relay;
@@ -80,11 +83,12 @@ impl Failure {
     }
 }
 
-/// Whether time ran out in the end, and somebody on the way had enough of it.
-pub(super) fn is_slow(failures: &[Failure]) -> bool {
+/// Whether time ran out in the end, and the destination had enough of it: one of its hosts, or all of them together,
+/// from this moment on.
+pub(super) fn is_slow(failures: &[Failure], since: Instant) -> bool {
     let ran_out = |failure: &Failure| failure.patience() != Patience::Left;
-    failures.last().is_some_and(ran_out)
-        && failures.iter().any(|failure| failure.patience() == Patience::Ended)
+    let had_enough = |failure: &Failure| failure.patience() == Patience::Ended;
+    failures.last().is_some_and(ran_out) && (failures.iter().any(had_enough) || had_time(since))
 }
 
 /// The copies of one shipment, and what came of each so far.

@@ -37,8 +37,18 @@ fn who_was_cut_short_makes_no_destination_slow() {
         (vec![&ended, &refused], false),
     ] {
         let failures: Vec<_> = failures.into_iter().cloned().collect();
-        assert_eq!(is_slow(&failures), slow, "{failures:?}");
+        assert_eq!(is_slow(&failures, Instant::now()), slow, "{failures:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_were_each_cut_short_had_their_time_together() {
+    let started = Instant::now();
+    let cut = Failure::timed_out(Silence::Interrupted, "a.example: at EHLO", Patience::CutShort);
+    let refused = Failure::no_answer(Silence::Unreachable, "b.example: connection refused");
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    assert!(is_slow(&[cut.clone(), cut.clone()], started));
+    assert!(!is_slow(&[cut, refused], started));
 }
 
 #[test]

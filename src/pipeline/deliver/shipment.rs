@@ -212,8 +212,9 @@ impl<'a> Journey<'a> {
         if !self.progress.is_pending() {
             return;
         }
+        let started = Instant::now();
         self.try_hosts().await;
-        let slow = is_slow(&self.failures) && self.open.is_none() && self.progress.is_pending();
+        let slow = is_slow(&self.failures, started) && self.open.is_none() && self.progress.is_pending();
         match self.job.matter {
             // Look-ups alone say nothing of its hosts.
             Matter::Message { .. } => {

@@ -59,7 +59,7 @@ impl Inner {
             Ok(ended) => Some(ended),
             Err(why) => {
                 self.tell_broken(hold.id(), &why);
-                self.put_off(hold.id(), &under_way.domain).await
+                self.put_off(hold.id(), &under_way.domain, &why).await
             }
         };
         drop(hold);
@@ -138,7 +138,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Has the copies that were delivered or failed leave a message, where the sender is to hear of it.
+    /// Has the copies that were delivered or failed leave a message, where the sender is to hear of it. A panic at
+    /// that is one at telling: what was delivered is not delivered again for it.
     async fn part_with_ended(&self, queued: &Queued, message: &Message, judged: &[Judged]) -> Written {
         let mut failed = picked(judged, Judgement::failed);
         let mut relayed = picked(judged, Judgement::delivered);
@@ -147,14 +148,14 @@ impl Inner {
         if !relayed.is_empty() {
             let mut left = queued.clone();
             left.copies.extend_from_slice(&failed);
-            let parted = self.part(&left, message, &mut relayed, Action::Relayed).await;
+            let parted = contained(self.part(&left, message, &mut relayed, Action::Relayed)).await;
             is_written = parted.is_ok() && failed.is_empty();
             if let Err(error) = parted {
                 tracing::error!(trace = %queued.id, %error, "a delivery is not told to the sender that asked for it");
             }
         }
         if !failed.is_empty() {
-            let parted = self.part(queued, message, &mut failed, Action::Failed).await;
+            let parted = contained(self.part(queued, message, &mut failed, Action::Failed)).await;
             is_written = parted.is_ok();
             if let Err(error) = parted {
                 tracing::error!(trace = %queued.id, %error, "a failure cannot be told: tried again until it can");

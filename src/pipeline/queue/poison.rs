@@ -94,23 +94,30 @@ impl Inner {
 
     /// Puts off a message whose attempt broke off; it must still be in hand. What that says of the destination is
     /// nothing, but where the disk takes nothing of too many messages: their lanes are closed for a while then.
-    pub(super) async fn put_off(&self, id: TraceId, domain: &Domain) -> Option<Ended> {
+    pub(super) async fn put_off(&self, id: TraceId, domain: &Domain, why: &BrokeOff) -> Option<Ended> {
         let now = clock::now();
-        let Err(error) = self.write_off(id, domain, now).await else { return None };
+        let Err(error) = self.write_off(id, domain, now, why).await else { return None };
         tracing::error!(trace = %id, %error, "that a message is put off cannot be written down");
         let rules = self.rules(now);
         let until = now + rules.backoff.pause(1, rules.chance);
         if self.notes.put(id, until, now) { None } else { Some(Ended::Silent) }
     }
 
-    /// Writes down that the attempt was one, and when the next is.
-    async fn write_off(&self, id: TraceId, domain: &Domain, now: SystemTime) -> Result<(), SpoolError> {
+    /// Writes down that the attempt was one, and when the next is. One that the disk did not let begin is none by which a
+    /// message grows too old.
+    async fn write_off(
+        &self,
+        id: TraceId,
+        domain: &Domain,
+        now: SystemTime,
+        why: &BrokeOff,
+    ) -> Result<(), SpoolError> {
         let Some(mut queued) = self.spool.get(id).await? else { return Ok(()) };
         let rules = self.rules(queued.received_at);
         for copy in queued.copies.iter_mut().filter(|copy| is_due(copy, domain, now)) {
             copy.attempts = copy.attempts.saturating_add(1);
             copy.due = now + rules.backoff.pause(copy.attempts, rules.chance);
-            if let Some(last) = &mut copy.last {
+            if let Some(last) = copy.last.as_mut().filter(|_| matches!(why, BrokeOff::Panicked)) {
                 last.at = now;
             }
         }

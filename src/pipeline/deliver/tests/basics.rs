@@ -269,6 +269,22 @@ async fn rfc9422_recipients_past_the_upstreams_limit_go_in_the_next_transaction(
 }
 
 #[tokio::test]
+async fn rfc5321_4_1_1_5_a_transaction_without_a_dot_is_reset_before_the_next() {
+    let script = "hello LIMITS RCPTMAX=1
+        < MAIL
+        > 250 ok
+        < RCPT
+        > 550 5.1.1 no ana
+        < RSET
+        > 250 ok
+        mail";
+    let (world, _upstream) = one_host(&[script]).await;
+    let outcomes = world.deliver(Mail::to(&[ANA, BOB])).await;
+    assert_eq!(said(&outcomes[0]), "refused by mx1.dest.example: 550 5.1.1 no ana");
+    assert_eq!(said(&outcomes[1]), "delivered by mx1.dest.example: 250 2.0.0 queued");
+}
+
+#[tokio::test]
 async fn rfc5321_4_5_3_1_10_one_recipient_too_many_goes_in_the_next_transaction() {
     let script = "hello
         < MAIL

@@ -154,6 +154,24 @@ async fn after_an_ipv6_timeout_the_destination_is_left_alone_over_ipv6() {
 }
 
 #[tokio::test]
+async fn what_was_said_of_a_recipient_stands_though_our_ipv6_address_is_refused_for_the_next() {
+    let refusal = "hello
+        < MAIL
+        > 250 ok
+        < RCPT
+        > 550 5.1.1 no ana
+        < RCPT
+        > 550 5.7.25 no PTR";
+    let [six, four] = Upstream::pair(("::1", &[refusal]), ("127.0.0.1", &["hello \n mail"])).await;
+    let world = World::new(six.address.port(), "@ MX 10 mx1\nmx1 A 127.0.0.1\nmx1 AAAA ::1").await;
+    let outcomes = world.deliver(Mail::to(&[ANA, BOB])).await;
+    assert_eq!(said(&outcomes[0]), "refused by mx1.dest.example: 550 5.1.1 no ana");
+    assert_eq!(said(&outcomes[1]), "delivered by mx1.dest.example: 250 2.0.0 queued");
+    let lines = four.heard().lines;
+    assert_eq!(lines.iter().filter(|line| line.starts_with("RCPT")).count(), 1, "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_refusal_of_our_ipv6_address_sends_us_to_ipv4() {
     let refusal = "hello \n < MAIL\n > 250 ok\n < RCPT\n > 550 5.7.1 not over IPv6 without PTR";
     let [six, _four] = Upstream::pair(("::1", &[refusal]), ("127.0.0.1", &["hello \n mail"])).await;

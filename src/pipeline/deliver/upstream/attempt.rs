@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::address_error::{AddressError, Peer};
-use super::connect::Opener;
-use super::connection::Connection;
+use super::connect::{CONNECTING, Opener};
+use super::connection::{Connection, Phase, within};
 use super::dialogue::Dialogue;
 use super::late::Late;
 use super::outcomes::{Outcomes, summary};
@@ -18,6 +18,7 @@ use super::provider;
 use super::transaction::{Budget, Data, Ending, Fed, Offer, Opened, Transaction};
 use crate::config::LogAddresses;
 use crate::mail::TraceId;
+use crate::pipeline::deadline::{had_time, had_time_to_connect};
 use crate::pipeline::deliver::options::Options;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{AttemptResult, IpFamily, Label, TlsVersion};
@@ -136,7 +137,8 @@ impl<'a> Attempt<'a> {
     /// A time-out is the upstream's only where it had the time to answer.
     fn excuse(&self, trouble: AddressError) -> AddressError {
         if let AddressError::TimedOut(step) = trouble
-            && !self.trial.budget.envelope.is_enough_to_blame(self.started)
+            && self.trial.budget.envelope.is_over()
+            && !(had_time(self.started) || step == CONNECTING && had_time_to_connect(self.started))
         {
             return AddressError::CutShort(step);
         }
@@ -235,6 +237,9 @@ impl<'a> Attempt<'a> {
                 Err(trouble) => return Err(self.leave(connection, trouble)),
             };
             self.settle(std::mem::take(&mut opened.refused));
+            if let Some(trouble) = opened.trouble.take() {
+                return Err(self.leave(connection, trouble));
+            }
             let ending = match content {
                 _ if opened.taken.is_empty() => Ending::Answered,
                 Some(content) => {
@@ -248,11 +253,18 @@ impl<'a> Attempt<'a> {
                     return Ok(());
                 }
             };
-            let goes_on = !self.left.is_empty() && connection.is_reusable();
-            if !(goes_on && matches!(ending, Ending::Answered)) {
+            let goes_on = matches!(ending, Ending::Answered) && !self.left.is_empty();
+            if !(goes_on && self.is_ready(&mut connection).await) {
                 return self.close(connection, ending);
             }
         }
+    }
+
+    /// Whether the connection takes another transaction.
+    async fn is_ready(&self, connection: &mut Connection) -> bool {
+        let Trial { means, budget, .. } = self.trial;
+        let limit = within(means.options.timing.command, budget.envelope);
+        connection.is_reusable() && (connection.phase == Phase::Clean || connection.reset(limit).await)
     }
 
     fn settle(&mut self, outcomes: Outcomes) {

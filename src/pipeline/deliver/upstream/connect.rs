@@ -19,6 +19,9 @@ use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Direction, Handshake, TlsDemand};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 
+/// The step of TCP.
+pub(crate) const CONNECTING: &str = "connecting";
+
 /// What opening a connection takes.
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,
@@ -87,10 +90,10 @@ impl Opener<'_> {
         match connected {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(AddressError::TimedOut("connecting"))
+                Err(AddressError::TimedOut(CONNECTING))
             }
             Ok(Err(error)) => Err(AddressError::Unreachable(error)),
-            Err(_) => Err(AddressError::TimedOut("connecting")),
+            Err(_) => Err(AddressError::TimedOut(CONNECTING)),
         }
     }
 

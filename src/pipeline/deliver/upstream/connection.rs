@@ -210,6 +210,14 @@ impl Connection {
         self.phase != Phase::Spent && self.transactions < most && self.input.is_empty()
     }
 
+    /// Ends a transaction that has not ended by its dot (RFC 5321 §4.1.1.5). Whether another may begin.
+    pub(crate) async fn reset(&mut self, until: Instant) -> bool {
+        let reply = self.command("RSET\r\n", until, "at RSET").await;
+        let is_reset = reply.is_ok_and(|reply| reply.is_positive());
+        self.phase = if is_reset { Phase::Clean } else { Phase::Spent };
+        is_reset
+    }
+
     /// Whether it is open and the upstream has said nothing unasked. An upstream that did has closed the
     /// connection, is about to (421), or is out of step.
     pub(crate) fn is_quiet(&mut self) -> bool {

@@ -66,10 +66,7 @@ impl Pool {
         } else {
             let pool = self.clone();
             tokio::spawn(async move {
-                let until = Instant::now() + timing.quit;
-                let reply = connection.command("RSET\r\n", until, "at RSET").await;
-                if reply.is_ok_and(|reply| reply.is_positive()) {
-                    connection.phase = Phase::Clean;
+                if connection.reset(Instant::now() + timing.quit).await {
                     pool.park(connection, timing);
                 }
             });

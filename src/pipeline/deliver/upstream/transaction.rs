@@ -91,6 +91,8 @@ pub(crate) struct Opened {
     pub(crate) taken: Vec<usize>,
     /// Those that it does not. What it wants in another transaction is in neither.
     pub(crate) refused: Outcomes,
+    /// What the upstream has against our address: those that are in neither list may be offered from another.
+    pub(crate) trouble: Option<AddressError>,
     /// The reply to a DATA that went along.
     data: Option<Reply>,
 }
@@ -153,7 +155,7 @@ impl Transaction<'_> {
         check_fitness(&self.offer, &self.connection.capabilities)?;
         let copies = self.most(copies);
         let replies = self.send_envelope(copies, data).await?;
-        let opened = self.sort(replies, copies)?;
+        let opened = self.sort(replies, copies);
         if opened.taken.is_empty()
             && let Some(data) = &opened.data
         {
@@ -169,7 +171,7 @@ impl Transaction<'_> {
         for rcpt in self.rcpts(copies) {
             replies.push(self.say_rcpt(&rcpt).await?);
         }
-        self.sort_recipients(replies, copies)
+        Ok(self.sort_recipients(replies, copies))
     }
 
     /// The second phase: sends the message to the copies that were taken, at least one.
@@ -328,18 +330,19 @@ impl Transaction<'_> {
     }
 
     /// Which copies were taken, and which refused.
-    fn sort(&self, replies: Replies, copies: &[usize]) -> Result<Opened, AddressError> {
+    fn sort(&self, replies: Replies, copies: &[usize]) -> Opened {
         let Replies { mail, rcpts, data } = replies;
         if mail.is_positive() {
-            return Ok(Opened { data, ..self.sort_recipients(rcpts, copies)? });
+            return Opened { data, ..self.sort_recipients(rcpts, copies) };
         }
         if self.connection.peer.address.is_ipv6() && refuses_ipv6(&mail) {
-            return Err(AddressError::Ipv6Unwelcome(self.offer.mask(mail)));
+            let trouble = Some(AddressError::Ipv6Unwelcome(self.offer.mask(mail)));
+            return Opened { trouble, data, ..Opened::default() };
         }
-        Ok(Opened { taken: Vec::new(), refused: self.answer_all(copies, &mail), data })
+        Opened { refused: self.answer_all(copies, &mail), data, ..Opened::default() }
     }
 
-    fn sort_recipients(&self, replies: Vec<Reply>, copies: &[usize]) -> Result<Opened, AddressError> {
+    fn sort_recipients(&self, replies: Vec<Reply>, copies: &[usize]) -> Opened {
         let host = &self.connection.peer.host;
         let over_ipv6 = self.connection.peer.address.is_ipv6();
         let none_taken = self.recipients == 0 && !replies.iter().any(Reply::is_positive);
@@ -348,12 +351,12 @@ impl Transaction<'_> {
             if reply.is_positive() {
                 opened.taken.push(*copy);
             } else if over_ipv6 && none_taken && refuses_ipv6(&reply) {
-                return Err(AddressError::Ipv6Unwelcome(self.offer.mask(reply)));
+                opened.trouble = Some(AddressError::Ipv6Unwelcome(self.offer.mask(reply)));
             } else if !is_too_many(&reply, self.recipients + opened.taken.len()) {
                 opened.refused.push((*copy, answered(host, reply)));
             }
         }
-        Ok(opened)
+        opened
     }
 
     /// Ends a DATA that went ahead of the refusal of all recipients: with an empty message where the

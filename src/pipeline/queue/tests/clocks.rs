@@ -48,6 +48,16 @@ async fn an_attempt_that_broke_off_is_one_before_a_message_is_given_up() {
 }
 
 #[actix_rt::test]
+async fn an_attempt_that_the_disk_did_not_let_begin_is_none() {
+    let world = World::new().await;
+    let tried_at = SystemTime::UNIX_EPOCH + DAY;
+    let id = world.put_unreadable(old(1, "ana@dest.example", tried_at)).await;
+    let _running = world.run();
+    until(async || world.copies(id).await[0].attempts > 1).await;
+    assert_eq!(world.copies(id).await[0].last.as_ref().unwrap().at, tried_at);
+}
+
+#[actix_rt::test]
 async fn what_was_tried_since_the_start_is_given_up_behind_what_was_not() {
     let world = World::new().await;
     let untried = world.put(old(1, "ana@dest.example", clock::now() - DAY)).await;
