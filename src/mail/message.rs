@@ -92,12 +92,6 @@ impl Message {
         self.prepended = [fields, &self.prepended].concat().into();
     }
 
-    /// The fields put before the original header section.
-    #[must_use]
-    pub fn prepended(&self) -> &Bytes {
-        &self.prepended
-    }
-
     /// The header section as sent on, in order: the prepended fields, then the original less what is omitted.
     #[must_use]
     pub fn emitted_head(&self) -> Vec<Bytes> {

@@ -204,7 +204,7 @@ impl Chronicle {
             steps: vec![format!("refused: {refusal:?}")],
             duration: transaction.dot_at.elapsed(),
         });
-        let _session_gone = transaction.answer.send(Settlement { reply, fate, acknowledged: None });
+        let _session_gone = transaction.answer.send(Settlement { reply, acknowledged: None });
     }
 
     /// Keeps the bytes of a message whose processing panicked, and counts it. Blocking I/O.

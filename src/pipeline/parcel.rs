@@ -166,14 +166,6 @@ pub struct Transaction {
     pub answer: oneshot::Sender<Settlement>,
 }
 
-impl Transaction {
-    /// Whether all recipients have this standing.
-    #[must_use]
-    pub fn all_are(&self, standing: Standing) -> bool {
-        self.recipients.iter().all(|recipient| recipient.standing == standing)
-    }
-}
-
 /// inbound → authenticate: the message is here, whole.
 #[derive(Debug)]
 pub struct Accepted {
@@ -454,8 +446,6 @@ impl Silence {
 pub struct Settlement {
     /// What the client hears.
     pub reply: Reply,
-    /// What became of the message, for metrics and log.
-    pub fate: Fate,
     /// Resolved by the session: whether the client is known to have the reply.
     pub acknowledged: Option<oneshot::Sender<Acknowledgement>>,
 }

@@ -230,7 +230,7 @@ impl Session {
 
     /// Writes the one reply to a message, at once.
     pub(super) async fn settle(&mut self, command: SmtpCommand, settlement: Settlement) -> Result<(), End> {
-        let Settlement { reply, acknowledged, .. } = settlement;
+        let Settlement { reply, acknowledged } = settlement;
         self.put(command, &reply);
         if let Some(acknowledged) = acknowledged {
             let owed = ReplyOwed { acknowledged };

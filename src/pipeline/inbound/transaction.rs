@@ -371,7 +371,7 @@ impl Session {
         });
         let chronicle = self.around.chronicle.clone();
         tokio::task::spawn_blocking(move || chronicle.keep_aside(id, &message));
-        Settlement { reply, fate: Fate::Tempfailed, acknowledged: None }
+        Settlement { reply, acknowledged: None }
     }
 
     /// Forgets the open transaction, telling its end where something was refused.

@@ -87,8 +87,7 @@ async fn settle(attempted: Attempted, around: &Surroundings) {
         around.hand_over(transaction.id, case.deliveries, &ours).await
     };
     let (acknowledged, heard) = oneshot::channel();
-    let settlement =
-        Settlement { reply: decision.reply, fate: decision.fate, acknowledged: Some(acknowledged) };
+    let settlement = Settlement { reply: decision.reply, acknowledged: Some(acknowledged) };
     let deliveries = case.deliveries;
     let Transaction { id, envelope, permit, answer, .. } = transaction;
     let reverse_path = envelope.reverse_path;
