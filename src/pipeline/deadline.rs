@@ -15,7 +15,6 @@ const LEAST_TO_TRY: Duration = Duration::from_millis(300);
 /// the far side of the earth; a lost SYN is sent again after one second, and once more after three (RFC 6298 §2).
 /// RFC 5321 §4.5.3.2 gives minutes, which nobody has while a client waits.
 const LEAST_TO_BLAME: Duration = Duration::from_secs(3);
-
 /// For a TCP connection alone: a SYN without an answer was sent again after one second (RFC 6298 §2).
 const LEAST_TO_BLAME_CONNECTING: Duration = Duration::from_secs(2);
 

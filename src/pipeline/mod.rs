@@ -96,5 +96,6 @@ mod relay;
 pub mod rewrite;
 pub mod route;
 pub mod settle;
+mod silence;
 #[cfg(test)]
 pub(crate) mod testing;

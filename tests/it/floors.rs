@@ -17,6 +17,7 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "relay",
     "deferred",
     "deadline",
+    "silence",
 ];
 
 /// Libraries that one place hides from all others, by the start of their crates' names.

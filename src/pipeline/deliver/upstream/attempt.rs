@@ -18,7 +18,7 @@ use super::provider;
 use super::transaction::{Budget, Data, Ending, Fed, Offer, Opened, Transaction};
 use crate::config::LogAddresses;
 use crate::mail::TraceId;
-use crate::pipeline::deadline::{had_time, had_time_to_connect};
+use crate::pipeline::deadline::had_time_to_connect;
 use crate::pipeline::deliver::options::Options;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{AttemptResult, IpFamily, Label, TlsVersion};
@@ -137,8 +137,8 @@ impl<'a> Attempt<'a> {
     /// A time-out is the upstream's only where it had the time to answer.
     fn excuse(&self, trouble: AddressError) -> AddressError {
         if let AddressError::TimedOut(step) = trouble
-            && self.trial.budget.envelope.is_over()
-            && !(had_time(self.started) || step == CONNECTING && had_time_to_connect(self.started))
+            && !self.trial.budget.envelope.is_enough_to_blame(self.started)
+            && !(step == CONNECTING && had_time_to_connect(self.started))
         {
             return AddressError::CutShort(step);
         }
