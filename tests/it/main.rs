@@ -30,6 +30,8 @@ mod reply_owed;
 mod return_path;
 mod sessions;
 mod settlement;
+#[path = "../siege/mod.rs"]
+mod siege;
 mod sizes;
 mod slow_dns;
 mod split_unvouched;

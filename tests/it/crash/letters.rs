@@ -8,7 +8,7 @@ const SUBJECT: &str = "Subject: crash-";
 
 /// Message `number`: most are small, every tenth has 10 KiB, and now and then one has 400 KiB, whose body is a
 /// file of its own in the spool.
-pub(super) fn letter(number: u64) -> String {
+pub(crate) fn letter(number: u64) -> String {
     let lines = match number {
         _ if number % 150 == 7 => 6400,
         _ if number.is_multiple_of(10) => 160,
@@ -27,12 +27,12 @@ pub(super) fn letter(number: u64) -> String {
 }
 
 /// The number of the message that these octets are a copy of.
-pub(super) fn number(octets: &[u8]) -> Option<u64> {
+pub(crate) fn number(octets: &[u8]) -> Option<u64> {
     field(octets, SUBJECT)?.parse().ok()
 }
 
 /// The id under which the node took this copy: of the topmost Received field.
-pub(super) fn trace(octets: &[u8]) -> Option<String> {
+pub(crate) fn trace(octets: &[u8]) -> Option<String> {
     let head = head(octets);
     let from =
         head.find("\nReceived: ").map(|at| at + 1).or_else(|| head.starts_with("Received: ").then_some(0))?;

@@ -3,11 +3,11 @@
 
 mod clients;
 mod faults;
-mod letters;
+pub(crate) mod letters;
 mod power;
-mod served;
-mod sink;
-mod verdict;
+pub(crate) mod served;
+pub(crate) mod sink;
+pub(crate) mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

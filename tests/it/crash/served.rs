@@ -1,4 +1,4 @@
-//! The node as a process of its own, to be killed.
+//! The node as a process of its own, to be killed: the program that was built with the tests, or `POSTROAD_NODE`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use crate::support::LIMIT;
 const START: Duration = Duration::from_secs(60);
 
 /// A node that runs. Dropping it kills it.
-pub(super) struct Served {
+pub(crate) struct Served {
     child: Child,
     log: PathBuf,
     ready: serde_json::Value,
@@ -27,10 +27,11 @@ pub(super) struct Served {
 
 impl Served {
     /// Starts it and waits until it is ready.
-    pub(super) async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
+    pub(crate) async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
         let log = Path::new(config).with_extension("log");
         let file = File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_postroad"))
+        let program = std::env::var_os("POSTROAD_NODE").unwrap_or(env!("CARGO_BIN_EXE_postroad").into());
+        let child = Command::new(program)
             .args(["serve", "--config", config])
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -53,12 +54,24 @@ impl Served {
         }
     }
 
-    pub(super) fn smtp(&self) -> SocketAddr {
+    pub(crate) fn smtp(&self) -> SocketAddr {
         self.ready["smtp"][0].as_str().unwrap().parse().unwrap()
     }
 
+    /// The operator's listeners: HTTP and gRPC.
+    pub(crate) fn operator(&self) -> [SocketAddr; 2] {
+        ["http", "admin"].map(|listener| self.ready[listener].as_str().unwrap().parse().unwrap())
+    }
+
+    /// Octets of memory that it holds, by Linux's account; 0 where there is none.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        resident.map_or(0, |words| words.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10)
+    }
+
     /// Runs `postroadctl`; it must succeed.
-    pub(super) fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
         let server = format!("http://{}", self.ready["admin"].as_str().unwrap());
         let output = Command::new(env!("CARGO_BIN_EXE_postroadctl"))
             .args(["--server", &server, "--output", "json"])
@@ -70,7 +83,7 @@ impl Served {
     }
 
     /// Messages in the queue, by its own count.
-    pub(super) async fn queued(&self) -> u64 {
+    pub(crate) async fn queued(&self) -> u64 {
         let mut stream = TcpStream::connect(self.ready["http"].as_str().unwrap()).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await.unwrap();
         let mut text = String::new();
@@ -82,7 +95,7 @@ impl Served {
     }
 
     /// Adds what it complained of to a count by message.
-    pub(super) fn complaints(&self, into: &mut BTreeMap<String, usize>) {
+    pub(crate) fn complaints(&self, into: &mut BTreeMap<String, usize>) {
         for line in fs::read_to_string(&self.log).unwrap().lines() {
             let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
                 *into.entry(line.to_owned()).or_default() += usize::from(!line.starts_with('{'));
@@ -96,7 +109,7 @@ impl Served {
     }
 
     /// Waits until it complains of this.
-    pub(super) async fn complains(&self, complaint: &str) {
+    pub(crate) async fn complains(&self, complaint: &str) {
         let end = Instant::now() + LIMIT;
         while !fs::read_to_string(&self.log).unwrap().contains(complaint) {
             assert!(Instant::now() < end, "no complaint: {complaint}");
@@ -105,7 +118,7 @@ impl Served {
     }
 
     /// Waits until it ends by itself; its exit status.
-    pub(super) async fn ends(mut self) -> Option<i32> {
+    pub(crate) async fn ends(mut self) -> Option<i32> {
         let end = Instant::now() + START;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -117,7 +130,7 @@ impl Served {
     }
 
     /// SIGKILL.
-    pub(super) fn kill(mut self) -> Kill {
+    pub(crate) fn kill(mut self) -> Kill {
         let before = Instant::now();
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -16,7 +16,7 @@ use super::letters;
 /// How the upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Mood {
+pub(crate) enum Mood {
     /// Takes everything.
     Kind,
     /// Hangs up in place of its banner.
@@ -33,18 +33,18 @@ const MOODS: [Mood; 5] = [Mood::Kind, Mood::Away, Mood::Busy, Mood::Rude, Mood::
 
 /// A message that the upstream took, or would have said so had it not hung up.
 #[derive(Debug, Clone)]
-pub(super) struct Copy {
-    pub(super) number: u64,
-    pub(super) trace: String,
+pub(crate) struct Copy {
+    pub(crate) number: u64,
+    pub(crate) trace: String,
     /// It ends with the octets that were submitted.
-    pub(super) whole: bool,
-    pub(super) dot_at: Instant,
+    pub(crate) whole: bool,
+    pub(crate) dot_at: Instant,
     /// When 250 was written; `None`: it never was, or the node that it was for was dead.
-    pub(super) replied_at: Option<Instant>,
+    pub(crate) replied_at: Option<Instant>,
 }
 
 /// The upstream. Dropping it ends it.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     copies: Arc<Mutex<Vec<Copy>>>,
     mood: Arc<AtomicU8>,
     /// Counts the nodes that have died.
@@ -53,7 +53,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn start(listener: TcpListener) -> Self {
+    pub(crate) fn start(listener: TcpListener) -> Self {
         let (copies, mood) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU8::new(0)));
         let dead = Arc::new(AtomicU32::new(0));
         let mut tasks = JoinSet::new();
@@ -72,21 +72,21 @@ impl Sink {
     }
 
     /// The node is dead: what it has sent is still read, but nobody hears the answer.
-    pub(super) fn node_died(&self) {
+    pub(crate) fn node_died(&self) {
         self.dead.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn be(&self, mood: Mood) {
+    pub(crate) fn be(&self, mood: Mood) {
         let at = MOODS.iter().position(|known| *known == mood).unwrap();
         self.mood.store(u8::try_from(at).unwrap(), Ordering::Relaxed);
     }
 
     /// Takes on another mood, being kind half of the time.
-    pub(super) fn change_mood(&self) {
+    pub(crate) fn change_mood(&self) {
         self.be(if rand::random() { Mood::Kind } else { MOODS[rand::random_range(0..MOODS.len())] });
     }
 
-    pub(super) fn copies(&self) -> Vec<Copy> {
+    pub(crate) fn copies(&self) -> Vec<Copy> {
         self.copies.lock().clone()
     }
 }

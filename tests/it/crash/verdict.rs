@@ -12,7 +12,7 @@ use super::sink::Copy;
 
 /// When a node was killed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kill {
+pub(crate) struct Kill {
     /// Nothing was done to it yet.
     pub(super) before: Instant,
     /// It was gone.
