@@ -106,6 +106,8 @@ catalogue! {
     TOO_MANY_SESSIONS_FROM_NETWORK = 421 x(4, 7, 0), "network_sessions", "Too many sessions from your network";
     /// RFC 5321 §4.5.3.2.7.
     TIMEOUT = 421 x(4, 4, 2), "timeout", "Timed out waiting for you";
+    /// A message that comes too slowly while memory is short.
+    TOO_SLOW = 421 x(4, 4, 2), "slow", "Your message comes too slowly for a busy server, try again later";
     /// `limits.errors`.
     TOO_MANY_ERRORS = 421 x(4, 7, 0), "errors", "Too many errors";
     /// `limits.transactions`.

@@ -69,6 +69,7 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::TOO_MANY_SESSIONS, &[Connect]),
     (reply::TOO_MANY_SESSIONS_FROM_NETWORK, &[Connect]),
     (reply::TIMEOUT, &[Data, Bdat, Other]),
+    (reply::TOO_SLOW, &[Data, Other]),
     (reply::TOO_MANY_ERRORS, ANYWHERE),
     (reply::TOO_MANY_TRANSACTIONS, &[Mail]),
     (reply::TOO_MANY_SRS_GUESSES, &[Connect, Rcpt]),

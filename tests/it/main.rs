@@ -19,6 +19,7 @@ mod forwarding;
 mod judgement;
 mod loops;
 mod lost_store;
+mod memory;
 mod observation;
 mod octets;
 mod outage;
