@@ -71,6 +71,8 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::TIMEOUT, &[Data, Bdat, Other]),
     (reply::TOO_SLOW, &[Data, Other]),
     (reply::TOO_MANY_ERRORS, ANYWHERE),
+    (reply::TOO_MUCH_JUNK, &[Helo, Ehlo, Rcpt, Rset, Noop, Vrfy, Help]),
+    (reply::SESSION_OVER, &[Other]),
     (reply::TOO_MANY_TRANSACTIONS, &[Mail]),
     (reply::TOO_MANY_SRS_GUESSES, &[Connect, Rcpt]),
     (reply::EARLY_TALKER, &[Connect]),

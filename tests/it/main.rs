@@ -11,6 +11,7 @@
 mod addresses;
 mod binary;
 mod blocklists;
+mod conduct;
 mod crash;
 mod cut_through;
 mod dialogue;

@@ -12,6 +12,7 @@
 
 mod admission;
 mod ask_upstreams;
+mod conduct;
 mod dialogue;
 mod listener;
 mod open;

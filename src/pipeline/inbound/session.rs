@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
+use super::conduct::{Conduct, UnderWay};
 use super::open::{Chunks, Open};
 use super::reception::{MESSAGE_READ_OCTETS, Reception};
 use super::reply_owed::{RepliesOwed, ReplyOwed};
@@ -84,7 +85,7 @@ pub(super) struct Session {
     pub(super) listing: PendingListing,
     pub(super) open: Option<Open>,
     pub(super) transactions: usize,
-    pub(super) errors: usize,
+    pub(super) conduct: Conduct,
     /// Replies to messages that are out, and of which the client has not shown yet that it has them.
     pub(super) replies: RepliesOwed,
 }
@@ -121,7 +122,7 @@ impl Session {
             listing,
             open: None,
             transactions: 0,
-            errors: 0,
+            conduct: Conduct::new(),
             replies: RepliesOwed::default(),
         }
     }
@@ -129,11 +130,7 @@ impl Session {
     /// The next line, within `limits.command_timeout` and before the message under way is due; replies are
     /// written before we wait.
     pub(super) async fn read_line(&mut self) -> Result<Line, End> {
-        let due = self.open.as_ref().and_then(|open| open.due);
-        // A client that talks without a pause is never waited for.
-        if due.is_some_and(|due| due <= Instant::now()) {
-            return self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await;
-        }
+        self.end_if_over().await?;
         if self.output.len() >= MAX_OUTPUT_OCTETS {
             self.flush().await?;
         }
@@ -145,11 +142,12 @@ impl Session {
             self.input = BytesMut::new();
             self.output = Vec::new();
         }
-        let limit = Instant::now() + self.config.limits.command_timeout;
+        let started = Instant::now();
+        let limit = started + self.config.limits.command_timeout;
+        let limit = self.due_at().map_or(limit, |due| due.min(limit));
         let draining = self.around.draining.clone();
         let is_too_slow = is_too_slow(self.receiving().as_deref());
-        let started = Instant::now();
-        let read = timeout_at(due.map_or(limit, |due| due.min(limit)), self.read_until_line());
+        let read = timeout_at(limit, self.read_until_line());
         let read = async {
             tokio::select! {
                 biased;
@@ -167,6 +165,28 @@ impl Session {
             Some(Some(Err(_))) => self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await,
             Some(None) => self.dismiss(SmtpCommand::Other, reply::TOO_SLOW.reply()).await,
         }
+    }
+
+    /// When the message that has begun must be there.
+    fn due_at(&self) -> Option<Instant> {
+        self.open.as_ref()?.due
+    }
+
+    /// Ends what has gone on for too long. Asked at each command: a client that talks without a pause is never waited for.
+    async fn end_if_over(&mut self) -> Result<(), End> {
+        let due = self.due_at();
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await;
+        }
+        let under_way = match (&self.open, due) {
+            (None, _) => UnderWay::Nothing,
+            (Some(_), None) => UnderWay::Envelope,
+            (Some(_), Some(_)) => UnderWay::Message,
+        };
+        if self.conduct.is_over(under_way) {
+            return self.dismiss(SmtpCommand::Other, reply::SESSION_OVER.reply()).await;
+        }
+        Ok(())
     }
 
     /// The message by BDAT that waits for its next chunk.
@@ -237,22 +257,19 @@ impl Session {
         .await
     }
 
-    /// Puts a reply in line; it is written when no further command is waiting. Too many errors end the
-    /// session.
+    /// Puts a reply in line; it is written when no further command is waiting. Too many errors, or too many commands
+    /// that bring no message, end the session.
     pub(super) async fn say(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
         self.put(command, reply);
-        self.count_error(command, reply).await
+        self.note(command, reply).await
     }
 
-    /// Counts a reply that is in line, or out, if it is an error.
-    pub(super) async fn count_error(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
-        if reply.is_permanent() {
-            self.errors += 1;
-            if self.errors >= self.config.limits.errors {
-                return self.dismiss(command, reply::TOO_MANY_ERRORS.reply()).await;
-            }
+    /// Takes note of a reply that is in line, or out.
+    pub(super) async fn note(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
+        match self.conduct.note(command, reply, self.config.limits.errors) {
+            Some(row) => self.dismiss(command, row.reply()).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn put(&mut self, command: SmtpCommand, reply: &Reply) {
@@ -300,7 +317,10 @@ impl Session {
             self.flush().await?;
             self.replies.was_written(owed);
         }
-        self.count_error(command, &reply).await
+        if reply.is_positive() {
+            self.conduct.brought_a_message();
+        }
+        self.note(command, &reply).await
     }
 
     /// Resolves when the client has closed its side; reads pipelined commands ahead meanwhile.
