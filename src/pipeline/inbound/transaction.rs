@@ -6,7 +6,7 @@ use bytes::Buf;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::open::{Asking, Chunks, Early, Open};
+use super::open::{Asking, Chunks, Early, Open, Refused};
 use super::reception::{Bounds, Reception};
 use super::session::{End, PendingListing, Session};
 use crate::blocklist::Listing;
@@ -101,9 +101,8 @@ impl Session {
                 self.say(SmtpCommand::Rcpt, &reply::RECIPIENT_OK.reply()).await
             }
             Err(reply) => {
-                let refused = open.refused.get_or_insert_with(|| (Vec::new(), reply.clone()));
-                refused.0.extend(rcpt.recipient);
-                refused.1 = reply.clone();
+                let refused = open.refused.get_or_insert_with(|| Refused::new(reply.clone()));
+                refused.add(rcpt.recipient, reply.clone());
                 self.say(SmtpCommand::Rcpt, &reply).await
             }
         }
@@ -342,6 +341,7 @@ impl Session {
             client: &client,
             reverse_path: &envelope.reverse_path,
             recipients: &envelope.recipients,
+            omitted: 0,
             message: Some(&message),
             results: "",
             fate: Fate::Tempfailed,
@@ -357,19 +357,20 @@ impl Session {
     /// Forgets the open transaction, telling its end where something was refused.
     pub(super) fn abandon(&mut self) {
         if let Some(open) = self.open.take()
-            && let Some((recipients, reply)) = &open.refused
+            && let Some(refused) = &open.refused
         {
-            self.conclude(&open, reply, Some(recipients));
+            self.conclude(&open, &refused.reply, Some(refused));
         }
     }
 
-    fn conclude(&self, open: &Open, reply: &Reply, refused: Option<&[Address]>) {
+    fn conclude(&self, open: &Open, reply: &Reply, refused: Option<&Refused>) {
         let taken: Vec<Address> = open.recipients.iter().map(|recipient| recipient.alias.clone()).collect();
         self.around.chronicle.conclude(Conclusion {
             id: open.id,
             client: &open.client,
             reverse_path: &open.mail.reverse_path,
-            recipients: refused.unwrap_or(&taken),
+            recipients: refused.map_or(&taken, |refused| &refused.recipients),
+            omitted: refused.map_or(0, |refused| refused.omitted),
             message: None,
             results: "",
             fate: if reply.is_permanent() { Fate::Rejected } else { Fate::Tempfailed },

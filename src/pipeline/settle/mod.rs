@@ -245,6 +245,7 @@ impl Surroundings {
             client: &transaction.client,
             reverse_path: &transaction.envelope.reverse_path,
             recipients: &transaction.envelope.recipients,
+            omitted: 0,
             message: Some(case.message),
             results,
             fate: decision.fate,
