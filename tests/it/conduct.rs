@@ -88,3 +88,19 @@ async fn whoever_pipelines_without_end_is_answered_to_the_end() {
     client.expect("250").await;
     client.expect("421 4.7.0").await;
 }
+
+#[tokio::test]
+async fn an_early_talker_is_counted_as_one() {
+    let world = World::start().await;
+    let mut client = world.raw().await;
+    client.send_octets(b"EHLO bot.example\r\n").await;
+    client.expect("554 5.5.1").await;
+    client.ended().await;
+    let series = "postroad_smtp_connections_total{ip_family=\"ipv4\",outcome=\"early_talker\"} 1";
+    for _ in 0..1000 {
+        if world.metrics().await.contains(series) {
+            return;
+        }
+    }
+    panic!("no {series} in\n{}", world.metrics().await);
+}

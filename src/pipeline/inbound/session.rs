@@ -52,6 +52,8 @@ pub(super) enum End {
     Closed,
     /// We said why and close.
     Dismissed,
+    /// The client spoke before our greeting, and was told so instead of it.
+    EarlyTalker,
     /// The socket or the handshake failed.
     Failed {
         /// How.
@@ -342,7 +344,7 @@ impl Session {
             // Time that ran out is no end of the client's.
             End::Failed { error } if error.kind() == io::ErrorKind::TimedOut => {}
             End::Failed { .. } => self.replies.stream_ended(),
-            End::Quit | End::StartTls | End::Dismissed if self.replies.is_waiting() => {
+            End::Quit | End::StartTls | End::Dismissed | End::EarlyTalker if self.replies.is_waiting() => {
                 let mut octet = [0];
                 match timeout(GOODBYE, self.stream.read(&mut octet)).await {
                     Ok(Ok(0) | Err(_)) => self.replies.stream_ended(),
@@ -350,7 +352,7 @@ impl Session {
                     Err(_silent) => {}
                 }
             }
-            End::Quit | End::StartTls | End::Dismissed => {}
+            End::Quit | End::StartTls | End::Dismissed | End::EarlyTalker => {}
         }
     }
 }
