@@ -27,6 +27,7 @@ use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
 use postroad::pipeline::deadline::Deadline;
 use postroad::pipeline::joint::{Stage, Turn};
+use postroad::pipeline::memory::Memory;
 use postroad::pipeline::parcel::{
     Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
     Protocol, Recipient, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction, UpstreamReply,
@@ -189,7 +190,7 @@ fn transaction() -> Transaction {
         received_at: postroad::clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(STAGE_LIMIT),
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        memory: Memory::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }
 }

@@ -180,16 +180,16 @@ keys! {
     /// Whether a sender that SPF does not vouch for can write through one alias domain to one destination domain in a transaction; its other recipients hear 452 4.5.3 (RFC 5321 §4.5.3.1.10), and their mail comes in the next. When false, a copy that its destination refuses while another takes it is lost, and nobody is told: such a sender may be forged, and is sent no bounce.
     SMTP_SPLIT_UNVOUCHED = "smtp", "split_unvouched", Flag, Default("true"), Live, Cluster;
 
-    /// Concurrent SMTP sessions; the next one hears 421. An idle session costs under 30 KB, so this is under 300 MB.
+    /// Concurrent SMTP sessions; the next one hears 421. An idle session costs under 30 KB, so this is under 300 MB; one that sends up to 40 KB beside limits.octets_in_flight.
     LIMITS_SESSIONS = "limits", "sessions", Number(1, 1_000_000, "sessions"), Default("10000"), Live, Node;
-    /// Concurrent sessions of one client network, IPv4 /24 or IPv6 /56. Postfix allows one address 50 (smtpd_client_connection_count_limit).
+    /// Concurrent sessions of one client network, IPv4 /24 or IPv6 /56; four times as many of an IPv6 /48, sixteen times of a /32. Postfix allows one address 50 (smtpd_client_connection_count_limit).
     LIMITS_SESSIONS_PER_NETWORK = "limits", "sessions_per_network", Number(1, 1_000_000, "sessions"), Default("50"), Live, Node;
     /// Recipients of one message; told to clients by LIMITS RCPTMAX (RFC 9422). RFC 5321 §4.5.3.1.8 asks for at least 100.
     LIMITS_RECIPIENTS = "limits", "recipients", Number(1, 1000, "recipients"), Default("100"), Live, Cluster;
-    /// Message octets held in memory over all sessions; a message waits 10 s for its share, then hears 452. Ten messages of the largest size.
+    /// Message octets held in memory over all sessions, at most 1 MiB of any message and an eighth for one client network. A message that gets no more goes on in a file. Past half, messages slower than 500 octets/s are ended. 4,000 messages of 64 KiB.
     LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
         Default("268435456"), Live, Node;
-    /// Free octets on the disk of data_dir below which nothing new is queued: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.
+    /// Free octets on the disk of data_dir below which nothing new is queued, and no message is put in a temporary file: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.
     LIMITS_MIN_FREE_OCTETS = "limits", "min_free_octets", Number(0, 1_099_511_627_776, "octets"),
         Default("1073741824"), Live, Node;
     /// The longest wait for a client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).

@@ -25,7 +25,7 @@ use crate::http::{Phase, Readiness};
 use crate::journal::Journal;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
-use crate::pipeline::inbound::{self, Connected};
+use crate::pipeline::inbound::{self, Connected, Temporary};
 use crate::pipeline::joint::{Handoff, Joints};
 use crate::pipeline::queue::Queue;
 use crate::routing::Routing;
@@ -98,8 +98,8 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         admission: inbound::Admission::default(),
         certificate: network.certificate.clone(),
         blocklist: network.blocklists.reader(),
-        octets: memory.in_flight.permits(),
-        temporary: temporary(&first.node.data_dir),
+        memory: memory.in_flight.clone(),
+        temporary: Arc::new(Temporary::new(temporary(&first.node.data_dir))),
         chronicle: chronicle.clone(),
         opened: handoffs.opened,
         addressed: handoffs.addressed,

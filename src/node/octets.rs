@@ -1,4 +1,4 @@
-//! Octets of memory as permits, in a number that follows the configuration.
+//! The memory for messages, in a size that follows the configuration.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, Live};
+use crate::pipeline::memory;
 
 /// The share of `limits.octets_in_flight` that is for bodies read back from files, as a divisor; at least
 /// one message of the largest size fits.
@@ -16,7 +17,7 @@ const CONTIGUOUS_SHARE: u64 = 4;
 /// The memory for messages.
 pub(super) struct Memory {
     /// What sessions receive into.
-    pub(super) in_flight: Octets,
+    pub(super) in_flight: memory::Memory,
     /// Bodies read back from files, each in one piece.
     pub(super) contiguous: Octets,
 }
@@ -24,7 +25,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(config: &Config) -> Self {
         let (in_flight, contiguous) = shares(config);
-        Self { in_flight: Octets::new(in_flight), contiguous: Octets::new(contiguous) }
+        Self { in_flight: memory::Memory::new(in_flight), contiguous: Octets::new(contiguous) }
     }
 }
 

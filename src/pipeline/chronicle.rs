@@ -20,6 +20,8 @@ use crate::telemetry::labels::{Contained, Verdict};
 
 /// Poison messages kept aside at most; further ones are counted only.
 const MAX_POISON_FILES: usize = 100;
+/// Recipients that a log line names; the journal keeps more.
+const MAX_LOGGED_RECIPIENTS: usize = 10;
 /// Octets of a Message-ID that are kept (RFC 5322 §2.1.1 bounds its line).
 const MAX_MESSAGE_ID_OCTETS: usize = 998;
 
@@ -65,6 +67,8 @@ pub struct Conclusion<'a> {
     pub reverse_path: &'a ReversePath,
     /// RCPT TO, as the sender wrote them.
     pub recipients: &'a [Address],
+    /// How many more there were.
+    pub omitted: usize,
     /// The message, if it came that far.
     pub message: Option<&'a Message>,
     /// The methods of Authentication-Results, if it came that far.
@@ -129,11 +133,12 @@ impl Chronicle {
             client,
             reverse_path,
             recipients,
+            omitted,
             message,
             results,
             fate,
             reply,
-            steps,
+            mut steps,
             duration,
         } = conclusion;
         let octets = message.map_or(0, Message::original_octets);
@@ -143,13 +148,12 @@ impl Chronicle {
             self.inner.metrics.message_size_bytes.observe(octets as f64);
         }
         let manner = self.inner.manner.load();
-        let shown: Vec<String> = recipients.iter().map(|address| manner.addresses.show(address)).collect();
         tracing::info!(
             trace = %id,
             client_ip = %client.ip,
             helo = client.helo,
             from = manner.addresses.show_path(reverse_path),
-            to = shown.join(","),
+            to = shown(&manner.addresses, recipients, omitted),
             octets,
             outcome = word(fate),
             code = reply.code,
@@ -157,6 +161,9 @@ impl Chronicle {
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             "transaction ended"
         );
+        if omitted > 0 {
+            steps.push(format!("{omitted} more recipients were refused"));
+        }
         self.inner.journal.record(Entry {
             id,
             at: clock::now(),
@@ -197,6 +204,7 @@ impl Chronicle {
             client: &transaction.client,
             reverse_path: &transaction.envelope.reverse_path,
             recipients: &transaction.envelope.recipients,
+            omitted: 0,
             message: Some(&message),
             results: &results,
             fate,
@@ -244,6 +252,15 @@ fn write_message(path: &std::path::Path, message: &Message) -> std::io::Result<(
     }
 }
 
+/// Recipients as a log line names them.
+fn shown(addresses: &AddressLog, recipients: &[Address], omitted: usize) -> String {
+    let named: Vec<String> =
+        recipients.iter().take(MAX_LOGGED_RECIPIENTS).map(|address| addresses.show(address)).collect();
+    let more = recipients.len() - named.len() + omitted;
+    let named = named.join(",");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
 /// The Message-ID as written, if it is of a decent length.
 fn message_id(message: &Message) -> Option<String> {
     let field = header::fields(message.head()).find(|field| field.is("Message-ID"))?;
@@ -281,5 +298,21 @@ fn outcome(fate: Fate) -> Outcome {
         Fate::Dropped => Outcome::Dropped,
         Fate::Tempfailed => Outcome::Tempfailed,
         Fate::PartlyRefused => Outcome::PartlyRefused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogAddresses;
+
+    #[test]
+    fn a_log_line_names_ten_recipients_and_counts_the_rest() {
+        let addresses = AddressLog::new(LogAddresses::Full, b"secret");
+        let recipients = |count: usize| vec![Address::parse("a@ours.example").unwrap(); count];
+        let ten = ["a@ours.example"; 10].join(",");
+        assert_eq!(shown(&addresses, &recipients(10), 0), ten);
+        assert_eq!(shown(&addresses, &recipients(100), 99_900), format!("{ten} and 99990 more"));
+        assert_eq!(shown(&addresses, &[], 0), "");
     }
 }

@@ -11,11 +11,19 @@
 //!                                └─Unsigned─▶ rewrite      a DSN that needs our signature
 //! ```
 //!
-//! A permit is never held across a remote party's time: memory and places are for work, not for waiting. What must be
-//! waited for is waited for before memory is taken, or after it was given back.
-//!
 //! A message has the time that its client waits ([`deadline`]), and each that asks strangers has a part of what is left
-//! of it: authentication half, deliver the rest. Blame goes only to whoever had the time to answer.
+//! of it: authentication half, deliver the rest.
+//!
+//! # Three rules
+//!
+//! 1. A permit is never held across a remote party's time: places and memory are for work, not for waiting. What must be
+//!    waited for is waited for before a permit is taken, or after it was given back. What a message itself takes of
+//!    [`memory`] has no place to go back to while its upstream is asked: so nobody waits for that, and a message that
+//!    gets none goes another way.
+//! 2. Every list that a peer can grow has a count limit, not only an octet limit: an octet costs us nothing, an entry may
+//!    cost a look-up, a line of the log, a signature's check. The limit stands as a constant where the list is made.
+//! 3. Blame goes only to whoever had the time to answer: time that we took, or that somebody else let pass, is in no
+//!    verdict on a client, an upstream or a DNS server.
 //!
 //! # One message, stage by stage
 //!
@@ -28,7 +36,7 @@
 //! open.
 //!
 //! DATA brings the octets; behind the final dot they are one immutable [`crate::mail::Message`] and travel with their
-//! [`parcel::Transaction`], which holds the memory's permit and the way back to the session. `authenticate` takes
+//! [`parcel::Transaction`], which holds their share of memory and the way back to the session. `authenticate` takes
 //! `Accepted`: it checks signatures and the ARC chain, asks for DMARC policies, and judges; a spoof ends here. `route`
 //! takes `Authenticated`, looks for loops and makes of recipients the copies to send. `rewrite` takes `Routed`, gives
 //! each copy a reverse-path of ours by SRS, puts trace fields on top and signs. `deliver` takes `Rewritten`: all
@@ -88,6 +96,8 @@ pub mod deliver;
 mod fingerprint;
 pub mod inbound;
 pub mod joint;
+pub mod memory;
+pub mod networks;
 pub mod parcel;
 pub mod queue;
 mod receiver;

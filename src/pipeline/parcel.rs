@@ -1,6 +1,6 @@
 //! What travels between the stages: one type a hop, each a past participle.
 //!
-//! A parcel owns its [`Transaction`], and with it the permits for the memory that the message takes and the
+//! A parcel owns its [`Transaction`], and with it the share of memory that the message holds and the
 //! sender half of the answer: a stage that drops a parcel (or panics with it) answers it, with the 451 that
 //! the receiver makes of a closed channel.
 
@@ -9,11 +9,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use super::cut_through::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
 use super::deadline::Deadline;
+use super::memory::Share;
 pub use super::receiver::ReceiverHelp;
 use super::refusal::Refusal;
 pub use super::silence::{NoAnswer, Silence};
@@ -159,8 +160,8 @@ pub struct Transaction {
     pub dot_at: Instant,
     /// When the client must have its reply (`delivery.in_session_timeout` after the dot).
     pub deadline: Deadline,
-    /// Octets reserved for the message while it is in flight.
-    pub permit: OwnedSemaphorePermit,
+    /// The memory that the message holds while it is in flight.
+    pub memory: Share,
     /// Where the settlement goes; dropped unanswered, it is a 451.
     pub answer: oneshot::Sender<Settlement>,
 }

@@ -106,8 +106,14 @@ catalogue! {
     TOO_MANY_SESSIONS_FROM_NETWORK = 421 x(4, 7, 0), "network_sessions", "Too many sessions from your network";
     /// RFC 5321 §4.5.3.2.7.
     TIMEOUT = 421 x(4, 4, 2), "timeout", "Timed out waiting for you";
+    /// A message that comes too slowly while memory is short.
+    TOO_SLOW = 421 x(4, 4, 2), "slow", "Your message comes too slowly for a busy server, try again later";
     /// `limits.errors`.
     TOO_MANY_ERRORS = 421 x(4, 7, 0), "errors", "Too many errors";
+    /// Commands that bring no message.
+    TOO_MUCH_JUNK = 421 x(4, 7, 0), "junk", "Too many commands without a message";
+    /// A session that has gone on for too long.
+    SESSION_OVER = 421 x(4, 7, 0), "session_time", "This session has lasted long enough, connect again";
     /// `limits.transactions`.
     TOO_MANY_TRANSACTIONS = 421 x(4, 7, 0), "transactions", "Enough messages in this session, connect again";
     /// Guesses of SRS hashes from one network.

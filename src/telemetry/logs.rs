@@ -3,9 +3,9 @@
 //! `{"timestamp":"2026-11-23T18:05:56.123456Z","level":"INFO","message":"…",…,"target":"…"}`: timestamp in
 //! UTC, level, message, then the fields of the spans from the outermost in, then the record's own; a later
 //! field of the same name wins. A field whose name begins `json.` holds JSON as text and is written as such,
-//! without that prefix: `tracing` has no lists.
+//! without that prefix: `tracing` has no lists. A value is cut at [`MAX_VALUE_OCTETS`], whoever made it so long.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ use crate::telemetry::labels::Level;
 
 /// The variable that beats `log.level`.
 const LEVEL_VARIABLE: &str = "POSTROAD_LOG";
+/// Octets of one value. Lists of what strangers send are bounded where they are made; this is for what was overlooked.
+const MAX_VALUE_OCTETS: usize = 4096;
 /// Fields whose names begin so hold JSON.
 const JSON_PREFIX: &str = "json.";
 /// Names that the line itself uses; a field of such a name is written behind `field.`.
@@ -230,11 +232,11 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value);
+        self.put(field.name(), bounded(format_args!("{value}")));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
+        let text = bounded(format_args!("{value:?}"));
         match field.name().strip_prefix(JSON_PREFIX) {
             Some(name) => {
                 let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -242,6 +244,33 @@ impl Visit for Fields {
             }
             None => self.put(field.name(), text),
         }
+    }
+}
+
+/// A value as text, cut where it is too long; what is cut off is never held.
+fn bounded(value: fmt::Arguments<'_>) -> String {
+    let mut bounded = Bounded::default();
+    // Writing to it does not fail, and what a value's own Display fails at is no reason to log nothing.
+    let _ = bounded.write_fmt(value);
+    if bounded.omitted > 0 {
+        bounded.text.push_str(&format!("… and {} octets more", bounded.omitted));
+    }
+    bounded.text
+}
+
+#[derive(Default)]
+struct Bounded {
+    text: String,
+    omitted: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = if self.omitted == 0 { MAX_VALUE_OCTETS - self.text.len() } else { 0 };
+        let (kept, cut) = text.split_at(text.floor_char_boundary(room));
+        self.text.push_str(kept);
+        self.omitted += cut.len();
+        Ok(())
     }
 }
 

@@ -110,3 +110,16 @@ fn a_bad_filter_is_named_with_its_origin() {
     let error = parse("log.level", "a=b=c").unwrap_err().to_string();
     assert!(error.starts_with("log.level: \"a=b=c\" is not a filter: "), "{error}");
 }
+
+#[test]
+fn a_value_that_is_too_long_is_cut() {
+    let long = "é".repeat(4_000_000);
+    let (lines, _) = logged("info", || {
+        let _span = info_span!("session", helo = long.as_str()).entered();
+        info!(to = long.as_str(), debug = ?vec![1; 1_000_000], display = %long, json.list = %long, "x");
+    });
+    assert!(lines[0].len() < 6 * MAX_VALUE_OCTETS, "{}", lines[0].len());
+    assert!(lines[0].contains("é… and 7995904 octets more\""), "{}", &lines[0][..9000]);
+    let (lines, _) = logged("info", || info!(to = "é".repeat(MAX_VALUE_OCTETS / 2).as_str(), "x"));
+    assert!(!lines[0].contains("more"));
+}

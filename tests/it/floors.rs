@@ -18,6 +18,8 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "deferred",
     "deadline",
     "silence",
+    "memory",
+    "networks",
 ];
 
 /// Libraries that one place hides from all others, by the start of their crates' names.

@@ -11,6 +11,7 @@
 mod addresses;
 mod binary;
 mod blocklists;
+mod conduct;
 mod crash;
 mod cut_through;
 mod dialogue;
@@ -19,6 +20,7 @@ mod forwarding;
 mod judgement;
 mod loops;
 mod lost_store;
+mod memory;
 mod observation;
 mod octets;
 mod outage;

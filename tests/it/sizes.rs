@@ -98,21 +98,3 @@ async fn the_limit_of_recipients_is_offered() {
     client.expect("220").await;
     client.command("EHLO x.example", "250").await.contains("LIMITS ").contains("RCPTMAX=100");
 }
-
-#[tokio::test]
-async fn without_room_for_another_message_the_sender_hears_452() {
-    let world = World::with(|config| config.limits.octets_in_flight = 1_048_576).await;
-    let mut first = world.sender().await;
-    let mut second = world.sender().await;
-    for client in [&mut first, &mut second] {
-        client.command(&format!("MAIL FROM:<{ALICE}> SIZE=1048576"), "250").await;
-        client.command("RCPT TO:<info@ours.example>", "250").await;
-    }
-    first.command("DATA", "354").await;
-    second.command("DATA", "452 4.3.1").await;
-    first.send_octets(format!("{}\r\n.\r\n", letter("x").replace("\r\n.", "\r\n..")).as_bytes()).await;
-    first.expect("250").await;
-    // The message is ours until the client is known to have its reply.
-    first.command("NOOP", "250").await;
-    second.data(&letter("y")).await.starts("250");
-}

@@ -22,6 +22,7 @@ use crate::mail::{
     Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
 };
 use crate::pipeline::deadline::Deadline;
+use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
@@ -211,7 +212,7 @@ fn accepted(
         received_at: clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(IN_SESSION),
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        memory: Memory::new(0).share([192, 0, 2, 1].into()),
         answer,
     };
     let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
+use crate::pipeline::networks::{Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 
 /// Bad SRS hashes from one network before it is told 421. Four case-folded characters are about a
 /// million guesses; at twenty an hour that is six years.
 const SRS_GUESSES: usize = 20;
+/// Sessions of a wider network in multiples of `limits.sessions_per_network`: 200 of a site's /48 and 800 of a provider's
+/// /32, so that it takes a dozen providers to hold all 10,000, and none is shut out for one of its customers.
+const SESSION_MULTIPLES: Multiples = [1, 4, 16];
 /// For how long guesses are remembered.
 const SRS_GUESSES_FOR: Duration = Duration::from_secs(3_600);
 /// For how long a client that waited for its greeting is taken to do so again.
@@ -41,7 +45,7 @@ struct Inner {
 /// A session's place; given back when dropped.
 pub(super) struct Place {
     admission: Admission,
-    network: IpNet,
+    networks: Networks,
 }
 
 /// Why a client gets no place: as it is counted, and what it is told.
@@ -62,7 +66,7 @@ impl Admission {
     /// # Errors
     /// When it gets none.
     pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
-        let network = network(ip);
+        let network = Networks::of(ip).narrowest;
         if self.inner.guesses.get(&network).is_some_and(|count| count.load(Ordering::Relaxed) >= SRS_GUESSES)
         {
             return Err(SentAway(labels::Admission::SrsGuesses, reply::TOO_MANY_SRS_GUESSES));
@@ -71,19 +75,20 @@ impl Admission {
         if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
             return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
         }
-        let count = by_network.entry(network).or_default();
-        if *count >= limits.sessions_per_network {
+        let networks = Networks::of(ip);
+        let is_full = |(network, most): (IpNet, usize)| by_network.get(&network).is_some_and(|n| *n >= most);
+        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).any(is_full) {
             let row = reply::TOO_MANY_SESSIONS_FROM_NETWORK;
             return Err(SentAway(labels::Admission::NetworkSessions, row));
         }
-        *count += 1;
+        networks.iter().for_each(|network| *by_network.entry(network).or_default() += 1);
         self.inner.total.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { admission: self.clone(), network })
+        Ok(Place { admission: self.clone(), networks })
     }
 
     /// Counts a bad SRS address; whether the network has used up its guesses.
     pub(super) fn count_srs_guess(&self, ip: IpAddr) -> bool {
-        let count = self.inner.guesses.get_with(network(ip), Arc::default);
+        let count = self.inner.guesses.get_with(Networks::of(ip).narrowest, Arc::default);
         count.fetch_add(1, Ordering::Relaxed) + 1 >= SRS_GUESSES
     }
 
@@ -102,19 +107,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut by_network = self.admission.inner.by_network.lock();
         self.admission.inner.total.fetch_sub(1, Ordering::Relaxed);
-        if let Some(count) = by_network.get_mut(&self.network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                by_network.remove(&self.network);
+        for network in self.networks.iter() {
+            if let Some(count) = by_network.get_mut(&network) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    by_network.remove(&network);
+                }
             }
         }
     }
 }
 
-/// What counts as one client: a /24 of IPv4, a /56 of IPv6 (what one customer of a provider gets, RFC 6177 §2).
-fn network(ip: IpAddr) -> IpNet {
-    match ip {
-        IpAddr::V4(ip) => Ipv4Net::new_assert(ip, 24).trunc().into(),
-        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, 56).trunc().into(),
-    }
-}
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

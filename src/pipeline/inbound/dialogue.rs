@@ -19,8 +19,8 @@ use crate::pipeline::parcel::{Client, Protocol};
 use crate::smtp::command::{self, Command};
 use crate::smtp::line::Line;
 use crate::smtp::reply;
-use crate::telemetry::SmtpCommand;
 use crate::telemetry::labels::{Admission, Direction, Handshake, IpFamily};
+use crate::telemetry::{Metrics, SmtpCommand};
 
 /// How long a client that we do not know is given to talk before its greeting.
 const GREETING_PAUSE: Duration = Duration::from_millis(50);
@@ -68,11 +68,26 @@ async fn enter(
         Err(sent_away) => return Err(Refused(stream, sent_away)),
     };
     let _nagle = stream.set_nodelay(true);
-    around.metrics.smtp_connections.inc();
+    let _counted = Counted::new(around.metrics.clone());
     let end = Session::new(stream, ip, around.clone(), config).run().await;
-    around.metrics.smtp_connections.dec();
     tracing::debug!(client_ip = %ip, ?end, "session ended");
-    Ok(Admission::Accepted)
+    Ok(if matches!(end, End::EarlyTalker) { Admission::EarlyTalker } else { Admission::Accepted })
+}
+
+/// A session in `smtp_connections`, until dropped: a panic ends it too.
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.smtp_connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.smtp_connections.dec();
+    }
 }
 
 impl Session {
@@ -119,7 +134,11 @@ impl Session {
             match timeout(GREETING_PAUSE, self.stream.read_buf(&mut self.input)).await {
                 Err(_silent) => self.around.admission.was_patient(self.ip),
                 Ok(Ok(0)) => return Err(End::Closed),
-                Ok(Ok(_)) => return self.dismiss(SmtpCommand::Connect, reply::EARLY_TALKER.reply()).await,
+                Ok(Ok(_)) => {
+                    let _told: Result<(), End> =
+                        self.dismiss(SmtpCommand::Connect, reply::EARLY_TALKER.reply()).await;
+                    return Err(End::EarlyTalker);
+                }
                 Ok(Err(error)) => return Err(error.into()),
             }
         }
@@ -250,5 +269,23 @@ impl Session {
         self.abandon();
         let _shut = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
         self.part(end).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_no_session_counted() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let counted = Counted::new(metrics.clone());
+        assert_eq!(metrics.smtp_connections.get(), 1);
+        let session = std::thread::spawn(move || {
+            let _counted = counted;
+            panic!("a session panics");
+        });
+        session.join().unwrap_err();
+        assert_eq!(metrics.smtp_connections.get(), 0);
     }
 }

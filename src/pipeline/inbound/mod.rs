@@ -7,20 +7,23 @@
 //!
 //! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
 //! DNSBL and `route`, whether it fits those before it ([`split`]), and then its upstreams
-//! ([`ask_upstreams`]), DATA reserves octets and receives, the final dot submits it and waits for the one reply; whether
+//! ([`ask_upstreams`]), DATA receives, the final dot submits it and waits for the one reply; whether
 //! the client has that is [`reply_owed`]'s to say. A [`session`] is one task; it holds no locks and blocks nowhere.
 
 mod admission;
 mod ask_upstreams;
+mod conduct;
 mod dialogue;
 mod listener;
 mod open;
+mod pace;
 pub mod proxy;
 mod reception;
 mod reply_owed;
 mod session;
 mod split;
 mod surroundings;
+mod temporary;
 mod transaction;
 
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 pub use self::admission::Admission;
 pub use self::listener::{Connected, accept, bind};
 pub use self::surroundings::Surroundings;
+pub use self::temporary::Temporary;
 use super::joint::{Stage, Turn};
 use super::parcel::Nothing;
 

@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::reception::Reception;
 use crate::config::Delivery;
+use crate::journal::MAX_RECIPIENTS;
 use crate::mail::{Address, TraceId};
 use crate::pipeline::parcel::{Advance, Client, EarlyVerdict, Recipient, SpfVerdict};
 use crate::smtp::command::Mail;
@@ -28,12 +29,38 @@ pub(super) struct Open {
     /// What upstreams were asked, and may still be.
     pub(super) asking: Asking,
     pub(super) opened_at: Instant,
-    /// The last refusal of a recipient, for the trace of a transaction that never got a message.
-    pub(super) refused: Option<(Vec<Address>, Reply)>,
+    /// For the trace of a transaction that never got a message.
+    pub(super) refused: Option<Refused>,
     /// Chunks under way (RFC 3030).
     pub(super) chunks: Chunks,
     /// When the message that has begun must be there.
     pub(super) due: Option<Instant>,
+}
+
+/// The recipients that were refused, and the last refusal.
+pub(super) struct Refused {
+    /// The first of them, as many as the journal keeps.
+    pub(super) recipients: Vec<Address>,
+    /// How many more there were.
+    pub(super) omitted: usize,
+    pub(super) reply: Reply,
+}
+
+impl Refused {
+    /// Nobody so far, with this reply.
+    pub(super) fn new(reply: Reply) -> Self {
+        Self { recipients: Vec::new(), omitted: 0, reply }
+    }
+
+    /// One more, with its reply.
+    pub(super) fn add(&mut self, recipient: Option<Address>, reply: Reply) {
+        match recipient {
+            Some(recipient) if self.recipients.len() < MAX_RECIPIENTS => self.recipients.push(recipient),
+            Some(_) => self.omitted += 1,
+            None => {}
+        }
+        self.reply = reply;
+    }
 }
 
 /// Where a message by BDAT stands.
@@ -122,4 +149,22 @@ impl Open {
 /// Half of what the message will have at the dot, at most.
 pub(super) fn rcpt_limit(delivery: &Delivery) -> Duration {
     RCPT_LIMIT.min(delivery.in_session_timeout / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::reply;
+
+    #[test]
+    fn of_a_hundred_thousand_refused_recipients_a_hundred_are_kept() {
+        let address = Address::parse("nobody@ours.example").unwrap();
+        let mut refused = Refused::new(reply::UNKNOWN_RECIPIENT.reply());
+        for _ in 0..100_000 {
+            refused.add(Some(address.clone()), reply::RULE_WAITING.reply());
+        }
+        refused.add(None, reply::UNKNOWN_DOMAIN.reply());
+        assert_eq!((refused.recipients.len(), refused.omitted), (100, 99_900));
+        assert_eq!(refused.reply, reply::UNKNOWN_DOMAIN.reply());
+    }
 }

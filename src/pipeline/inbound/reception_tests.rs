@@ -1,15 +1,41 @@
 use std::os::unix::fs::FileExt;
 
-use tokio::sync::Semaphore;
+use futures_util::poll;
+use tokio::time::advance;
 
 use super::*;
+use crate::pipeline::memory::Memory;
 
-fn reception(message_octets: u64) -> (Reception, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let permits = Arc::new(Semaphore::new(MEMORY_OCTETS));
-    let permit = permits.try_acquire_many_owned(u32::try_from(MEMORY_OCTETS).unwrap()).unwrap();
-    let bounds = Bounds { message_octets, header_octets: 1000, directory: directory.path().to_owned() };
-    (Reception::new(bounds, permit), directory)
+/// Enough for any message here, with the share of one network.
+const PLENTY: u64 = 16 << 20;
+
+struct Case {
+    memory: Memory,
+    directory: tempfile::TempDir,
+    message_octets: u64,
+    floor_octets: u64,
+}
+
+impl Case {
+    fn with_memory(octets: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { memory: Memory::new(octets), directory, message_octets: 10_000_000, floor_octets: 0 }
+    }
+
+    fn reception(&self) -> Reception {
+        let bounds = Bounds {
+            message_octets: self.message_octets,
+            header_octets: 1000,
+            floor_octets: self.floor_octets,
+            temporary: Arc::new(Temporary::new(self.directory.path().to_owned())),
+        };
+        Reception::new(bounds, self.memory.share([192, 0, 2, 1].into()))
+    }
+}
+
+fn reception(message_octets: u64) -> (Reception, Case) {
+    let case = Case { message_octets, ..Case::with_memory(PLENTY) };
+    (case.reception(), case)
 }
 
 async fn finish(reception: Reception) -> Result<Message, u16> {
@@ -17,7 +43,7 @@ async fn finish(reception: Reception) -> Result<Message, u16> {
     reception.finish(refer).await.map(|(message, _)| message).map_err(|reply| reply.code)
 }
 
-fn octets(message: &Message) -> Vec<u8> {
+fn octets_of(message: &Message) -> Vec<u8> {
     let mut out = message.head().to_vec();
     match message.body() {
         Body::Memory(body) => out.extend_from_slice(body),
@@ -32,17 +58,17 @@ fn octets(message: &Message) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_small_message_stays_in_memory_whole() {
-    let (mut reception, _directory) = reception(1000);
+    let (mut reception, _case) = reception(1000);
     assert_eq!(reception.data(b"A: 1\r\n\r").await, Progress::More);
     assert_eq!(reception.data(b"\n..body\r\n.\r\nQUIT").await, Progress::End(12));
     let message = finish(reception).await.unwrap();
     assert_eq!(&message.head()[..], b"A: 1\r\n\r\n");
-    assert_eq!(octets(&message), b"A: 1\r\n\r\n.body\r\n");
+    assert_eq!(octets_of(&message), b"A: 1\r\n\r\n.body\r\n");
 }
 
 #[tokio::test]
 async fn a_large_message_goes_to_a_file_octet_for_octet() {
-    let (mut reception, directory) = reception(10_000_000);
+    let (mut reception, case) = reception(10_000_000);
     let mut sent = b"A: 1\r\nB: 2\r\n\r\n".to_vec();
     for line in 0..60_000 {
         sent.extend_from_slice(
@@ -56,14 +82,14 @@ async fn a_large_message_goes_to_a_file_octet_for_octet() {
     let message = finish(reception).await.unwrap();
     assert!(matches!(message.body(), Body::File { .. }));
     assert_eq!(message.original_octets(), sent.len() as u64);
-    assert!(octets(&message) == sent);
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the file has no name");
+    assert!(octets_of(&message) == sent);
+    assert_eq!(std::fs::read_dir(case.directory.path()).unwrap().count(), 0, "the file has no name");
 }
 
 #[tokio::test]
 async fn a_fault_is_answered_at_the_true_end() {
     for (content, code) in [(&b"A: 1\r\n\r\nbare\nlf\r\n"[..], 550), (b"A: 1\r\n\r\n\0\r\n", 550)] {
-        let (mut reception, _directory) = reception(1000);
+        let (mut reception, _case) = reception(1000);
         assert_eq!(reception.data(content).await, Progress::More);
         assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
         assert_eq!(finish(reception).await.unwrap_err(), code);
@@ -73,7 +99,7 @@ async fn a_fault_is_answered_at_the_true_end() {
 #[tokio::test]
 async fn rfc1870_6_1_the_size_limit_counts_unstuffed_octets() {
     for (size, fits) in [(100, true), (101, false)] {
-        let (mut reception, _directory) = reception(100);
+        let (mut reception, _case) = reception(100);
         let message = [b"A: 1\r\n\r\n..".to_vec(), vec![b'x'; size - 11], b"\r\n.\r\n".to_vec()].concat();
         assert!(matches!(reception.data(&message).await, Progress::End(_)));
         assert_eq!(
@@ -85,7 +111,7 @@ async fn rfc1870_6_1_the_size_limit_counts_unstuffed_octets() {
 
 #[tokio::test]
 async fn a_header_section_past_its_bound_is_refused() {
-    let (mut reception, _directory) = reception(100_000);
+    let (mut reception, _case) = reception(100_000);
     let message = [b"A: ".to_vec(), vec![b'x'; 1000], b"\r\n\r\nbody\r\n.\r\n".to_vec()].concat();
     assert!(matches!(reception.data(&message).await, Progress::End(_)));
     assert_eq!(finish(reception).await.unwrap_err(), 552);
@@ -93,20 +119,175 @@ async fn a_header_section_past_its_bound_is_refused() {
 
 #[tokio::test]
 async fn chunks_are_taken_as_they_are() {
-    let (mut reception, _directory) = reception(1000);
+    let (mut reception, _case) = reception(1000);
     reception.chunk(b"A: 1\r\n\r\n.\r\n.").await;
     reception.chunk(b".no end").await;
     let message = finish(reception).await.unwrap();
-    assert_eq!(octets(&message), b"A: 1\r\n\r\n.\r\n..no end");
+    assert_eq!(octets_of(&message), b"A: 1\r\n\r\n.\r\n..no end");
 }
 
 /// RFC 5321 §4.2.3: 452 is for a system without room, 451 for an error in processing.
 #[tokio::test]
 async fn a_disk_that_fails_is_a_local_error_and_not_a_full_one() {
-    let (mut reception, directory) = reception(10_000_000);
-    directory.close().unwrap();
+    let (mut reception, case) = reception(10_000_000);
+    case.directory.close().unwrap();
     let message = [b"A: 1\r\n\r\n".to_vec(), b"line\r\n".repeat(500_000)].concat();
     assert_eq!(reception.data(&message).await, Progress::More);
     assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
     assert_eq!(finish(reception).await.unwrap_err(), 451);
+}
+
+/// A letter of about so many octets.
+fn letter(octets: usize) -> Vec<u8> {
+    [b"A: 1\r\nB: 2\r\n\r\n".to_vec(), b"line\r\n".repeat(octets / 6)].concat()
+}
+
+#[tokio::test]
+async fn memory_is_reserved_as_octets_come_and_never_less_than_is_used() {
+    let (mut reception, _case) = reception(10_000_000);
+    assert_eq!(reception.share.octets(), 0);
+    let sent = letter(900_000);
+    let mut steps = Vec::new();
+    for piece in sent.chunks(3000) {
+        reception.data(piece).await;
+        let held = reception.share.octets();
+        assert!(
+            reception.buffer.capacity() <= held.max(UNRESERVED_OCTETS),
+            "{}",
+            reception.buffer.capacity()
+        );
+        steps.push(held);
+    }
+    steps.dedup();
+    let expected: Vec<usize> = [0].into_iter().chain((1..=14).map(|step| step * STEP_OCTETS)).collect();
+    assert_eq!(steps, expected);
+    reception.data(b".\r\n").await;
+    let capacity = reception.buffer.capacity();
+    let (message, share) = reception.finish(|row, _| row.reply()).await.unwrap();
+    assert!(matches!(message.body(), Body::Memory(_)));
+    assert_eq!(share.octets(), capacity);
+}
+
+#[tokio::test]
+async fn a_message_that_gets_no_memory_goes_on_in_its_file() {
+    let case = Case::with_memory(0);
+    for octets in [5000, 70_000, 3_000_000] {
+        let mut reception = case.reception();
+        let sent = letter(octets);
+        for piece in sent.chunks(10_007) {
+            reception.data(piece).await;
+            assert!(reception.buffer.capacity() <= UNRESERVED_OCTETS, "{}", reception.buffer.capacity());
+        }
+        reception.data(b".\r\n").await;
+        // Its header section has to be in memory in the end.
+        case.memory.resize(1000);
+        let message = finish(reception).await.unwrap();
+        case.memory.resize(0);
+        assert!(matches!(message.body(), Body::File { .. }));
+        assert_eq!(&message.head()[..], b"A: 1\r\nB: 2\r\n\r\n");
+        assert!(octets_of(&message) == sent);
+    }
+}
+
+#[tokio::test]
+async fn a_small_message_needs_no_share_at_all() {
+    let case = Case { floor_octets: u64::MAX, ..Case::with_memory(0) };
+    let mut reception = case.reception();
+    let sent = letter(4000);
+    for piece in sent.chunks(100) {
+        reception.data(piece).await;
+    }
+    reception.data(b".\r\n").await;
+    assert!(octets_of(&finish(reception).await.unwrap()) == sent);
+}
+
+/// RFC 5321 §4.2.3, conventions: read to its true end, then 452.
+#[tokio::test]
+async fn without_memory_and_room_on_the_disk_a_message_is_read_to_its_end() {
+    let case = Case { floor_octets: u64::MAX, ..Case::with_memory(0) };
+    let mut reception = case.reception();
+    let sent = letter(100_000);
+    for piece in sent.chunks(10_007) {
+        assert_eq!(reception.data(piece).await, Progress::More);
+    }
+    assert_eq!(reception.data(b".\r\nQUIT").await, Progress::End(3));
+    assert_eq!(finish(reception).await.unwrap_err(), 452);
+}
+
+#[tokio::test]
+async fn a_header_section_that_memory_has_no_room_for_is_refused_for_now() {
+    let case = Case::with_memory(0);
+    let mut reception = case.reception();
+    for piece in [letter(6000), b".\r\n".to_vec()] {
+        reception.data(&piece).await;
+    }
+    assert_eq!(finish(reception).await.unwrap_err(), 452);
+}
+
+#[tokio::test]
+async fn a_header_section_in_pieces_is_found_in_memory_and_in_a_file() {
+    let sent = b"A: 1\r\nB: 2\r\n\r\n\r\nbody\r\n";
+    let large = [&sent[..], &letter(10_000)].concat();
+    for (memory, sent) in [(PLENTY, &sent[..]), (0, &large)] {
+        for length in 1..sent.len().min(20) {
+            let case = Case::with_memory(memory);
+            let mut reception = case.reception();
+            for piece in sent.chunks(length) {
+                reception.chunk(piece).await;
+            }
+            case.memory.resize(PLENTY);
+            let message = finish(reception).await.unwrap();
+            assert_eq!(&message.head()[..], b"A: 1\r\nB: 2\r\n\r\n", "{length}");
+            assert!(octets_of(&message) == sent, "{length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_without_a_body_is_all_header_section() {
+    for content in [&b"A: 1\r\n"[..], b"", b"\r\n", b"\r\nbody\r\n"] {
+        let (mut reception, _case) = reception(1000);
+        reception.chunk(content).await;
+        let message = finish(reception).await.unwrap();
+        assert_eq!(octets_of(&message), content);
+        let head = if content.starts_with(b"\r\n") { 2 } else { content.len() };
+        assert_eq!(message.head().len(), head);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_that_holds_memory_is_ended_while_memory_is_short() {
+    let (mut slow, case) = reception(10_000_000);
+    slow.data(&letter(50_000)).await;
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    assert!(poll!(too_slow.as_mut()).is_pending());
+    // 10 s of grace, and 100 s for 50,000 octets; there is memory enough.
+    advance(Duration::from_secs(1000)).await;
+    assert!(poll!(too_slow.as_mut()).is_pending());
+    case.memory.resize(2 * STEP_OCTETS as u64 - 1);
+    assert!(poll!(too_slow.as_mut()).is_ready());
+    // While it is short, exactly the time that the pace leaves is waited for.
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    advance(Duration::from_secs(109)).await;
+    assert!(poll!(too_slow.as_mut()).is_pending());
+    advance(Duration::from_secs(2)).await;
+    assert!(poll!(too_slow.as_mut()).is_ready());
+    // Its client had none of this time yet; once it had, there is no more.
+    slow.waited(Duration::from_secs(111));
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    assert!(poll!(too_slow.as_mut()).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_that_holds_no_memory_is_in_nobodys_way() {
+    let case = Case::with_memory(0);
+    let mut slow = case.reception();
+    slow.data(&letter(50_000)).await;
+    let mut others = case.memory.share([198, 51, 100, 1].into());
+    case.memory.resize(PLENTY);
+    assert!(others.grow(1_000_000, Purpose::Content));
+    case.memory.resize(1);
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    advance(Duration::from_secs(1000)).await;
+    assert!(poll!(too_slow.as_mut()).is_pending());
 }

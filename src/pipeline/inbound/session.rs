@@ -1,21 +1,26 @@
 //! The state of one SMTP session, and its stream: lines and octets in, replies out in their order. What is said is
 //! [`super::dialogue`]'s and [`super::transaction`]'s.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
-use super::open::Open;
-use super::reception::MESSAGE_READ_OCTETS;
+use super::conduct::{Conduct, UnderWay};
+use super::open::{Chunks, Open};
+use super::reception::{MESSAGE_READ_OCTETS, Reception};
 use super::reply_owed::{RepliesOwed, ReplyOwed};
 use super::surroundings::Surroundings;
 use crate::blocklist::Listing;
@@ -28,8 +33,10 @@ use crate::tls::{Negotiated, ServerStream};
 
 /// Octets asked of the socket at a time for commands.
 pub(super) const COMMAND_READ_OCTETS: usize = 2048;
-/// Pipelined octets read ahead while a reply is awaited.
-const READ_AHEAD_OCTETS: usize = 65_536;
+/// Pipelined octets read ahead while a reply is awaited: 100 recipients with their parameters. They are on no account.
+const READ_AHEAD_OCTETS: usize = 16_384;
+/// Octets of replies that are put in line before they are written: whoever pipelines must read as well (RFC 2920 §3.1).
+const MAX_OUTPUT_OCTETS: usize = 4096;
 /// How long a client whose session we have ended is given to end it too.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -45,6 +52,8 @@ pub(super) enum End {
     Closed,
     /// We said why and close.
     Dismissed,
+    /// The client spoke before our greeting, and was told so instead of it.
+    EarlyTalker,
     /// The socket or the handshake failed.
     Failed {
         /// How.
@@ -78,7 +87,7 @@ pub(super) struct Session {
     pub(super) listing: PendingListing,
     pub(super) open: Option<Open>,
     pub(super) transactions: usize,
-    pub(super) errors: usize,
+    pub(super) conduct: Conduct,
     /// Replies to messages that are out, and of which the client has not shown yet that it has them.
     pub(super) replies: RepliesOwed,
 }
@@ -115,7 +124,7 @@ impl Session {
             listing,
             open: None,
             transactions: 0,
-            errors: 0,
+            conduct: Conduct::new(),
             replies: RepliesOwed::default(),
         }
     }
@@ -123,10 +132,9 @@ impl Session {
     /// The next line, within `limits.command_timeout` and before the message under way is due; replies are
     /// written before we wait.
     pub(super) async fn read_line(&mut self) -> Result<Line, End> {
-        let due = self.open.as_ref().and_then(|open| open.due);
-        // A client that talks without a pause is never waited for.
-        if due.is_some_and(|due| due <= Instant::now()) {
-            return self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await;
+        self.end_if_over().await?;
+        if self.output.len() >= MAX_OUTPUT_OCTETS {
+            self.flush().await?;
         }
         if let Some(line) = self.lines.decode(&mut self.input) {
             return Ok(line);
@@ -136,13 +144,58 @@ impl Session {
             self.input = BytesMut::new();
             self.output = Vec::new();
         }
-        let limit = Instant::now() + self.config.limits.command_timeout;
+        let started = Instant::now();
+        let limit = started + self.config.limits.command_timeout;
+        let limit = self.due_at().map_or(limit, |due| due.min(limit));
         let draining = self.around.draining.clone();
-        let read = timeout_at(due.map_or(limit, |due| due.min(limit)), self.read_until_line());
-        match draining.run_until_cancelled(read).await {
+        let is_too_slow = is_too_slow(self.receiving().as_deref());
+        let read = timeout_at(limit, self.read_until_line());
+        let read = async {
+            tokio::select! {
+                biased;
+                read = read => Some(read),
+                () = is_too_slow => None,
+            }
+        };
+        let read = draining.run_until_cancelled(read).await;
+        if let Some(reception) = self.receiving() {
+            reception.waited(started.elapsed());
+        }
+        match read {
             None => self.shut_down(SmtpCommand::Other).await,
-            Some(Ok(line)) => line,
-            Some(Err(_)) => self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await,
+            Some(Some(Ok(line))) => line,
+            Some(Some(Err(_))) => self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await,
+            Some(None) => self.dismiss(SmtpCommand::Other, reply::TOO_SLOW.reply()).await,
+        }
+    }
+
+    /// When the message that has begun must be there.
+    fn due_at(&self) -> Option<Instant> {
+        self.open.as_ref()?.due
+    }
+
+    /// Ends what has gone on for too long. Asked at each command: a client that talks without a pause is never waited for.
+    async fn end_if_over(&mut self) -> Result<(), End> {
+        let due = self.due_at();
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return self.dismiss(SmtpCommand::Other, reply::TIMEOUT.reply()).await;
+        }
+        let under_way = match (&self.open, due) {
+            (None, _) => UnderWay::Nothing,
+            (Some(_), None) => UnderWay::Envelope,
+            (Some(_), Some(_)) => UnderWay::Message,
+        };
+        if self.conduct.is_over(under_way) {
+            return self.dismiss(SmtpCommand::Other, reply::SESSION_OVER.reply()).await;
+        }
+        Ok(())
+    }
+
+    /// The message by BDAT that waits for its next chunk.
+    fn receiving(&mut self) -> Option<&mut Reception> {
+        match &mut self.open.as_mut()?.chunks {
+            Chunks::Receiving(reception) => Some(reception),
+            Chunks::None | Chunks::Refused => None,
         }
     }
 
@@ -159,39 +212,66 @@ impl Session {
         }
     }
 
-    /// Reads message octets, within `limits.data_timeout` and before the message is due.
-    pub(super) async fn read_message_octets(&mut self, due: Instant) -> Result<(), End> {
-        self.input.reserve(MESSAGE_READ_OCTETS);
-        let limit = due.min(Instant::now() + self.config.limits.data_timeout);
-        let read = timeout_at(limit, self.stream.read_buf(&mut self.input)).await;
+    /// Reads message octets, within `limits.data_timeout` and before the message is due. A message that holds memory
+    /// is not waited for without end while others need it.
+    pub(super) async fn read_message_octets(
+        &mut self,
+        due: Instant,
+        mut reception: Option<&mut Reception>,
+    ) -> Result<(), End> {
+        let started = Instant::now();
+        let limit = due.min(started + self.config.limits.data_timeout);
+        let is_too_slow = is_too_slow(reception.as_deref());
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(limit, self.read_piece()) => read,
+            () = is_too_slow => return self.dismiss(SmtpCommand::Data, reply::TOO_SLOW.reply()).await,
+        };
+        let now = Instant::now();
+        if let Some(reception) = &mut reception {
+            reception.waited(now - started);
+        }
         if matches!(read, Ok(Ok(1..))) {
             self.replies.octet_came();
         }
         match read {
             Ok(Ok(0)) => Err(End::Closed),
             // A client that sends without a pause is never waited for.
-            Ok(Ok(_)) if Instant::now() < due => Ok(()),
+            Ok(Ok(_)) if now < due => Ok(()),
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(_)) | Err(_) => self.dismiss(SmtpCommand::Data, reply::TIMEOUT.reply()).await,
         }
     }
 
-    /// Puts a reply in line; it is written when no further command is waiting. Too many errors end the
-    /// session.
-    pub(super) async fn say(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
-        self.put(command, reply);
-        self.count_error(command, reply).await
+    /// Reads what has come, and has no buffer for it while nothing has: thousands of messages may be waited for.
+    async fn read_piece(&mut self) -> io::Result<usize> {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        let (stream, input) = (&mut self.stream, &mut self.input);
+        poll_fn(|context| {
+            let mut piece = [MaybeUninit::uninit(); MESSAGE_READ_OCTETS];
+            let mut piece = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut piece))?;
+            input.extend_from_slice(piece.filled());
+            Poll::Ready(Ok(piece.filled().len()))
+        })
+        .await
     }
 
-    /// Counts a reply that is in line, or out, if it is an error.
-    pub(super) async fn count_error(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
-        if reply.is_permanent() {
-            self.errors += 1;
-            if self.errors >= self.config.limits.errors {
-                return self.dismiss(command, reply::TOO_MANY_ERRORS.reply()).await;
-            }
+    /// Puts a reply in line; it is written when no further command is waiting. Too many errors, or too many commands
+    /// that bring no message, end the session.
+    pub(super) async fn say(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
+        self.put(command, reply);
+        self.note(command, reply).await
+    }
+
+    /// Takes note of a reply that is in line, or out.
+    pub(super) async fn note(&mut self, command: SmtpCommand, reply: &Reply) -> Result<(), End> {
+        match self.conduct.note(command, reply, self.config.limits.errors) {
+            Some(row) => self.dismiss(command, row.reply()).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn put(&mut self, command: SmtpCommand, reply: &Reply) {
@@ -239,7 +319,10 @@ impl Session {
             self.flush().await?;
             self.replies.was_written(owed);
         }
-        self.count_error(command, &reply).await
+        if reply.is_positive() {
+            self.conduct.brought_a_message();
+        }
+        self.note(command, &reply).await
     }
 
     /// Resolves when the client has closed its side; reads pipelined commands ahead meanwhile.
@@ -261,7 +344,7 @@ impl Session {
             // Time that ran out is no end of the client's.
             End::Failed { error } if error.kind() == io::ErrorKind::TimedOut => {}
             End::Failed { .. } => self.replies.stream_ended(),
-            End::Quit | End::StartTls | End::Dismissed if self.replies.is_waiting() => {
+            End::Quit | End::StartTls | End::Dismissed | End::EarlyTalker if self.replies.is_waiting() => {
                 let mut octet = [0];
                 match timeout(GOODBYE, self.stream.read(&mut octet)).await {
                     Ok(Ok(0) | Err(_)) => self.replies.stream_ended(),
@@ -269,7 +352,18 @@ impl Session {
                     Err(_silent) => {}
                 }
             }
-            End::Quit | End::StartTls | End::Dismissed => {}
+            End::Quit | End::StartTls | End::Dismissed | End::EarlyTalker => {}
+        }
+    }
+}
+
+/// Resolves when this message, if there is one, has come too slowly.
+fn is_too_slow(reception: Option<&Reception>) -> impl Future<Output = ()> + use<> {
+    let is_too_slow = reception.map(Reception::is_too_slow);
+    async {
+        match is_too_slow {
+            Some(is_too_slow) => is_too_slow.await,
+            None => std::future::pending().await,
         }
     }
 }

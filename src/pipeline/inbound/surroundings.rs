@@ -1,18 +1,19 @@
 //! What all sessions of a node share.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
+use super::temporary::Temporary;
 use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::joint::Handoff;
+use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Opened};
 use crate::telemetry::Metrics;
 use crate::tls::StartTls;
@@ -29,10 +30,10 @@ pub struct Surroundings {
     pub certificate: StartTls,
     /// DNSBL verdicts.
     pub blocklist: Arc<ArcSwap<Blocklist>>,
-    /// One permit an octet of `limits.octets_in_flight`.
-    pub octets: Arc<Semaphore>,
+    /// `limits.octets_in_flight`.
+    pub memory: Memory,
     /// Where large messages are kept while in flight.
-    pub temporary: PathBuf,
+    pub temporary: Arc<Temporary>,
     /// Log, journal and counts of finished transactions; keeps poison messages aside.
     pub chronicle: Chronicle,
     /// To authenticate: the sender, early.

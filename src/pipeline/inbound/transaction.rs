@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::open::{Asking, Chunks, Early, Open};
-use super::reception::{Bounds, MEMORY_OCTETS, MESSAGE_READ_OCTETS, Reception};
+use super::open::{Asking, Chunks, Early, Open, Refused};
+use super::reception::{Bounds, Reception};
 use super::session::{End, PendingListing, Session};
 use crate::blocklist::Listing;
 use crate::clock;
 use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
 use crate::pipeline::chronicle::Conclusion;
 use crate::pipeline::deadline::Deadline;
+use crate::pipeline::memory::Share;
 use crate::pipeline::parcel::{
     Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };
@@ -23,11 +24,6 @@ use crate::smtp::command::{Charset, Chunk, ChunkPosition, Mail, Rcpt};
 use crate::smtp::data::Progress;
 use crate::smtp::reply::{self, Reply, Row};
 use crate::telemetry::SmtpCommand;
-
-/// How long a message waits for its share of `limits.octets_in_flight`.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Octets reserved for a message that declares a smaller SIZE: two reads of the socket.
-const MIN_PERMIT_OCTETS: u64 = 2 * MESSAGE_READ_OCTETS as u64;
 
 impl Session {
     /// MAIL: opens the transaction, and authentication's first questions with it.
@@ -105,9 +101,8 @@ impl Session {
                 self.say(SmtpCommand::Rcpt, &reply::RECIPIENT_OK.reply()).await
             }
             Err(reply) => {
-                let refused = open.refused.get_or_insert_with(|| (Vec::new(), reply.clone()));
-                refused.0.extend(rcpt.recipient);
-                refused.1 = reply.clone();
+                let refused = open.refused.get_or_insert_with(|| Refused::new(reply.clone()));
+                refused.add(rcpt.recipient, reply.clone());
                 self.say(SmtpCommand::Rcpt, &reply).await
             }
         }
@@ -151,7 +146,7 @@ impl Session {
         }
     }
 
-    /// DATA: reserves memory, says 354, receives, submits.
+    /// DATA: says 354, receives, submits.
     pub(super) async fn data(&mut self) -> Result<(), End> {
         if let Some(reply) = self.data_refusal() {
             return self.say(SmtpCommand::Data, &reply).await;
@@ -160,16 +155,13 @@ impl Session {
         if !self.input.is_empty() {
             return self.dismiss(SmtpCommand::Data, reply::BAD_SEQUENCE.with(&["wait for 354"])).await;
         }
-        let Some(permit) = self.reserve().await else {
-            return self.say(SmtpCommand::Data, &reply::NO_STORAGE.reply()).await;
-        };
         self.say(SmtpCommand::Data, &reply::START_MAIL.reply()).await?;
         self.flush().await?;
-        let mut reception = Box::new(Reception::new(self.bounds(), permit));
+        let mut reception = self.reception();
         let due = self.due();
         loop {
             if self.input.is_empty() {
-                self.read_message_octets(due).await?;
+                self.read_message_octets(due, Some(&mut reception)).await?;
             }
             let progress = reception.data(&self.input).await;
             match progress {
@@ -205,7 +197,7 @@ impl Session {
     /// BDAT (RFC 3030): the octets follow at once, refused or not, and are always read.
     pub(super) async fn bdat(&mut self, chunk: Chunk) -> Result<(), End> {
         let due = self.due();
-        let mut reception = match self.begin_chunk(chunk).await {
+        let mut reception = match self.begin_chunk(chunk) {
             Ok(reception) => reception,
             Err(reply) => {
                 self.skip(chunk.octets, due).await?;
@@ -215,7 +207,7 @@ impl Session {
         let mut left = chunk.octets;
         while left > 0 {
             if self.input.is_empty() {
-                self.read_message_octets(due).await?;
+                self.read_message_octets(due, Some(&mut reception)).await?;
             }
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
             reception.chunk(self.input.get(..piece).unwrap_or_default()).await;
@@ -232,7 +224,7 @@ impl Session {
     }
 
     /// The message that a chunk belongs to, or why it is refused.
-    async fn begin_chunk(&mut self, chunk: Chunk) -> Result<Box<Reception>, Reply> {
+    fn begin_chunk(&mut self, chunk: Chunk) -> Result<Box<Reception>, Reply> {
         let Some(open) = &mut self.open else { return Err(reply::BAD_SEQUENCE.with(&["send MAIL first"])) };
         let id = open.id;
         let reception = match std::mem::replace(&mut open.chunks, Chunks::Refused) {
@@ -242,10 +234,7 @@ impl Session {
                 open.chunks = Chunks::None;
                 return Err(reply::NO_RECIPIENTS.reply());
             }
-            Chunks::None => match self.reserve().await {
-                Some(permit) => Box::new(Reception::new(self.bounds(), permit)),
-                None => return Err(reply::NO_STORAGE.reply()),
-            },
+            Chunks::None => self.reception(),
         };
         let limit = self.config.service.max_message_octets;
         if reception.octets().saturating_add(chunk.octets) > limit {
@@ -263,7 +252,7 @@ impl Session {
         let mut left = octets;
         while left > 0 {
             if self.input.is_empty() {
-                self.read_message_octets(due).await?;
+                self.read_message_octets(due, None).await?;
             }
             let piece = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
             self.input.advance(piece);
@@ -272,44 +261,34 @@ impl Session {
         Ok(())
     }
 
-    /// Reserves the message's share of memory, before a single octet of it is asked for.
-    async fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        let declared = self.open.as_ref().and_then(|open| open.mail.size_octets);
-        let octets = declared.unwrap_or(u64::MAX).clamp(MIN_PERMIT_OCTETS, MEMORY_OCTETS as u64);
-        let permit = self.around.octets.clone().acquire_many_owned(u32::try_from(octets).ok()?);
-        timeout(PERMIT_TIMEOUT, permit).await.ok()?.ok()
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds {
+    /// A message of which nothing is here yet.
+    fn reception(&self) -> Box<Reception> {
+        let bounds = Bounds {
             message_octets: self.config.service.max_message_octets,
             header_octets: self.config.limits.header_octets,
-            directory: self.around.temporary.clone(),
-        }
+            floor_octets: self.config.limits.min_free_octets,
+            temporary: self.around.temporary.clone(),
+        };
+        Box::new(Reception::new(bounds, self.around.memory.share(self.ip)))
     }
 
     /// The true end of the message was read: refuse it, or submit it and relay the one reply.
     async fn finish(&mut self, command: SmtpCommand, reception: Box<Reception>) -> Result<(), End> {
         let Some(open) = self.open.take() else { return Err(End::Dismissed) };
         let received = reception.finish(|row, argument| self.refer(row, &[argument], open.id)).await;
-        let (message, permit) = match received {
+        let (message, memory) = match received {
             Ok(received) => received,
             Err(reply) => {
                 self.conclude(&open, &reply, None);
                 return self.say(command, &reply).await;
             }
         };
-        let settlement = self.submit(open, message, permit).await?;
+        let settlement = self.submit(open, message, memory).await?;
         self.settle(command, settlement).await
     }
 
     /// Sends the message down the pipeline and waits for its settlement.
-    async fn submit(
-        &mut self,
-        open: Open,
-        message: Message,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Settlement, End> {
+    async fn submit(&mut self, open: Open, message: Message, memory: Share) -> Result<Settlement, End> {
         let (answer, mut settlement) = oneshot::channel();
         let Open { id, client, mail, early, recipients, asking, .. } = open;
         let aliases: Vec<Address> = recipients.iter().map(|recipient| recipient.alias.clone()).collect();
@@ -331,7 +310,7 @@ impl Session {
             received_at: clock::now(),
             dot_at,
             deadline: Deadline::after(self.config.delivery.in_session_timeout),
-            permit,
+            memory,
             answer,
         };
         if self
@@ -362,6 +341,7 @@ impl Session {
             client: &client,
             reverse_path: &envelope.reverse_path,
             recipients: &envelope.recipients,
+            omitted: 0,
             message: Some(&message),
             results: "",
             fate: Fate::Tempfailed,
@@ -377,19 +357,20 @@ impl Session {
     /// Forgets the open transaction, telling its end where something was refused.
     pub(super) fn abandon(&mut self) {
         if let Some(open) = self.open.take()
-            && let Some((recipients, reply)) = &open.refused
+            && let Some(refused) = &open.refused
         {
-            self.conclude(&open, reply, Some(recipients));
+            self.conclude(&open, &refused.reply, Some(refused));
         }
     }
 
-    fn conclude(&self, open: &Open, reply: &Reply, refused: Option<&[Address]>) {
+    fn conclude(&self, open: &Open, reply: &Reply, refused: Option<&Refused>) {
         let taken: Vec<Address> = open.recipients.iter().map(|recipient| recipient.alias.clone()).collect();
         self.around.chronicle.conclude(Conclusion {
             id: open.id,
             client: &open.client,
             reverse_path: &open.mail.reverse_path,
-            recipients: refused.unwrap_or(&taken),
+            recipients: refused.map_or(&taken, |refused| &refused.recipients),
+            omitted: refused.map_or(0, |refused| refused.omitted),
             message: None,
             results: "",
             fate: if reply.is_permanent() { Fate::Rejected } else { Fate::Tempfailed },

@@ -6,7 +6,7 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, RsaKeyPair};
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::*;
@@ -17,6 +17,7 @@ use crate::mail::{
     Address, BodyType, Envelope, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8, TraceId, base64,
 };
 use crate::pipeline::deadline::Deadline;
+use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Advance, Client, DmarcVerdict, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing, TargetKind,
@@ -110,7 +111,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
         received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800),
         dot_at: Instant::now(),
         deadline: Deadline::after(Duration::from_secs(45)),
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        memory: Memory::new(0).share([192, 0, 2, 1].into()),
         answer,
     };
     let message = crate::mail::Message::from_octets(Bytes::copy_from_slice(octets));

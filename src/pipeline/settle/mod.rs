@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use super::chronicle::{Chronicle, Conclusion};
 use super::deferred::{self, Deferred, Late, NotQueued};
 use super::fingerprint::fingerprint;
 use super::joint::{Handoff, Stage, Turn};
+use super::memory::Share;
 use super::parcel::{
     Acknowledgement, Attempted, Delivery, Fate, Nothing, Outcome, Recorded, Settlement, Transaction,
     UpstreamReply, Vouched,
@@ -89,11 +90,11 @@ async fn settle(attempted: Attempted, around: &Surroundings) {
     let (acknowledged, heard) = oneshot::channel();
     let settlement = Settlement { reply: decision.reply, acknowledged: Some(acknowledged) };
     let deliveries = case.deliveries;
-    let Transaction { id, envelope, permit, answer, .. } = transaction;
+    let Transaction { id, envelope, memory, answer, .. } = transaction;
     let reverse_path = envelope.reverse_path;
     let settled = Settled { id, fate: decision.fate, reverse_path, deliveries };
     let written = answer.send(settlement).is_ok();
-    let held = Held::Message(message, permit);
+    let held = Held::Message(message, memory);
     let (acknowledgement, held) = around.acknowledgement(heard, held, &settled).await;
     around.learn(if written { acknowledgement } else { Acknowledgement::Vanished }, held, &settled).await;
 }
@@ -150,8 +151,8 @@ struct Settled {
 
 /// What is held until the client is known to have its reply, to name the copies by.
 enum Held {
-    /// The message, and the permit for its memory.
-    Message(Message, OwnedSemaphorePermit),
+    /// The message, and its share of memory.
+    Message(Message, Share),
     /// The names themselves: all that is left for a client that takes its time.
     Keys(Vec<Key>),
 }
@@ -244,6 +245,7 @@ impl Surroundings {
             client: &transaction.client,
             reverse_path: &transaction.envelope.reverse_path,
             recipients: &transaction.envelope.recipients,
+            omitted: 0,
             message: Some(case.message),
             results,
             fate: decision.fate,
@@ -313,7 +315,7 @@ impl Surroundings {
 
     async fn names(&self, held: Held, settled: &Settled) -> Vec<Key> {
         match held {
-            Held::Message(message, _permit) => {
+            Held::Message(message, _memory) => {
                 self.keys(&settled.reverse_path, &message, &settled.deliveries).await
             }
             Held::Keys(keys) => keys,

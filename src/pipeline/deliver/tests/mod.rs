@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::upstream::{Heard, Upstream};
@@ -25,6 +25,7 @@ use crate::dev::dns::DnsServer;
 use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::mail::{BodyType, Domain, Envelope, Message, RecipientRequest, ReversePath};
+use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::{
     Advance, ArcState, Client, DmarcVerdict, Protocol, ReceiverHelp, SpfVerdict, Target, TargetKind,
     Transaction, Verdict, Vouched,
@@ -207,7 +208,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
         deadline: Deadline::after(in_session),
-        permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        memory: Memory::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }
 }
