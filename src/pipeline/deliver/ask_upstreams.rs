@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::destinations::Visit;
 use super::job::{Job, Matter};
+use super::journey::Journey;
 use super::open_transactions::{Asked, OpenTransaction};
 use super::outcome::{Progress, Word};
-use super::shipment::{self, Journey};
+use super::shipment;
 use super::tls::TlsWish;
 use super::upstream::attempt::{Attempt, Opening, Trial, Turnout};
 use super::upstream::transaction::Budget;

@@ -27,6 +27,7 @@ mod already_delivered;
 mod ask_upstreams;
 mod destinations;
 mod job;
+mod journey;
 mod open_transactions;
 mod options;
 mod outcome;
