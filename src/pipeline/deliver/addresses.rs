@@ -30,9 +30,15 @@ pub(super) fn source(to: IpAddr, options: &Options) -> Result<Option<IpAddr>, Ba
     same_family.choose(&mut rand::rng()).copied().map(Some).ok_or(Barred::NoSource)
 }
 
-/// Whether mail may be sent to the address. Our own listeners are barred even on closed networks.
+/// Whether mail may be sent to the address. Our own listeners are barred even on closed networks, and so is the
+/// unspecified address, which is nobody's (RFC 1122 §3.2.1.3) and by which Linux connects to itself.
 pub(super) fn check(ip: IpAddr, options: &Options) -> Result<(), Barred> {
-    if options.listening.iter().any(|listener| reaches(*listener, ip, options)) {
+    // What the system makes of an IPv4-mapped one.
+    let reached = ip.to_canonical();
+    if reached.is_unspecified() {
+        return Err(Barred::NotPublic);
+    }
+    if options.listening.iter().any(|listener| reaches(*listener, reached, options)) {
         return Err(Barred::Ours);
     }
     match options.private_addresses {

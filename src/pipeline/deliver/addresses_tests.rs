@@ -12,7 +12,6 @@ fn refusing() -> Options {
 #[test]
 fn addresses_that_are_not_on_the_internet_are_refused() {
     for text in [
-        "0.0.0.0",
         "10.1.2.3",
         "172.16.0.1",
         "172.31.255.255",
@@ -25,7 +24,6 @@ fn addresses_that_are_not_on_the_internet_are_refused() {
         "224.0.0.1",
         "240.0.0.1",
         "255.255.255.255",
-        "::",
         "::1",
         "::ffff:8.8.8.8",
         "::127.0.0.1",
@@ -62,6 +60,13 @@ fn addresses_on_the_internet_are_taken() {
 }
 
 #[test]
+fn the_unspecified_address_is_nobodys_even_where_private_ones_are_allowed() {
+    for text in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+        assert_eq!(check(ip(text), &options()), Err(Barred::NotPublic), "{text}");
+    }
+}
+
+#[test]
 fn our_own_listeners_are_never_delivered_to() {
     let listening = |text: &str, port: u16| Options {
         listening: vec![SocketAddr::new(ip(text), port)],
@@ -72,6 +77,7 @@ fn our_own_listeners_are_never_delivered_to() {
     assert_eq!(check(ip("8.8.8.8"), &listening("8.8.8.8", 25)), Err(Barred::Ours));
     assert_eq!(check(ip("8.8.8.8"), &listening("8.8.8.8", 26)), Ok(()));
     assert_eq!(check(ip("127.0.0.2"), &listening("0.0.0.0", 25)), Err(Barred::Ours));
+    assert_eq!(check(ip("::ffff:127.0.0.2"), &listening("0.0.0.0", 25)), Err(Barred::Ours));
     assert_eq!(check(ip("8.8.4.4"), &listening("0.0.0.0", 25)), Err(Barred::Ours));
     assert_eq!(check(ip("8.8.8.8"), &listening("0.0.0.0", 25)), Ok(()));
 }

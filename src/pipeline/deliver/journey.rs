@@ -6,6 +6,9 @@
 //!   sender's own retry does that).
 //! - A host that cannot take the message (no SMTPUTF8, no 8BITMIME, SIZE too small) is passed over for the
 //!   next host; the message is refused only when every host was asked and none can.
+//! - A message is refused for good where the DNS is known to lead nowhere, or every host says that it takes no mail
+//!   (521, RFC 7504 §3). A host that was not asked, or of which nobody knows, keeps it open. Of 521 the other addresses
+//!   of the host are asked too: what is behind an IPv6 address is not always what is behind the IPv4 one.
 //! - IPv6 that is left alone after a time-out is left alone only at hosts that have IPv4 addresses too.
 //! - An address of one of our own listeners ends the list, as a host name of ours does: what is worse in
 //!   preference would come back to us (RFC 5321 §5.1).
@@ -136,10 +139,10 @@ impl<'a> Journey<'a> {
         let timed_out =
             || Err(self.no_look_up(&format!("{}: looking up its addresses", host.name), asked_at));
         let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
-        let (addresses, security) = match found.unwrap_or_else(|_| timed_out()) {
+        let plan::Found { addresses, security, open } = match found.unwrap_or_else(|_| timed_out()) {
             Ok(found) => found,
             Err(failure) => {
-                self.failures.push(failure);
+                self.pass_over(failure);
                 return (nowhere, ControlFlow::Continue(()));
             }
         };
@@ -162,10 +165,22 @@ impl<'a> Journey<'a> {
                     self.failures.push(Failure::Ruled(Refusal::Loop));
                     return (stop, ControlFlow::Break(()));
                 }
-                Err(barred) => {
-                    self.failures.push(Failure::no_answer(Silence::Unreachable, &explain(host, ip, barred)))
+                // The outbound pool is ours to mend.
+                Err(Barred::NoSource) => {
+                    let detail = explain(host, ip, "is of a family that the outbound pool has no address of");
+                    self.pass_over(Failure::no_answer(Silence::Unreachable, &detail));
+                }
+                Err(Barred::NotPublic) => {
+                    self.pass_over(Failure::unroutable(explain(
+                        host,
+                        ip,
+                        "is not an address on the Internet",
+                    )));
                 }
             }
+        }
+        if let Some(open) = open.filter(|_| stop.peers.is_empty()) {
+            self.pass_over(Failure::no_answer(Silence::LookUp, &open.to_string()));
         }
         (stop, ControlFlow::Continue(()))
     }
@@ -204,7 +219,8 @@ impl<'a> Journey<'a> {
                 continue;
             }
             if self.tried == MAX_ADDRESSES || !self.job.budget.envelope.is_enough_to_try() {
-                if self.failures.is_empty() {
+                // Who was not asked for want of time may take what others cannot.
+                if !self.failures.iter().any(Failure::is_unanswered) {
                     let detail = format!("{peer}: no time left to try it");
                     let failure = Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort);
                     self.failures.push(failure);
@@ -237,6 +253,17 @@ impl<'a> Journey<'a> {
         self.open = turnout.open;
         let next = turnout.trouble.map_or(Next::Nothing, |trouble| self.note(peer, trouble));
         if self.progress.is_pending() { next } else { Next::Nothing }
+    }
+
+    /// Keeps why a host or an address is not tried.
+    fn pass_over(&mut self, failure: Failure) {
+        if let Failure::Closed { detail, .. } | Failure::NoAnswer { detail, .. } = &failure {
+            tracing::info!(trace = %self.job.trace, detail, "passed over");
+            if let Some(dialogue) = &self.job.dialogue {
+                dialogue.note('*', detail);
+            }
+        }
+        self.failures.push(failure);
     }
 
     /// A look-up that had no answer when our time was up.
@@ -282,6 +309,7 @@ impl<'a> Journey<'a> {
             | AddressError::Garbage(_)
             | AddressError::OutOfStep(_)
             | AddressError::Unwelcome(_)
+            | AddressError::TakesNoMail(_)
             | AddressError::Ipv6Unwelcome(_)
             | AddressError::TlsRefused(_)
             | AddressError::Handshake(_)
@@ -299,11 +327,6 @@ enum Next {
     Nothing,
 }
 
-fn explain(host: &Host, ip: IpAddr, barred: Barred) -> String {
-    let why = match barred {
-        Barred::Ours => "is our own listener",
-        Barred::NotPublic => "is not an address on the Internet",
-        Barred::NoSource => "is of a family that the outbound pool has no address of",
-    };
+fn explain(host: &Host, ip: IpAddr, why: &str) -> String {
     format!("{} [{ip}] {why}", host.name)
 }

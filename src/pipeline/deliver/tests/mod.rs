@@ -6,6 +6,7 @@ mod hostile;
 mod hurry;
 mod late;
 mod open_transactions;
+mod permanence;
 mod reuse;
 mod tls;
 mod upstream;

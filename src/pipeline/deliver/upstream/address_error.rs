@@ -56,6 +56,9 @@ pub(crate) enum AddressError {
     /// A refusal at greeting or EHLO, or a 421 before the dot: about us, not about the message.
     #[error("{0}")]
     Unwelcome(Reply),
+    /// The host takes no mail at all, from nobody (RFC 7504 §3).
+    #[error("{0}")]
+    TakesNoMail(Reply),
     /// The upstream refuses our IPv6 address by policy; it may take us over IPv4.
     #[error("{0}")]
     Ipv6Unwelcome(Reply),
@@ -98,6 +101,7 @@ impl AddressError {
         match self {
             Self::OutOfStep(reply)
             | Self::Unwelcome(reply)
+            | Self::TakesNoMail(reply)
             | Self::Ipv6Unwelcome(reply)
             | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
@@ -118,7 +122,7 @@ impl AddressError {
             Self::TimedOut(_) | Self::CutShort(_) => AttemptResult::TimedOut,
             Self::Unreachable(_) => AttemptResult::Unreachable,
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => AttemptResult::Lost,
-            Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
+            Self::Unwelcome(_) | Self::TakesNoMail(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
             Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => AttemptResult::TlsFailed,
             Self::Unfit(_) => AttemptResult::Unfit,
             Self::Message(_) => AttemptResult::Internal,

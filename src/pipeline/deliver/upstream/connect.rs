@@ -100,7 +100,11 @@ impl Opener<'_> {
     /// Reads the greeting (RFC 5321 §3.1) and says EHLO.
     async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
-        welcome(connection.reply(limit, "waiting for the greeting").await?)?;
+        let greeting = connection.reply(limit, "waiting for the greeting").await?;
+        if greeting.code == 521 {
+            return Err(AddressError::TakesNoMail(greeting));
+        }
+        welcome(greeting)?;
         self.say_hello(connection).await
     }
 
@@ -172,7 +176,10 @@ impl Opener<'_> {
     fn leave(&self, connection: Connection, trouble: AddressError) -> AddressError {
         if matches!(
             trouble,
-            AddressError::Unwelcome(_) | AddressError::TlsRefused(_) | AddressError::NotEncrypted
+            AddressError::Unwelcome(_)
+                | AddressError::TakesNoMail(_)
+                | AddressError::TlsRefused(_)
+                | AddressError::NotEncrypted
         ) {
             pool::retire(connection, self.options.timing);
         }
