@@ -1,9 +1,14 @@
 //! What all shipments of one message, or of one recipient ahead of it, share.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use parking_lot::Mutex;
+
 use super::options::Options;
+use super::outcome::Failure;
 use super::tls::TlsWish;
 use super::upstream::attempt::Means;
 use super::upstream::dialogue::Dialogue;
@@ -22,8 +27,30 @@ pub(super) struct Job {
     pub(super) tls_wish: TlsWish,
     pub(super) trace: TraceId,
     pub(super) budget: Budget,
-    pub(super) ipv6_timed_out: AtomicBool,
+    pub(super) tries: Tries,
     pub(super) dialogue: Option<Dialogue>,
+}
+
+/// What all shipments have tried so far, each with what the others found out.
+#[derive(Default)]
+pub(super) struct Tries {
+    /// Whether IPv6 is left alone for the rest.
+    pub(super) ipv6_timed_out: AtomicBool,
+    /// Addresses that gave no way to offer anything: they are not tried again, under another name or for another
+    /// shipment. So few of them that their number needs no limit but that of the tries.
+    hopeless: Mutex<HashMap<IpAddr, Failure>>,
+}
+
+impl Tries {
+    /// Notes an address that gave no way to offer anything.
+    pub(super) fn give_up(&self, ip: IpAddr, failure: Failure) {
+        self.hopeless.lock().insert(ip, failure);
+    }
+
+    /// What is wrong with an address, if it was tried for nothing.
+    pub(super) fn given_up(&self, ip: IpAddr) -> Option<Failure> {
+        self.hopeless.lock().get(&ip).cloned()
+    }
 }
 
 /// What is offered to upstreams.

@@ -10,9 +10,14 @@
 //!   (521, RFC 7504 §3). A host that was not asked, or of which nobody knows, keeps it open. Of 521 the other addresses
 //!   of the host are asked too: what is behind an IPv6 address is not always what is behind the IPv4 one.
 //! - IPv6 that is left alone after a time-out is left alone only at hosts that have IPv4 addresses too.
+//! - Hosts that were silent of late are tried behind all others, whatever their preference (differs: RFC 5321 §5.1 has
+//!   them in order; as if they had been tried in order, a moment ago).
+//! - An address is tried once a message, whatever names and destinations lead to it, where nothing could be offered
+//!   there. RCPT and the dot are two occasions: what was said at one is not held against the other.
 //! - An address of one of our own listeners ends the list, as a host name of ours does: what is worse in
 //!   preference would come back to us (RFC 5321 §5.1).
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -46,6 +51,8 @@ struct Way<'a> {
 /// One host on it: the addresses to try, and what the reports should know.
 struct Stop<'a> {
     peers: Vec<Peer>,
+    /// Whether it has IPv4 addresses, to be tried now or later.
+    has_ipv4: bool,
     sighting: Sighting<'a>,
 }
 
@@ -122,10 +129,25 @@ impl<'a> Journey<'a> {
     }
 
     async fn try_each(&mut self, way: &Way<'_>) {
+        let silent_hosts = &self.job.upstreams.silent_hosts;
+        let mut silent = VecDeque::new();
         for (index, host) in way.hosts.iter().enumerate() {
-            let (stop, end) = self.stop(way, host).await;
-            let last_host = end.is_break() || index + 1 == way.hosts.len();
-            if self.try_host(&stop, last_host).await.is_break() || end.is_break() {
+            let (mut stop, end) = self.stop(way, host).await;
+            stop.has_ipv4 = stop.peers.iter().any(|peer| peer.address.is_ipv4());
+            let peers: Vec<_> = stop.peers.extract_if(.., |peer| silent_hosts.has(peer)).collect();
+            if !peers.is_empty() {
+                silent.push_back(Stop { peers, ..stop });
+            }
+            let last_host = silent.is_empty() && (end.is_break() || index + 1 == way.hosts.len());
+            if self.try_host(&stop, last_host).await.is_break() {
+                return;
+            }
+            if end.is_break() {
+                break;
+            }
+        }
+        while let Some(stop) = silent.pop_front() {
+            if self.try_host(&stop, silent.is_empty()).await.is_break() {
                 return;
             }
         }
@@ -135,10 +157,12 @@ impl<'a> Journey<'a> {
     async fn stop<'w>(&mut self, way: &'w Way<'_>, host: &Host) -> (Stop<'w>, ControlFlow<()>) {
         let Job { upstreams, options, budget, .. } = self.job;
         let asked_at = Instant::now();
-        let found = timeout_at(budget.envelope.at(), plan::addresses(host, &upstreams.dns)).await;
+        let source = |ip| addresses::check(ip, options).and_then(|()| addresses::source(ip, options));
+        let addresses = plan::addresses(host, &upstreams.dns, |ip| source(ip).is_ok());
+        let found = timeout_at(budget.envelope.at(), addresses).await;
         let timed_out =
             || Err(self.no_look_up(&format!("{}: looking up its addresses", host.name), asked_at));
-        let nowhere = Stop { peers: Vec::new(), sighting: Sighting::of(way.domain) };
+        let nowhere = Stop { peers: Vec::new(), has_ipv4: false, sighting: Sighting::of(way.domain) };
         let plan::Found { addresses, security, open } = match found.unwrap_or_else(|_| timed_out()) {
             Ok(found) => found,
             Err(failure) => {
@@ -151,10 +175,10 @@ impl<'a> Journey<'a> {
             return (nowhere, ControlFlow::Continue(()));
         };
         let Judgement { basis, demand, failure } = judgement;
-        let mut stop = Stop { peers: Vec::new(), sighting: Sighting { domain: way.domain, basis, failure } };
+        let sighting = Sighting { domain: way.domain, basis, failure };
+        let mut stop = Stop { peers: Vec::new(), has_ipv4: false, sighting };
         for ip in addresses {
-            let source = addresses::check(ip, options).and_then(|()| addresses::source(ip, options));
-            match source {
+            match source(ip) {
                 Ok(source) => stop.peers.push(Peer {
                     host: host.name.clone(),
                     address: SocketAddr::new(ip, options.port),
@@ -212,18 +236,19 @@ impl<'a> Journey<'a> {
 
     /// Tries one host's addresses. `Break`: all is settled, or nothing more may be tried.
     async fn try_host(&mut self, stop: &Stop<'_>, last_host: bool) -> ControlFlow<()> {
-        let Stop { peers, sighting } = stop;
-        let has_ipv4 = peers.iter().any(|peer| peer.address.is_ipv4());
+        let Stop { peers, has_ipv4, sighting } = stop;
         for (index, peer) in peers.iter().enumerate() {
-            if peer.address.is_ipv6() && has_ipv4 && !self.takes_ipv6() {
+            if peer.address.is_ipv6() && *has_ipv4 && !self.takes_ipv6() {
                 continue;
             }
-            if self.tried == MAX_ADDRESSES || !self.job.budget.envelope.is_enough_to_try() {
-                // Who was not asked for want of time may take what others cannot.
+            if let Some(failure) = self.job.tries.given_up(peer.address.ip()) {
+                self.failures.push(failure);
+                continue;
+            }
+            if let Some(end) = self.end(peer) {
+                // Who was not asked may take what others cannot.
                 if !self.failures.iter().any(Failure::is_unanswered) {
-                    let detail = format!("{peer}: no time left to try it");
-                    let failure = Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort);
-                    self.failures.push(failure);
+                    self.failures.push(end);
                 }
                 return ControlFlow::Break(());
             }
@@ -236,6 +261,18 @@ impl<'a> Journey<'a> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Why no address is tried any more, if none is.
+    fn end(&self, peer: &Peer) -> Option<Failure> {
+        if !self.job.budget.envelope.is_enough_to_try() {
+            let detail = format!("{peer}: no time left to try it");
+            return Some(Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort));
+        }
+        let goes_on = self.tried < MAX_ADDRESSES;
+        let end =
+            || Failure::no_answer(Silence::Unreachable, &format!("{peer}: enough addresses were tried"));
+        (!goes_on).then(end)
     }
 
     /// Both phases at one address, or the first alone where the message is to come.
@@ -251,6 +288,7 @@ impl<'a> Journey<'a> {
         self.progress.settle(turnout.outcomes);
         self.is_overdue |= turnout.is_overdue;
         self.open = turnout.open;
+        self.job.upstreams.silent_hosts.note(peer, turnout.trouble.as_ref());
         let next = turnout.trouble.map_or(Next::Nothing, |trouble| self.note(peer, trouble));
         if self.progress.is_pending() { next } else { Next::Nothing }
     }
@@ -274,13 +312,13 @@ impl<'a> Journey<'a> {
     }
 
     fn takes_ipv6(&self) -> bool {
-        !self.job.ipv6_timed_out.load(Ordering::Relaxed) && self.visit.takes_ipv6()
+        !self.job.tries.ipv6_timed_out.load(Ordering::Relaxed) && self.visit.takes_ipv6()
     }
 
     /// This message leaves IPv6 alone after a time-out; all others, where it was the destination's.
     fn note_ipv6(&self, trouble: &AddressError) {
         if matches!(trouble, AddressError::TimedOut(_) | AddressError::CutShort(_)) {
-            self.job.ipv6_timed_out.store(true, Ordering::Relaxed);
+            self.job.tries.ipv6_timed_out.store(true, Ordering::Relaxed);
         }
         if trouble.is_timeout() {
             self.visit.ipv6_timed_out();
@@ -315,7 +353,12 @@ impl<'a> Journey<'a> {
             | AddressError::Handshake(_)
             | AddressError::NotEncrypted => Next::Address,
         };
-        self.failures.push(Failure::of(peer, trouble));
+        let is_of_address = trouble.is_of_address();
+        let failure = Failure::of(peer, trouble);
+        if is_of_address {
+            self.job.tries.give_up(peer.address.ip(), failure.clone());
+        }
+        self.failures.push(failure);
         next
     }
 }

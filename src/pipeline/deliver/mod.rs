@@ -33,16 +33,16 @@ mod options;
 mod outcome;
 mod plan;
 mod shipment;
+mod silent_hosts;
 mod tls;
 mod upstream;
 mod upstreams;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
 
-use self::job::{Job, Matter};
+use self::job::{Job, Matter, Tries};
 use self::open_transactions::Asked;
 use self::tls::TlsWish;
 use self::upstream::dialogue::Dialogue;
@@ -166,7 +166,7 @@ async fn offer_all(
                 request,
                 trace,
                 budget: Budget::until(deadline),
-                ipv6_timed_out: AtomicBool::new(false),
+                tries: Tries::default(),
                 dialogue,
                 upstreams,
             };

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::outcome::Failure;
-use crate::dns::{Dns, DnsError, MailHost, MailHosts, Security};
+use crate::dns::{Dns, DnsError, HostAddresses, MailHost, MailHosts, Security};
 use crate::mail::Domain;
 use crate::pipeline::parcel::Silence;
 use crate::pipeline::refusal::Refusal;
@@ -83,12 +83,18 @@ pub(super) struct Found {
     pub(super) open: Option<DnsError>,
 }
 
-/// The host's addresses. Asked for both families at once; when one question has no answer the other's is used.
-pub(super) async fn addresses(host: &Host, dns: &Dns) -> Result<Found, Failure> {
+/// The host's addresses. Asked for both families at once; when one question has no answer the other's is used, and IPv6
+/// that is late is not waited for where an IPv4 address will do.
+pub(super) async fn addresses(
+    host: &Host,
+    dns: &Dns,
+    will_do: impl Fn(IpAddr) -> bool,
+) -> Result<Found, Failure> {
     if let Origin::Literal(ip) = host.origin {
         return Ok(Found { addresses: vec![ip], security: Security::Insecure, open: None });
     }
-    let (v6, v4) = tokio::join!(dns.ipv6_secured(&host.name), dns.ipv4_secured(&host.name));
+    let HostAddresses { ipv6: v6, ipv4: v4 } =
+        dns.host_addresses(&host.name, |ip| will_do(IpAddr::V4(ip))).await;
     let v6: Result<(Vec<_>, _), _> =
         v6.map(|answer| (answer.records.into_iter().map(IpAddr::V6).collect(), answer.security));
     let v4: Result<(Vec<_>, _), _> =

@@ -8,6 +8,7 @@ mod late;
 mod open_transactions;
 mod permanence;
 mod reuse;
+mod silence;
 mod tls;
 mod upstream;
 

@@ -12,6 +12,11 @@ use crate::smtp::reply::Reply;
 use crate::telemetry::labels::AttemptResult;
 use crate::tls::Demand;
 
+/// The step of TCP.
+pub(crate) const CONNECTING: &str = "connecting";
+/// The step behind it.
+pub(crate) const GREETING: &str = "waiting for the greeting";
+
 /// One address of one MX host, and where we connect to it from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Peer {
@@ -83,6 +88,28 @@ impl AddressError {
     /// Whether time ran out that was long enough.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut(_))
+    }
+
+    /// Whether nobody there said anything, with all the time for it.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(CONNECTING | GREETING))
+    }
+
+    /// Whether the address itself gave no way to offer anything, under whichever name and whatever the message.
+    pub(crate) fn is_of_address(&self) -> bool {
+        match self {
+            Self::TimedOut(step) | Self::Lost(step, _) => matches!(*step, CONNECTING | GREETING),
+            Self::Unreachable(_) | Self::Unwelcome(_) | Self::TakesNoMail(_) => true,
+            Self::CutShort(_)
+            | Self::Garbage(_)
+            | Self::OutOfStep(_)
+            | Self::Ipv6Unwelcome(_)
+            | Self::TlsRefused(_)
+            | Self::Handshake(_)
+            | Self::NotEncrypted
+            | Self::Unfit(_)
+            | Self::Message(_) => false,
+        }
     }
 
     /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth

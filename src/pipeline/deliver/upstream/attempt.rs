@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::address_error::{AddressError, Peer};
-use super::connect::{CONNECTING, Opener};
+use super::address_error::{AddressError, CONNECTING, Peer};
+use super::connect::Opener;
 use super::connection::{Connection, Phase, within};
 use super::dialogue::Dialogue;
 use super::late::Late;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
 
-use super::address_error::{AddressError, Peer};
+use super::address_error::{AddressError, CONNECTING, GREETING, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
 use super::pool;
@@ -18,9 +18,6 @@ use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Direction, Handshake, TlsDemand};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
-
-/// The step of TCP.
-pub(crate) const CONNECTING: &str = "connecting";
 
 /// What opening a connection takes.
 pub(crate) struct Opener<'a> {
@@ -100,7 +97,7 @@ impl Opener<'_> {
     /// Reads the greeting (RFC 5321 §3.1) and says EHLO.
     async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
-        let greeting = connection.reply(limit, "waiting for the greeting").await?;
+        let greeting = connection.reply(limit, GREETING).await?;
         if greeting.code == 521 {
             return Err(AddressError::TakesNoMail(greeting));
         }
