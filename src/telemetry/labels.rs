@@ -216,6 +216,7 @@ labels! {
         Unwelcome = "unwelcome",
         TlsFailed = "tls_failed",
         Unfit = "unfit",
+        NoPlace = "no_place",
         Internal = "internal",
     }
     /// What a destination said at RCPT; then what became of the transaction that was held for the dot.

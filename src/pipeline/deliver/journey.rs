@@ -269,7 +269,7 @@ impl<'a> Journey<'a> {
             let detail = format!("{peer}: no time left to try it");
             return Some(Failure::timed_out(Silence::Interrupted, &detail, Patience::CutShort));
         }
-        let goes_on = self.tried < MAX_ADDRESSES;
+        let goes_on = self.tried < MAX_ADDRESSES && self.job.tries.has_another(self.tried);
         let end =
             || Failure::no_answer(Silence::Unreachable, &format!("{peer}: enough addresses were tried"));
         (!goes_on).then(end)
@@ -342,6 +342,7 @@ impl<'a> Journey<'a> {
             AddressError::Message(_) => Next::Nothing,
             AddressError::TimedOut(_)
             | AddressError::CutShort(_)
+            | AddressError::NoPlace(_)
             | AddressError::Unreachable(_)
             | AddressError::Lost(..)
             | AddressError::Garbage(_)

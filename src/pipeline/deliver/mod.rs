@@ -20,6 +20,8 @@
 //!   that comes with too little time is offered to nobody, and a host that was cut short by it is not blamed.
 //! - A transaction that was opened at RCPT gets the message, or RSET. Nothing that happens to it before the
 //!   dot is worse than if it had not been opened.
+//! - Connections are bounded: in all, to one address and for one message ([`options`]). None of the bounds is waited for
+//!   by a message that holds a connection: past the first two there is no answer, and idle ones make room.
 //! - A panic ends one message: its task drops the transaction, and the sender hears 451.
 
 mod addresses;
@@ -41,6 +43,7 @@ mod upstreams;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use self::job::{Job, Matter, Tries};
 use self::open_transactions::Asked;
@@ -56,6 +59,9 @@ use crate::pipeline::joint::{Stage, Turn};
 use crate::pipeline::parcel::{Attempted, Delivery, Nothing, Outcome, Readdressed, Rewritten, Shipment};
 use crate::pipeline::refusal::Refusal;
 use crate::telemetry::PipelineStage;
+
+/// Shipments of one message that are under way at a time, a connection each; the others follow while there is time.
+const MAX_AT_ONCE: usize = 20;
 
 /// At RCPT: asks upstreams whether they would take a recipient's copies.
 pub struct Ask(pub Arc<Upstreams>);
@@ -148,7 +154,7 @@ struct Offered {
     dialogue: Option<Dialogue>,
 }
 
-/// Offers a message: all shipments side by side.
+/// Offers a message: its shipments side by side.
 async fn offer_all(
     upstreams: Arc<Upstreams>,
     offered: Offered,
@@ -170,9 +176,14 @@ async fn offer_all(
                 dialogue,
                 upstreams,
             };
+            let places = Semaphore::new(MAX_AT_ONCE);
             let shipments = shipments.into_iter().map(|shipment| {
                 let asked = asked.part(&shipment);
-                shipment::deliver(shipment, asked, &job)
+                let (places, job) = (&places, &job);
+                async move {
+                    let _place = places.acquire().await;
+                    shipment::deliver(shipment, asked, job).await
+                }
             });
             let shipments: Vec<_> = shipments.collect();
             job.upstreams.transactions.end(asked);

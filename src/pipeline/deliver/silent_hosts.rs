@@ -35,7 +35,7 @@ impl SilentHosts {
                 }
             }
             // Neither an answer nor the want of one.
-            Some(AddressError::CutShort(_) | AddressError::Unreachable(_)) => {}
+            Some(AddressError::CutShort(_) | AddressError::Unreachable(_) | AddressError::NoPlace(_)) => {}
             Some(_) | None => {
                 until.remove(&key(peer));
             }

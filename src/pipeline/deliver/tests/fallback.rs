@@ -5,7 +5,7 @@ use crate::pipeline::parcel::Silence;
 use crate::telemetry::labels::{AttemptResult, IpFamily};
 
 /// A port that nothing listens on at any loopback address.
-fn unused_port() -> u16 {
+pub(super) fn unused_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -1,6 +1,7 @@
 //! Delivery over real loopback sockets, against scripted upstreams and a DNS server with example zones.
 
 mod basics;
+mod bounds;
 mod fallback;
 mod hostile;
 mod hurry;
@@ -48,6 +49,8 @@ pub(super) fn options() -> Options {
         private_addresses: PrivateAddresses::Allow,
         sources: Vec::new(),
         per_destination: 20,
+        connections: 100,
+        connections_per_address: 50,
         log_addresses: LogAddresses::Full,
         timing: Timing {
             connect: Duration::from_millis(500),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
+use super::places::Full;
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::ReplyError;
 use crate::smtp::reply::Reply;
@@ -49,6 +50,12 @@ pub(crate) enum AddressError {
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
+    /// We have enough connections open.
+    #[error("not connected to: {}", match .0 {
+        Full::All => "no more connections at a time",
+        Full::Address => "no more connections to one address at a time",
+    })]
+    NoPlace(Full),
     /// The connection ended.
     #[error("connection lost {0}: {1}")]
     Lost(&'static str, io::Error),
@@ -101,6 +108,7 @@ impl AddressError {
             Self::TimedOut(step) | Self::Lost(step, _) => matches!(*step, CONNECTING | GREETING),
             Self::Unreachable(_) | Self::Unwelcome(_) | Self::TakesNoMail(_) => true,
             Self::CutShort(_)
+            | Self::NoPlace(_)
             | Self::Garbage(_)
             | Self::OutOfStep(_)
             | Self::Ipv6Unwelcome(_)
@@ -133,6 +141,7 @@ impl AddressError {
             | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
             | Self::CutShort(_)
+            | Self::NoPlace(_)
             | Self::Unreachable(_)
             | Self::Lost(..)
             | Self::Garbage(_)
@@ -147,6 +156,7 @@ impl AddressError {
     pub(crate) fn result(&self) -> AttemptResult {
         match self {
             Self::TimedOut(_) | Self::CutShort(_) => AttemptResult::TimedOut,
+            Self::NoPlace(_) => AttemptResult::NoPlace,
             Self::Unreachable(_) => AttemptResult::Unreachable,
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => AttemptResult::Lost,
             Self::Unwelcome(_) | Self::TakesNoMail(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,

@@ -215,6 +215,7 @@ impl<'a> Attempt<'a> {
         let opener = Opener {
             options: means.options,
             policies: means.policies,
+            pool: means.pool,
             sighting,
             metrics: means.metrics,
             dialogue: means.dialogue,

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use super::address_error::{AddressError, CONNECTING, GREETING, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
-use super::pool;
+use super::pool::{self, Pool};
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
@@ -23,6 +23,8 @@ use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,
     pub(crate) policies: &'a Policies,
+    /// Where there is a place for it.
+    pub(crate) pool: &'a Pool,
     /// Whose demand the peer's is, for the reports.
     pub(crate) sighting: Sighting<'a>,
     pub(crate) metrics: &'a Arc<Metrics>,
@@ -51,8 +53,9 @@ impl Opener<'_> {
     }
 
     async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, AddressError> {
+        let place = self.pool.place(peer.address.ip(), self.options).map_err(AddressError::NoPlace)?;
         let stream = self.dial(peer).await?;
-        let mut connection = Connection::new(peer.clone(), stream, self.options, self.metrics);
+        let mut connection = Connection::new(peer.clone(), stream, place, self.options, self.metrics);
         connection.dialogue = self.dialogue.cloned();
         if let Err(trouble) = self.be_greeted(&mut connection).await {
             return Err(self.leave(connection, trouble));
