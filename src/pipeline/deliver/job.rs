@@ -46,6 +46,8 @@ pub(super) struct Tries {
     hopeless: Mutex<HashMap<IpAddr, Failure>>,
     /// Further addresses that may be tried.
     further: AtomicUsize,
+    /// What else is to be told of the message.
+    remarks: Mutex<Vec<Arc<str>>>,
 }
 
 impl Default for Tries {
@@ -54,6 +56,7 @@ impl Default for Tries {
             ipv6_timed_out: AtomicBool::new(false),
             hopeless: Mutex::default(),
             further: AtomicUsize::new(MAX_FURTHER),
+            remarks: Mutex::default(),
         }
     }
 }
@@ -64,6 +67,19 @@ impl Tries {
         let less_one = |left: usize| left.checked_sub(1);
         tried < LEAST_ADDRESSES
             || self.further.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one).is_ok()
+    }
+
+    /// Notes what is to be told of the message, once, and no more than there may be tries that say it.
+    pub(super) fn remark(&self, remark: Arc<str>) {
+        let mut remarks = self.remarks.lock();
+        if remarks.len() < MAX_FURTHER && !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
+    }
+
+    /// What was to be told.
+    pub(super) fn remarks(self) -> Vec<Arc<str>> {
+        self.remarks.into_inner()
     }
 
     /// Notes an address that gave no way to offer anything.

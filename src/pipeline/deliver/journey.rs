@@ -286,6 +286,7 @@ impl<'a> Journey<'a> {
             None => attempt.open().await,
         };
         self.progress.settle(turnout.outcomes);
+        turnout.fallback.into_iter().for_each(|fallback| self.job.tries.remark(fallback));
         self.is_overdue |= turnout.is_overdue;
         self.open = turnout.open;
         self.job.upstreams.silent_hosts.note(peer, turnout.trouble.as_ref());

@@ -117,7 +117,7 @@ async fn redeliver(upstreams: Arc<Upstreams>, due: Due) {
         asked: Asked::default(),
         dialogue: Some(dialogue.clone()),
     };
-    let deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    let (deliveries, _in_the_dialogue) = offer_all(upstreams, offer, &message, shipments).await;
     // A queue that does not wait any more tries again after a restart.
     let _drained = answer.send(Tried { deliveries, dialogue: dialogue.lines() });
 }
@@ -136,10 +136,10 @@ async fn deliver(upstreams: Arc<Upstreams>, rewritten: Rewritten) -> Attempted {
         asked,
         dialogue: None,
     };
-    let mut deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    let (mut deliveries, remarks) = offer_all(upstreams, offer, &message, shipments).await;
     deliveries.extend(recorded);
     let deliveries = in_order(deliveries, &transaction.envelope.recipients);
-    Attempted { transaction, message, verdict, deliveries }
+    Attempted { transaction, message, verdict, deliveries, remarks }
 }
 
 /// What is to be known of a message to offer it.
@@ -154,13 +154,13 @@ struct Offered {
     dialogue: Option<Dialogue>,
 }
 
-/// Offers a message: its shipments side by side.
+/// Offers a message: its shipments side by side. With what came of its copies what else is to be told.
 async fn offer_all(
     upstreams: Arc<Upstreams>,
     offered: Offered,
     message: &Message,
     shipments: Vec<Shipment>,
-) -> Vec<Delivery> {
+) -> (Vec<Delivery>, Vec<Arc<str>>) {
     let Offered { trace, smtp_utf8, request, deadline, mut asked, dialogue } = offered;
     match Content::survey(message).await {
         Ok(content) => {
@@ -187,12 +187,13 @@ async fn offer_all(
             });
             let shipments: Vec<_> = shipments.collect();
             job.upstreams.transactions.end(asked);
-            join_all(shipments).await.into_iter().flatten().collect()
+            let deliveries = join_all(shipments).await.into_iter().flatten().collect();
+            (deliveries, job.tries.remarks())
         }
         Err(error) => {
             tracing::error!(%error, "the message cannot be read back");
             upstreams.transactions.end(asked);
-            shipments.into_iter().flat_map(undeliverable).collect()
+            (shipments.into_iter().flat_map(undeliverable).collect(), Vec::new())
         }
     }
 }

@@ -83,7 +83,8 @@ async fn resume(transaction: OpenTransaction, offer: Offer<'_>, shipment: &Shipm
     let trial = Trial { means: job.means(), offer, peer: &peer, sighting, budget };
     let opening = Opening { connection, opened: Opened::earlier(taken.clone()) };
     let turnout = Attempt::new(trial, taken).feed(opening, content).await;
-    let Turnout { outcomes, trouble, is_overdue, .. } = turnout;
+    let Turnout { outcomes, trouble, is_overdue, fallback, .. } = turnout;
+    fallback.into_iter().for_each(|fallback| job.tries.remark(fallback));
     let is_used = trouble.is_none() || !outcomes.is_empty();
     transactions.count(if is_used { CutThrough::Used } else { CutThrough::Replaced });
     if is_overdue {

@@ -16,7 +16,7 @@ use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::{Direction, Handshake, TlsDemand};
+use crate::telemetry::labels::{Direction, Handshake, TlsDemand, TlsFallback};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
 
 /// What opening a connection takes.
@@ -39,17 +39,26 @@ impl Opener<'_> {
     /// is offered, and in the clear, over a new connection, where STARTTLS is refused (RFC 3207 §4) or the
     /// handshake fails, since mail in the clear beats no mail (RFC 7435 §3).
     pub(crate) async fn open(&self, peer: &Peer) -> Result<Connection, AddressError> {
-        match self.open_with(peer, Security::Encrypted).await {
-            Err(AddressError::Handshake(cause)) if !peer.demand.is_mandatory() => {
-                tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
-                self.open_with(peer, Security::Plain).await
+        let (cause, detail) = match self.open_with(peer, Security::Encrypted).await {
+            Err(AddressError::Handshake(error)) if !peer.demand.is_mandatory() => {
+                let nothing_in_common = TlsFailure::of_handshake(&error) == TlsFailure::NothingInCommon;
+                let cause =
+                    if nothing_in_common { TlsFallback::NothingInCommon } else { TlsFallback::Handshake };
+                (cause, format!("the TLS handshake failed: {error}"))
             }
             Err(AddressError::TlsRefused(reply)) if !peer.demand.is_mandatory() => {
-                tracing::info!(%peer, code = reply.code, "STARTTLS refused, trying without");
-                self.open_with(peer, Security::Plain).await
+                (TlsFallback::StartTls, format!("STARTTLS was refused: {}", reply.code))
             }
-            opened => opened,
+            opened => return opened,
+        };
+        let detail = format!("{peer}: in the clear, since {detail}");
+        if let Some(dialogue) = self.dialogue {
+            dialogue.note('*', &detail);
         }
+        let mut connection = self.open_with(peer, Security::Plain).await?;
+        self.metrics.delivery_tls_fallbacks_total.of(cause).inc();
+        connection.fallback = Some(detail.into());
+        Ok(connection)
     }
 
     async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, AddressError> {

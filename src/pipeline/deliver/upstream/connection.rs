@@ -51,6 +51,8 @@ pub(crate) enum Phase {
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) tls: Option<Negotiated>,
+    /// Why it is in the clear though the host offers STARTTLS.
+    pub(crate) fallback: Option<Arc<str>>,
     pub(crate) capabilities: Capabilities,
     pub(crate) phase: Phase,
     /// MAIL commands sent so far.
@@ -97,6 +99,7 @@ impl Connection {
         Self {
             peer,
             tls: None,
+            fallback: None,
             capabilities: Capabilities::default(),
             phase: Phase::Clean,
             transactions: 0,
