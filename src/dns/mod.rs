@@ -18,6 +18,7 @@
 //!   (`dns.trust_ad`) vouches for an answer.
 
 mod error;
+mod host;
 mod mail_hosts;
 mod name;
 mod secured;
@@ -40,6 +41,7 @@ use crate::mail::Domain;
 use crate::telemetry::Metrics;
 
 pub use error::{Cause, DnsError};
+pub use host::{HostAddresses, RESOLUTION_DELAY};
 pub use mail_hosts::{MAX_MAIL_HOSTS, MailHost, MailHosts};
 pub use name::{AsName, DnsName};
 pub use secured::{Security, Tlsa};
@@ -99,6 +101,7 @@ struct Shared {
     servers: ArcSwap<Servers>,
     options: DnsOptions,
     metrics: Arc<Metrics>,
+    slow: host::Slow,
 }
 
 /// Whom a look-up asks, and what they have said.
@@ -144,7 +147,10 @@ impl Dns {
                 metrics.dns_lookups_total.with_label_values(&[record_type.into(), result]);
             }
         }
-        Ok(Self { shared: Arc::new(Shared { servers, options, metrics }), until: None })
+        Ok(Self {
+            shared: Arc::new(Shared { servers, options, metrics, slow: host::Slow::default() }),
+            until: None,
+        })
     }
 
     /// The same resolver for somebody who waits until then: what has no answer by that time has timed out, and what

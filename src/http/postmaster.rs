@@ -75,7 +75,9 @@ const SMTP_ERRORS: &str = "<p>While you wait after the end of your message we of
      recipients are taken as far as their mail goes the same way; others hear <code>452 4.5.3</code>. Send to them in \
      another transaction.</p>\n<p>Lines of a message end with CR LF and hold \
      neither a bare CR or LF nor a NUL. Mail that goes round in circles, and mail to an address or a domain that we \
-     do not route, is refused.</p>";
+     do not route, is refused. So is mail whose destination can never be reached, at once: its domain does not exist \
+     (<code>550 5.1.2</code>), the DNS leads to no mail host of it (<code>550 5.4.4</code>), or it takes no mail \
+     (<code>556</code>).</p>";
 
 const ENFORCING: &str = "<p>A message has one From field that names an address. Either SPF passes for its envelope \
      sender, or one of its DKIM signatures does; a notification with a null sender can pass by the SPF record of its \

@@ -337,6 +337,8 @@ pub struct Attempted {
     pub verdict: Verdict,
     /// One for each target, in the order of the targets.
     pub deliveries: Vec<Delivery>,
+    /// What else the trace tells, such as which upstream got it in the clear though it offers TLS.
+    pub remarks: Vec<Arc<str>>,
 }
 
 /// How one copy fared.

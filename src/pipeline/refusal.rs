@@ -37,6 +37,10 @@ pub enum Refusal {
     RecipientNullMx,
     /// The destination's domain does not exist.
     DestinationUnknown,
+    /// None of the destination's hosts has an address that mail can be sent to.
+    DestinationUnroutable,
+    /// All of the destination's hosts say that they take no mail at all.
+    DestinationTakesNoMail,
     /// The upstream does not offer SMTPUTF8.
     UpstreamWithoutUtf8,
     /// The upstream does not offer 8BITMIME.
@@ -86,6 +90,8 @@ impl Refusal {
             Self::AuthenticationUnavailable => (reply::AUTHENTICATION_UNAVAILABLE, String::new()),
             Self::RecipientNullMx => (reply::RECIPIENT_NULL_MX, String::new()),
             Self::DestinationUnknown => (reply::DESTINATION_UNKNOWN, String::new()),
+            Self::DestinationUnroutable => (reply::DESTINATION_UNROUTABLE, String::new()),
+            Self::DestinationTakesNoMail => (reply::DESTINATION_TAKES_NO_MAIL, String::new()),
             Self::UpstreamWithoutUtf8 => (reply::UPSTREAM_WITHOUT_UTF8, String::new()),
             Self::UpstreamWithoutRequireTls => (reply::UPSTREAM_WITHOUT_REQUIRETLS, String::new()),
             Self::UpstreamWithout8Bit => (reply::UPSTREAM_WITHOUT_8BIT, String::new()),

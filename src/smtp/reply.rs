@@ -195,8 +195,12 @@ catalogue! {
 
     /// RFC 7505 §4.1. The destination publishes a null MX.
     RECIPIENT_NULL_MX = 556 x(5, 1, 10), "recipient_null_mx", "The destination of this address takes no mail (null MX)", "smtp-errors";
-    /// The destination's domain does not exist.
+    /// The destination's domain does not exist (RFC 3463 §3.2).
     DESTINATION_UNKNOWN = 550 x(5, 1, 2), "destination_domain", "The destination of this address does not exist", "smtp-errors";
+    /// The DNS leads to no host that a connection could go to (RFC 3463 §3.5, RFC 5321 §5.1).
+    DESTINATION_UNROUTABLE = 550 x(5, 4, 4), "destination_route", "The destination of this address has no mail server that can be reached", "smtp-errors";
+    /// RFC 7504 §4, for a destination all of whose hosts say 521 (§3); the enhanced code is the one that goes with 521.
+    DESTINATION_TAKES_NO_MAIL = 556 x(5, 3, 2), "destination_hosts", "The mail servers of this address's destination take no mail at all", "smtp-errors";
     /// RFC 6531 §3.5: the upstream does not offer SMTPUTF8.
     UPSTREAM_WITHOUT_UTF8 = 550 x(5, 6, 7), "smtputf8", "The destination does not take internationalised mail", "smtp-errors";
     /// RFC 6152 §3: converting would break signatures.

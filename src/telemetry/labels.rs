@@ -216,7 +216,17 @@ labels! {
         Unwelcome = "unwelcome",
         TlsFailed = "tls_failed",
         Unfit = "unfit",
+        NoPlace = "no_place",
         Internal = "internal",
+    }
+    /// Why a message goes in the clear to a host that offers STARTTLS.
+    TlsFallback {
+        /// There is no TLS version or cipher suite that both sides take.
+        NothingInCommon = "nothing_in_common",
+        /// The handshake failed otherwise.
+        Handshake = "handshake",
+        /// The host takes its offer back.
+        StartTls = "starttls_refused",
     }
     /// What a destination said at RCPT; then what became of the transaction that was held for the dot.
     CutThrough {

@@ -16,7 +16,7 @@ use crate::telemetry::families::{Counters, Gauges, Histograms};
 use crate::telemetry::labels::{
     Admission, AttemptResult, AuthResult, Contained, CutThrough, DsnAction, Handshake, IpFamily, Level,
     Matcher, MemberState, Mode, PipelineStage, Provider, QueueState, RuleAction, SignatureResult,
-    SigningAlgorithm, SrsOperation, Verdict,
+    SigningAlgorithm, SrsOperation, TlsFallback, Verdict,
 };
 use crate::telemetry::responses::{self, SmtpCommand};
 
@@ -124,6 +124,8 @@ metrics! {
     pub pipeline_stage_duration_seconds: Histograms<PipelineStage>["stage"];
     /// Delivery attempts by provider, address family and result.
     pub delivery_attempts_total: Counters<(Provider, IpFamily, AttemptResult)>["provider", "ip_family", "result"];
+    /// Connections that went on in the clear though the host offers STARTTLS, by cause.
+    pub delivery_tls_fallbacks_total: Counters<TlsFallback>["cause"];
     /// Destinations asked at RCPT by their answer, and upstream transactions held from there by their end.
     pub cut_through_total: Counters<CutThrough>["result"];
     /// Seconds from the client's final dot to the upstream's answer.

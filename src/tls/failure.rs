@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use serde::{Deserialize, Serialize};
 
 /// A result type of RFC 8460 §4.3.
@@ -17,6 +17,8 @@ pub enum TlsFailure {
     CertificateExpired,
     /// No trusted root leads to the certificate, or no TLSA record matches it.
     CertificateNotTrusted,
+    /// There is no TLS version or cipher suite that both sides take.
+    NothingInCommon,
     /// Anything else, such as a host that the MTA-STS policy does not name.
     ValidationFailure,
     /// The TLSA records are not usable.
@@ -40,13 +42,20 @@ impl TlsFailure {
             Self::CertificateHostMismatch => "certificate-host-mismatch",
             Self::CertificateExpired => "certificate-expired",
             Self::CertificateNotTrusted => "certificate-not-trusted",
-            Self::ValidationFailure => "validation-failure",
+            // RFC 8460 §4.3.3: what has no word of its own; the reason says it.
+            Self::NothingInCommon | Self::ValidationFailure => "validation-failure",
             Self::TlsaInvalid => "tlsa-invalid",
             Self::DnssecInvalid => "dnssec-invalid",
             Self::StsPolicyFetchError => "sts-policy-fetch-error",
             Self::StsPolicyInvalid => "sts-policy-invalid",
             Self::StsWebpkiInvalid => "sts-webpki-invalid",
         }
+    }
+
+    /// More than the word says, for `failure-reason-code` (RFC 8460 §4.4).
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        (self == Self::NothingInCommon).then_some("no TLS version or cipher suite in common")
     }
 
     /// What a handshake failed of.
@@ -58,6 +67,19 @@ impl TlsFailure {
 
     /// What a verifier found wrong.
     pub(super) fn of(error: &rustls::Error) -> Self {
+        // RFC 8446 §6.2: how the other side says that it wants what we do not have.
+        let wants_other_tls = matches!(
+            error,
+            rustls::Error::PeerIncompatible(_)
+                | rustls::Error::AlertReceived(
+                    AlertDescription::ProtocolVersion
+                        | AlertDescription::HandshakeFailure
+                        | AlertDescription::InsufficientSecurity,
+                )
+        );
+        if wants_other_tls {
+            return Self::NothingInCommon;
+        }
         let rustls::Error::InvalidCertificate(cause) = error else { return Self::ValidationFailure };
         let host = matches!(
             cause,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::support::{ALICE, Act, Stage, UpstreamV6, World, letter};
+use crate::support::{ALICE, Act, LIMIT, Stage, UpstreamV6, World, letter, until};
 
 const INFO: &[&str] = &["info@ours.example"];
 
@@ -124,9 +124,37 @@ async fn private_addresses_are_refused_unless_allowed() {
     let world =
         World::with(|config| config.delivery.private_addresses = postroad::config::PrivateAddresses::Refuse)
             .await;
-    let heard = world.unvouched().await;
-    assert!(matches!(heard.code(), 451 | 550), "{}", heard.text());
+    world.unvouched().await.starts("550 5.4.4").lacks("dest.example");
+    verdict(&world).await.starts("550 5.4.4").lacks("dest.example");
     assert!(world.mx.connections().is_empty());
+    assert!(world.queued().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_turns_out_to_lead_nowhere_leaves_the_queue() {
+    let world = World::impatient().await;
+    world.dns.behave("dest.example.", postroad::dev::dns::Behaviour::ServFail).unwrap();
+    verdict(&world).await.starts("250 2.0.0 Queued");
+    world.dns.replace("dest.example. 300 IN MX 10 gone.dest.example.").unwrap();
+    world.dns.behave("dest.example.", postroad::dev::dns::Behaviour::Answer).unwrap();
+    until("alice has it back", || bounce(&world).is_some(), LIMIT).await;
+    let bounce = bounce(&world).unwrap();
+    assert!(bounce.contains("Status: 5.4.4"), "{bounce}");
+    assert!(!bounce.contains("ana@dest.example"), "{bounce}");
+}
+
+/// The message that alice was sent back.
+fn bounce(world: &World) -> Option<String> {
+    let taken = world.mx.taken();
+    taken.iter().find(|taken| taken.recipients() == [ALICE]).map(|taken| taken.text())
+}
+
+#[tokio::test]
+async fn rfc7504_4_a_destination_whose_only_host_takes_no_mail_is_refused() {
+    let world = World::start().await;
+    world.mx.say(Stage::Banner, "521 5.3.2 mx does not accept mail");
+    verdict(&world).await.starts("556 5.3.2").lacks("dest.example");
+    assert!(world.queued().await.is_empty());
 }
 
 #[tokio::test]

@@ -30,9 +30,15 @@ pub(super) fn source(to: IpAddr, options: &Options) -> Result<Option<IpAddr>, Ba
     same_family.choose(&mut rand::rng()).copied().map(Some).ok_or(Barred::NoSource)
 }
 
-/// Whether mail may be sent to the address. Our own listeners are barred even on closed networks.
+/// Whether mail may be sent to the address. Our own listeners are barred even on closed networks, and so is the
+/// unspecified address, which is nobody's (RFC 1122 §3.2.1.3) and by which Linux connects to itself.
 pub(super) fn check(ip: IpAddr, options: &Options) -> Result<(), Barred> {
-    if options.listening.iter().any(|listener| reaches(*listener, ip, options)) {
+    // What the system makes of an IPv4-mapped one.
+    let reached = ip.to_canonical();
+    if reached.is_unspecified() {
+        return Err(Barred::NotPublic);
+    }
+    if options.listening.iter().any(|listener| reaches(*listener, reached, options)) {
         return Err(Barred::Ours);
     }
     match options.private_addresses {
@@ -71,19 +77,21 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// RFC 4291 §2.4; an IPv4 address inside an IPv6 one is judged as itself, and IPv4-mapped ones never are
-/// what a AAAA record should hold.
+/// The global unicast addresses that IANA has given out so far, 2000::/3 (RFC 4291 §2.4), less what is special in them,
+/// and NAT64 by its well-known prefix. An IPv4 address inside an IPv6 one is judged as itself where its place is known:
+/// NAT64 by a local prefix (64:ff9b:1::/48, RFC 8215) and Teredo (2001::/32, RFC 4380) may lead into any network behind
+/// a translator, and IPv4-mapped ones never are what a AAAA record should hold.
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     let [a, b, c, d, e, f, g, h] = ip.segments();
     let [high, low] = [(g, h), (b, c)].map(|(high, low)| {
         let ([w, x], [y, z]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(w, x, y, z))
     });
-    match a {
-        0 => false,                                              // ::, ::1, IPv4-mapped and -compatible
-        0x64 if (b, c, d, e, f) == (0xff9b, 0, 0, 0, 0) => high, // NAT64, RFC 6052 §2.1
-        0x2002 => low,                                           // 6to4, RFC 3056 §2
-        _ => a & 0xfe00 != 0xfc00 && a & 0xff80 != 0xfe80 && a & 0xff00 != 0xff00, // local, link and site, multicast
+    match (a, b) {
+        (0x64, 0xff9b) => (c, d, e, f) == (0, 0, 0, 0) && high, // NAT64, RFC 6052 §2.1
+        (0x2002, _) => low,                                     // 6to4, RFC 3056 §2
+        (0x2001, b) => b >= 0x200, // IETF protocol assignments, RFC 2928: Teredo, ORCHID
+        (a, _) => a & 0xe000 == 0x2000,
     }
 }
 

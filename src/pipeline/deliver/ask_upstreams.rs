@@ -2,16 +2,16 @@
 //! message. The answer comes in the time that RCPT has; whoever says nothing until then is asked at the dot.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::destinations::Visit;
-use super::job::{Job, Matter};
+use super::job::{Job, Matter, Tries};
+use super::journey::Journey;
 use super::open_transactions::{Asked, OpenTransaction};
 use super::outcome::{Progress, Word};
-use super::shipment::{self, Journey};
+use super::shipment;
 use super::tls::TlsWish;
 use super::upstream::attempt::{Attempt, Opening, Trial, Turnout};
 use super::upstream::transaction::Budget;
@@ -37,7 +37,7 @@ pub(super) async fn ask(upstreams: Arc<Upstreams>, readdressed: Readdressed) {
         matter: Matter::Envelope(declared),
         trace: id,
         budget: Budget { envelope: until, reply: until },
-        ipv6_timed_out: AtomicBool::new(false),
+        tries: Tries::default(),
         dialogue: None,
         upstreams: upstreams.clone(),
     };

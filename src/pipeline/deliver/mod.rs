@@ -20,6 +20,8 @@
 //!   that comes with too little time is offered to nobody, and a host that was cut short by it is not blamed.
 //! - A transaction that was opened at RCPT gets the message, or RSET. Nothing that happens to it before the
 //!   dot is worse than if it had not been opened.
+//! - Connections are bounded: in all, to one address and for one message ([`options`]). None of the bounds is waited for
+//!   by a message that holds a connection: past the first two there is no answer, and idle ones make room.
 //! - A panic ends one message: its task drops the transaction, and the sender hears 451.
 
 mod addresses;
@@ -27,21 +29,23 @@ mod already_delivered;
 mod ask_upstreams;
 mod destinations;
 mod job;
+mod journey;
 mod open_transactions;
 mod options;
 mod outcome;
 mod plan;
 mod shipment;
+mod silent_hosts;
 mod tls;
 mod upstream;
 mod upstreams;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
-use self::job::{Job, Matter};
+use self::job::{Job, Matter, Tries};
 use self::open_transactions::Asked;
 use self::tls::TlsWish;
 use self::upstream::dialogue::Dialogue;
@@ -55,6 +59,9 @@ use crate::pipeline::joint::{Stage, Turn};
 use crate::pipeline::parcel::{Attempted, Delivery, Nothing, Outcome, Readdressed, Rewritten, Shipment};
 use crate::pipeline::refusal::Refusal;
 use crate::telemetry::PipelineStage;
+
+/// Shipments of one message that are under way at a time, a connection each; the others follow while there is time.
+const MAX_AT_ONCE: usize = 20;
 
 /// At RCPT: asks upstreams whether they would take a recipient's copies.
 pub struct Ask(pub Arc<Upstreams>);
@@ -110,7 +117,7 @@ async fn redeliver(upstreams: Arc<Upstreams>, due: Due) {
         asked: Asked::default(),
         dialogue: Some(dialogue.clone()),
     };
-    let deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    let (deliveries, _in_the_dialogue) = offer_all(upstreams, offer, &message, shipments).await;
     // A queue that does not wait any more tries again after a restart.
     let _drained = answer.send(Tried { deliveries, dialogue: dialogue.lines() });
 }
@@ -129,10 +136,10 @@ async fn deliver(upstreams: Arc<Upstreams>, rewritten: Rewritten) -> Attempted {
         asked,
         dialogue: None,
     };
-    let mut deliveries = offer_all(upstreams, offer, &message, shipments).await;
+    let (mut deliveries, remarks) = offer_all(upstreams, offer, &message, shipments).await;
     deliveries.extend(recorded);
     let deliveries = in_order(deliveries, &transaction.envelope.recipients);
-    Attempted { transaction, message, verdict, deliveries }
+    Attempted { transaction, message, verdict, deliveries, remarks }
 }
 
 /// What is to be known of a message to offer it.
@@ -147,13 +154,13 @@ struct Offered {
     dialogue: Option<Dialogue>,
 }
 
-/// Offers a message: all shipments side by side.
+/// Offers a message: its shipments side by side. With what came of its copies what else is to be told.
 async fn offer_all(
     upstreams: Arc<Upstreams>,
     offered: Offered,
     message: &Message,
     shipments: Vec<Shipment>,
-) -> Vec<Delivery> {
+) -> (Vec<Delivery>, Vec<Arc<str>>) {
     let Offered { trace, smtp_utf8, request, deadline, mut asked, dialogue } = offered;
     match Content::survey(message).await {
         Ok(content) => {
@@ -165,22 +172,28 @@ async fn offer_all(
                 request,
                 trace,
                 budget: Budget::until(deadline),
-                ipv6_timed_out: AtomicBool::new(false),
+                tries: Tries::default(),
                 dialogue,
                 upstreams,
             };
+            let places = Semaphore::new(MAX_AT_ONCE);
             let shipments = shipments.into_iter().map(|shipment| {
                 let asked = asked.part(&shipment);
-                shipment::deliver(shipment, asked, &job)
+                let (places, job) = (&places, &job);
+                async move {
+                    let _place = places.acquire().await;
+                    shipment::deliver(shipment, asked, job).await
+                }
             });
             let shipments: Vec<_> = shipments.collect();
             job.upstreams.transactions.end(asked);
-            join_all(shipments).await.into_iter().flatten().collect()
+            let deliveries = join_all(shipments).await.into_iter().flatten().collect();
+            (deliveries, job.tries.remarks())
         }
         Err(error) => {
             tracing::error!(%error, "the message cannot be read back");
             upstreams.transactions.end(asked);
-            shipments.into_iter().flat_map(undeliverable).collect()
+            (shipments.into_iter().flat_map(undeliverable).collect(), Vec::new())
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::pipeline::parcel::FINAL_DOT_TIMEOUT;
 /// Deliveries at a time to one destination domain that are always allowed, however small `limits.sessions` is.
 const MIN_PER_DESTINATION: usize = 20;
 
+/// Connections to upstreams open at a time, in use, idle or owing a late reply: 160 MiB at the 40 KiB that TLS takes of
+/// one. A node that forwards a hundred messages a second needs them all when every destination takes 40 s.
+const CONNECTIONS: usize = 4096;
+
 /// One reading of the configuration; a message keeps the one it started with.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -27,6 +31,10 @@ pub(super) struct Options {
     pub(super) sources: Vec<IpAddr>,
     /// Deliveries at a time to one destination domain.
     pub(super) per_destination: usize,
+    /// Connections at a time.
+    pub(super) connections: usize,
+    /// Connections at a time to one address: an eighth, so that no host keeps all of them by being slow.
+    pub(super) connections_per_address: usize,
     /// Whether the dialogue may show mail addresses.
     pub(super) log_addresses: LogAddresses,
     /// The time limits.
@@ -73,6 +81,8 @@ impl Options {
             private_addresses: config.delivery.private_addresses,
             sources: config.delivery.sources.iter().map(|source| source.address).collect(),
             per_destination: (config.limits.sessions / 8).max(MIN_PER_DESTINATION),
+            connections: CONNECTIONS,
+            connections_per_address: CONNECTIONS / 8,
             log_addresses: config.log.addresses.form(),
             timing: Timing {
                 connect: config.delivery.connect_timeout,

@@ -23,6 +23,13 @@ pub(super) enum Failure {
     },
     /// We know without asking, or this host cannot take this message.
     Ruled(Refusal),
+    /// No message can ever be given to this host.
+    Closed {
+        /// What follows where it is so of all of them.
+        refusal: Refusal,
+        /// For the log.
+        detail: String,
+    },
     /// The host refuses our IPv6 address.
     Ipv6Refused(UpstreamReply),
 }
@@ -52,8 +59,18 @@ impl Failure {
     fn patience(&self) -> Patience {
         match self {
             Self::NoAnswer { patience, .. } => *patience,
-            Self::Ruled(_) | Self::Ipv6Refused(_) => Patience::Left,
+            Self::Ruled(_) | Self::Closed { .. } | Self::Ipv6Refused(_) => Patience::Left,
         }
+    }
+
+    /// A host that the DNS gives no address, or none that mail is sent to.
+    pub(super) fn unroutable(detail: String) -> Self {
+        Self::Closed { refusal: Refusal::DestinationUnroutable, detail }
+    }
+
+    /// Whether it leaves open what another time would bring.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. })
     }
 
     /// What trouble at an address means for the message.
@@ -63,11 +80,13 @@ impl Failure {
             AddressError::Ipv6Unwelcome(reply) => {
                 Self::Ipv6Refused(UpstreamReply { host: peer.host.clone(), reply })
             }
+            AddressError::TakesNoMail(_) => Self::Closed { refusal: Refusal::DestinationTakesNoMail, detail },
             AddressError::Unfit(refusal) => Self::Ruled(refusal),
             AddressError::Message(_) => Self::Ruled(Refusal::Internal),
             AddressError::Unwelcome(reply) if relay::is_slow_down(&reply) => {
                 Self::no_answer(Silence::Busy, &detail)
             }
+            AddressError::NoPlace(_) => Self::no_answer(Silence::Held, &detail),
             AddressError::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::Ended),
             AddressError::CutShort(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::CutShort),
             AddressError::Unreachable(_) | AddressError::Unwelcome(_) => {
@@ -153,17 +172,24 @@ impl Progress {
 
 /// What failures at all addresses mean together. A host that could not be asked may take what another
 /// cannot, and a refusal of our IPv6 address is not the word of the IPv4 address that did not answer: only
-/// where no failure is for want of an answer is the first of them final. One host that is there and busy says
-/// more of a destination than others that are not there.
+/// where no failure is for want of an answer is the first of them final. One host that is there says more of a
+/// destination than others that are not there: one that is busy, one that cannot take this message, one that takes none.
 pub(super) fn verdict(failures: &[Failure]) -> Outcome {
     let is_busy = |failure: &&Failure| matches!(failure, Failure::NoAnswer { silence: Silence::Busy, .. });
-    let is_unanswered = |failure: &&Failure| matches!(failure, Failure::NoAnswer { .. });
+    let is_unanswered = |failure: &&Failure| failure.is_unanswered();
     let last = |wanted: &dyn Fn(&&Failure) -> bool| failures.iter().rev().find(wanted);
-    match last(&is_busy).or_else(|| last(&is_unanswered)).or_else(|| failures.first()) {
+    let first = failures.iter().min_by_key(|failure| match failure {
+        Failure::Closed { refusal: Refusal::DestinationUnroutable, .. } => 2,
+        Failure::Closed { .. } => 1,
+        Failure::NoAnswer { .. } | Failure::Ruled(_) | Failure::Ipv6Refused(_) => 0,
+    });
+    match last(&is_busy).or_else(|| last(&is_unanswered)).or(first) {
         Some(Failure::NoAnswer { silence, detail, .. }) => {
             Outcome::NoAnswer(NoAnswer { silence: *silence, detail: detail.clone() })
         }
-        Some(Failure::Ruled(refusal)) => Outcome::Undeliverable(refusal.clone()),
+        Some(Failure::Ruled(refusal) | Failure::Closed { refusal, .. }) => {
+            Outcome::Undeliverable(refusal.clone())
+        }
         Some(Failure::Ipv6Refused(reply)) => Outcome::Refused(reply.clone()),
         None => Outcome::NoAnswer(NoAnswer {
             silence: Silence::Unreachable,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::outcome::Failure;
-use crate::dns::{Dns, DnsError, MailHost, MailHosts, Security};
+use crate::dns::{Dns, DnsError, HostAddresses, MailHost, MailHosts, Security};
 use crate::mail::Domain;
 use crate::pipeline::parcel::Silence;
 use crate::pipeline::refusal::Refusal;
@@ -72,44 +72,68 @@ pub(super) fn before_ours(mut hosts: Vec<MailHost>, ours: &[Domain]) -> Vec<Mail
     hosts
 }
 
-/// The host's addresses: IPv6 first, then IPv4. Asked for both at once; when one question has no answer
-/// the other's is used. With them whether DNSSEC vouches for the host and all of them (RFC 7672 §2.2.2).
-pub(super) async fn addresses(host: &Host, dns: &Dns) -> Result<(Vec<IpAddr>, Security), Failure> {
+/// What is known of a host's addresses.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// IPv6 first, then IPv4.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Whether DNSSEC vouches for the host and all of them (RFC 7672 §2.2.2).
+    pub(super) security: Security,
+    /// Why there may be others.
+    pub(super) open: Option<DnsError>,
+}
+
+/// The host's addresses. Asked for both families at once; when one question has no answer the other's is used, and IPv6
+/// that is late is not waited for where an IPv4 address will do.
+pub(super) async fn addresses(
+    host: &Host,
+    dns: &Dns,
+    will_do: impl Fn(IpAddr) -> bool,
+) -> Result<Found, Failure> {
     if let Origin::Literal(ip) = host.origin {
-        return Ok((vec![ip], Security::Insecure));
+        return Ok(Found { addresses: vec![ip], security: Security::Insecure, open: None });
     }
-    let (v6, v4) = tokio::join!(dns.ipv6_secured(&host.name), dns.ipv4_secured(&host.name));
+    let HostAddresses { ipv6: v6, ipv4: v4 } =
+        dns.host_addresses(&host.name, |ip| will_do(IpAddr::V4(ip))).await;
     let v6: Result<(Vec<_>, _), _> =
         v6.map(|answer| (answer.records.into_iter().map(IpAddr::V6).collect(), answer.security));
     let v4: Result<(Vec<_>, _), _> =
         v4.map(|answer| (answer.records.into_iter().map(IpAddr::V4).collect(), answer.security));
     match (v6, v4) {
-        (Ok((v6, of_v6)), Ok((v4, of_v4))) => Ok(([v6, v4].concat(), host.security.and(of_v6).and(of_v4))),
-        (Ok((one, security)), Err(_)) | (Err(_), Ok((one, security))) => {
-            Ok((one, host.security.and(security)))
-        }
-        (Err(v6), Err(v4)) => Err(no_address(host, &v6, &v4)),
+        (Ok((v6, of_v6)), Ok((v4, of_v4))) => Ok(Found {
+            addresses: [v6, v4].concat(),
+            security: host.security.and(of_v6).and(of_v4),
+            open: None,
+        }),
+        (Ok((addresses, security)), Err(error)) | (Err(error), Ok((addresses, security))) => Ok(Found {
+            addresses,
+            security: host.security.and(security),
+            open: Some(error).filter(DnsError::is_temporary),
+        }),
+        (Err(v6), Err(v4)) => Err(no_address(&v6, &v4)),
     }
 }
 
-/// What it means that a host has no address. Of the domain itself: there is no such destination, once both
-/// questions were answered. Of an MX host: its owner's mistake, which a retry may find mended.
-fn no_address(host: &Host, v6: &DnsError, v4: &DnsError) -> Failure {
-    let known = !v6.is_temporary() && !v4.is_temporary();
-    if known && host.origin == Origin::Implicit {
-        return Failure::Ruled(Refusal::DestinationUnknown);
+/// What it means that a host has no address: once both questions were answered, that it is none. RFC 5321 §5.1 has
+/// that reported as an error, and RFC 3463 §3.5 has a code for it.
+fn no_address(v6: &DnsError, v4: &DnsError) -> Failure {
+    match [v4, v6].into_iter().find(|error| error.is_temporary()) {
+        Some(cause) => Failure::no_answer(Silence::LookUp, &cause.to_string()),
+        None => Failure::unroutable(v4.to_string()),
     }
-    let cause = if v4.is_temporary() { v4 } else { v6 };
-    Failure::no_answer(Silence::LookUp, &cause.to_string())
 }
 
 impl Failure {
     /// What it means that the MX question has no answer: no such domain, nothing usable, or nobody knows.
     fn of_mx(error: &DnsError) -> Self {
-        if error.is_temporary() {
-            Self::no_answer(Silence::LookUp, &error.to_string())
-        } else {
-            Self::Ruled(Refusal::DestinationUnknown)
+        match error {
+            DnsError::Temporary { .. } | DnsError::System { .. } => {
+                Self::no_answer(Silence::LookUp, &error.to_string())
+            }
+            DnsError::NoUsableMx { .. } => Self::unroutable(error.to_string()),
+            DnsError::NoSuchName { .. } | DnsError::NoRecords { .. } | DnsError::NotAName { .. } => {
+                Self::Ruled(Refusal::DestinationUnknown)
+            }
         }
     }
 }

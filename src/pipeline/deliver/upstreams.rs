@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::destinations::Destinations;
 use super::open_transactions::OpenTransactions;
 use super::options::Options;
+use super::silent_hosts::SilentHosts;
 use super::upstream::pool::Pool;
 use crate::config::Config;
 use crate::dns::Dns;
@@ -31,6 +32,7 @@ pub struct Upstreams {
     pub(super) policies: Policies,
     pub(super) pool: Arc<Pool>,
     pub(super) destinations: Arc<Destinations>,
+    pub(super) silent_hosts: SilentHosts,
     pub(super) transactions: Arc<OpenTransactions>,
     pub(super) options: Arc<ArcSwap<Options>>,
     pub(super) metrics: Arc<Metrics>,
@@ -66,6 +68,7 @@ impl Upstreams {
             policies,
             pool,
             destinations: Arc::default(),
+            silent_hosts: SilentHosts::default(),
             transactions: Arc::new(transactions),
             options,
             metrics,
@@ -98,6 +101,7 @@ impl Upstreams {
             self.pool.sweep();
             self.transactions.sweep();
             self.destinations.sweep();
+            self.silent_hosts.sweep();
             sweeps += 1;
             if sweeps.is_multiple_of(SWEEPS_A_SAVE) {
                 self.save_reports().await;

@@ -69,9 +69,9 @@ impl Stage for Settle {
 
 /// Settles one transaction.
 async fn settle(attempted: Attempted, around: &Surroundings) {
-    let Attempted { transaction, message, verdict, deliveries } = attempted;
-    let mut case =
-        Case { transaction: &transaction, message: &message, vouched: verdict.vouched, deliveries };
+    let Attempted { transaction, message, verdict, deliveries, remarks } = attempted;
+    let vouched = verdict.vouched;
+    let mut case = Case { transaction: &transaction, message: &message, vouched, deliveries, remarks };
     let decision = around.decide(&case).await;
     let keys = if decision.records.is_empty() {
         Vec::new()
@@ -105,6 +105,7 @@ struct Case<'a> {
     message: &'a Message,
     vouched: Vouched,
     deliveries: Vec<Delivery>,
+    remarks: Vec<Arc<str>>,
 }
 
 impl Case<'_> {
@@ -229,6 +230,7 @@ impl Surroundings {
     fn tell(&self, case: &Case<'_>, results: &str, decision: &Decision) {
         let transaction = case.transaction;
         let mut steps: Vec<String> = case.deliveries.iter().map(describe).collect();
+        steps.extend(case.remarks.iter().map(ToString::to_string));
         let of = |index: &usize| case.deliveries.get(*index);
         let queued = decision.queued.iter().filter_map(of);
         steps.extend(queued.map(|delivery| format!("{}: queued", delivery.target.alias)));

@@ -106,8 +106,13 @@ fn policy(about: &About<'_>, basis: Basis, count: &Count) -> Value {
                 "result-type": failures.failure.word(),
                 "failed-session-count": failures.sessions,
             });
-            if let Some(line) = line.as_object_mut().filter(|_| !failures.host.is_empty()) {
-                line.insert("receiving-mx-hostname".to_owned(), json!(failures.host));
+            if let Some(line) = line.as_object_mut() {
+                if !failures.host.is_empty() {
+                    line.insert("receiving-mx-hostname".to_owned(), json!(failures.host));
+                }
+                if let Some(reason) = failures.failure.reason() {
+                    line.insert("failure-reason-code".to_owned(), json!(reason));
+                }
             }
             line
         })

@@ -173,3 +173,13 @@ fn failures_at_many_hosts_are_bounded() {
     }
     assert_eq!((count.failures.len(), count.failed()), (MAX_FAILURES + 1, 1000));
 }
+
+#[tokio::test]
+async fn rfc8460_4_4_a_host_whose_tls_we_refuse_is_told_so() {
+    let world = World::new("_smtp._tls TXT \"v=TLSRPTv1; rua=mailto:tls@dest.example\"\n").await;
+    world.note(Basis::None, Some(TlsFailure::NothingInCommon));
+    let content = decoded(&world.due(1).await[0]);
+    let details = &content["policies"][0]["failure-details"][0];
+    assert_eq!(details["result-type"], "validation-failure");
+    assert_eq!(details["failure-reason-code"], "no TLS version or cipher suite in common");
+}

@@ -39,8 +39,11 @@ pub const HTTPS_PORT: u16 = 443;
 pub const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Longest fetch (RFC 8461 §3.3 suggests a minute).
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// Domains remembered, with a policy or without; past it those without are forgotten first.
+/// Domains remembered, with a policy or without.
 const MAX_DOMAINS: usize = 20_000;
+/// Domains that are forgotten at once when there is no room for another: those without a policy first, and of each kind
+/// those that were not asked for longest. Many, so that the search for them is seldom.
+const FORGOTTEN_AT_ONCE: usize = MAX_DOMAINS / 16;
 /// Fetches under way at a time; past it domains go without.
 const MAX_FETCHES: usize = 256;
 /// How often the TXT record is looked at, whatever its TTL.
@@ -92,6 +95,8 @@ struct Known {
     trouble: Option<TlsFailure>,
     certainty: Certainty,
     look_at: Instant,
+    /// When a message to it was last sent.
+    used_at: Instant,
 }
 
 /// A policy and where it came from.
@@ -176,6 +181,10 @@ impl std::fmt::Debug for StsPolicies {
 }
 
 impl Known {
+    fn new(held: Option<Held>, certainty: Certainty, look_at: Instant) -> Self {
+        Self { held, trouble: None, certainty, look_at, used_at: Instant::now() }
+    }
+
     fn told(self) -> Sts {
         let policy = self.held.map(|held| held.policy).filter(|policy| policy.mode != StsMode::None);
         // What was final is so until it is looked at again.
@@ -200,7 +209,11 @@ impl Held {
 impl Shared {
     /// What is known, its policy only while it holds.
     fn recall(&self, domain: &Domain) -> Option<Known> {
-        let mut known = self.known.lock().get(domain).cloned()?;
+        let mut all = self.known.lock();
+        let known = all.get_mut(domain)?;
+        known.used_at = Instant::now();
+        let mut known = known.clone();
+        drop(all);
         known.held = known.held.filter(|held| !held.is_expired());
         Some(known)
     }
@@ -215,17 +228,17 @@ impl Shared {
                 let look_at = now + ttl.clamp(LOOK_AGAIN.0, LOOK_AGAIN.1);
                 match announced_id(&answer.records) {
                     Some(id) => self.follow(domain, id, held, look_at).await,
-                    None => Known { held, trouble: None, certainty: Certainty::Final, look_at },
+                    None => Known::new(held, Certainty::Final, look_at),
                 }
             }
             Err(error) if error.is_temporary() => {
                 let look_at = now + AFTER_FAILURE;
-                Known { held, trouble: None, certainty: Certainty::Open, look_at }
+                Known::new(held, Certainty::Open, look_at)
             }
             // RFC 8461 §3.1: without a record there is no policy but the one that still holds.
             Err(_) => {
                 let look_at = now + LOOK_AGAIN.1;
-                Known { held, trouble: None, certainty: Certainty::Final, look_at }
+                Known::new(held, Certainty::Final, look_at)
             }
         };
         self.remember(domain, known);
@@ -233,13 +246,13 @@ impl Shared {
 
     async fn follow(&self, domain: &Domain, id: String, held: Option<Held>, look_at: Instant) -> Known {
         if held.as_ref().is_some_and(|held| held.id == id && !held.is_old()) {
-            return Known { held, trouble: None, certainty: Certainty::Final, look_at };
+            return Known::new(held, Certainty::Final, look_at);
         }
         let failure = match timeout(FETCH_TIMEOUT, self.fetcher.fetch(domain)).await {
             Ok(Ok(policy)) => {
                 tracing::info!(%domain, id, mode = ?policy.mode, "MTA-STS policy fetched");
                 let held = Held { id, fetched_at: clock::now(), policy: Arc::new(policy) };
-                return Known { held: Some(held), trouble: None, certainty: Certainty::Final, look_at };
+                return Known::new(Some(held), Certainty::Final, look_at);
             }
             Ok(Err(error)) => {
                 tracing::info!(%domain, id, %error, "MTA-STS policy not fetched");
@@ -251,19 +264,22 @@ impl Shared {
             }
         };
         let look_at = Instant::now() + AFTER_FAILURE;
-        Known { held, trouble: Some(failure), certainty: Certainty::Open, look_at }
+        Known { trouble: Some(failure), ..Known::new(held, Certainty::Open, look_at) }
     }
 
     fn remember(&self, domain: &Domain, new: Known) {
         let mut known = self.known.lock();
+        let mut forgotten = Vec::new();
         if known.len() >= MAX_DOMAINS && !known.contains_key(domain) {
-            known.retain(|_, known| known.held.as_ref().is_some_and(|held| !held.is_expired()));
-            if known.len() >= MAX_DOMAINS {
-                return;
-            }
+            forgotten = make_room(&mut known);
         }
         let before = known.insert(domain.clone(), new.clone());
         drop(known);
+        for other in forgotten {
+            if let Err(error) = self.tree.remove(other.as_str().as_bytes()) {
+                tracing::error!(domain = %other, %error, "MTA-STS policy not forgotten");
+            }
+        }
         let kept = match (before.and_then(|before| before.held), &new.held) {
             (Some(before), Some(held)) if before.fetched_at == held.fetched_at => Ok(()),
             (_, Some(held)) => keep(&self.tree, domain, held),
@@ -274,6 +290,15 @@ impl Shared {
             tracing::error!(%domain, %error, "MTA-STS policy not kept for the next start");
         }
     }
+}
+
+/// Forgets some domains; those that had a policy, which is on the disk.
+fn make_room(known: &mut HashMap<Domain, Known>) -> Vec<Domain> {
+    let rank = |known: &Known| (known.held.as_ref().is_some_and(|held| !held.is_expired()), known.used_at);
+    let mut all: Vec<_> = known.iter().map(|(domain, known)| (rank(known), domain.clone())).collect();
+    all.sort_unstable_by_key(|(rank, _)| *rank);
+    let least = all.into_iter().take(FORGOTTEN_AT_ONCE).map(|(_, domain)| domain);
+    least.filter(|domain| known.remove(domain).is_some_and(|known| known.held.is_some())).collect()
 }
 
 fn keep(tree: &Tree, domain: &Domain, held: &Held) -> Result<(), TlsError> {
@@ -290,8 +315,7 @@ fn read_all(tree: &Tree) -> Result<HashMap<Domain, Known>, TlsError> {
         let (key, value) = pair?;
         match read_one(&key, &value).filter(|(_, held)| !held.is_expired() && known.len() < MAX_DOMAINS) {
             Some((domain, held)) => {
-                let (held, look_at) = (Some(held), Instant::now());
-                known.insert(domain, Known { held, trouble: None, certainty: Certainty::Open, look_at });
+                known.insert(domain, Known::new(Some(held), Certainty::Open, Instant::now()));
             }
             None => tree.remove(&key)?,
         }

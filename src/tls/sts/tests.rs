@@ -137,7 +137,7 @@ async fn a_domain_without_a_record_has_no_policy_and_is_not_asked_for_one() {
 #[test]
 fn what_was_final_is_open_once_it_is_to_be_looked_at_again() {
     let now = Instant::now();
-    let known = |look_at| Known { held: None, trouble: None, certainty: Certainty::Final, look_at };
+    let known = |look_at| Known::new(None, Certainty::Final, look_at);
     assert_eq!(known(now + Duration::from_secs(60)).told().certainty, Certainty::Final);
     assert_eq!(known(now).told().certainty, Certainty::Open);
 }
@@ -238,4 +238,37 @@ async fn rfc8461_5_the_mode_none_is_no_policy() {
     let world = World::new().await;
     *world.site.response.lock() = ok("version: STSv1\nmode: none\nmax_age: 86400\n");
     assert!(world.open().of(&domain()).await.policy.is_none());
+}
+
+#[tokio::test]
+async fn a_full_memory_forgets_those_without_a_policy_and_those_not_asked_for_longest() {
+    let world = World::new().await;
+    let policies = world.open();
+    policies.of(&domain()).await;
+    let (now, held) = (Instant::now(), policies.shared.recall(&domain()).unwrap().held);
+    let name = |number: usize| Domain::parse(&format!("d{number}.example")).unwrap();
+    let aged = |held: Option<Held>, seconds: usize| Known {
+        used_at: now + Duration::from_secs(seconds as u64),
+        ..Known::new(held, Certainty::Final, now + LOOK_AGAIN.1)
+    };
+    {
+        let mut known = policies.shared.known.lock();
+        for number in 1..MAX_DOMAINS {
+            // The first 100 have no policy and are asked for all the time.
+            let known_of_it =
+                if number <= 100 { aged(None, MAX_DOMAINS) } else { aged(held.clone(), number) };
+            known.insert(name(number), known_of_it);
+        }
+    }
+    keep(&policies.shared.tree, &name(101), held.as_ref().unwrap()).unwrap();
+    policies.shared.remember(&Domain::parse("new.example").unwrap(), aged(None, 0));
+    let known = policies.shared.known.lock();
+    assert_eq!(known.len(), MAX_DOMAINS - FORGOTTEN_AT_ONCE + 1);
+    assert!(known.contains_key(&Domain::parse("new.example").unwrap()));
+    let kept = [1, 100, 101, 102, MAX_DOMAINS - 1].map(|number| known.contains_key(&name(number)));
+    assert_eq!(kept, [false, false, false, false, true]);
+    assert!(
+        policies.shared.tree.get(name(101).as_str().as_bytes()).unwrap().is_none(),
+        "nor after a restart"
+    );
 }

@@ -1,12 +1,15 @@
 //! Delivery over real loopback sockets, against scripted upstreams and a DNS server with example zones.
 
 mod basics;
+mod bounds;
 mod fallback;
 mod hostile;
 mod hurry;
 mod late;
 mod open_transactions;
+mod permanence;
 mod reuse;
+mod silence;
 mod tls;
 mod upstream;
 
@@ -47,6 +50,8 @@ pub(super) fn options() -> Options {
         private_addresses: PrivateAddresses::Allow,
         sources: Vec::new(),
         per_destination: 20,
+        connections: 100,
+        connections_per_address: 50,
         log_addresses: LogAddresses::Full,
         timing: Timing {
             connect: Duration::from_millis(500),

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::mail::RequireTls;
-use crate::telemetry::labels::{Handshake, TlsDemand, TlsVersion};
+use crate::telemetry::labels::{Handshake, TlsDemand, TlsFallback, TlsVersion};
 use crate::tls::test_authority::{Authority, Identity};
 
 const HOST: &str = "mx1.dest.example";
@@ -315,5 +315,25 @@ async fn rfc8460_4_3_sessions_are_counted_with_what_went_wrong() {
         let reports = scene.world.upstreams.policies.due_reports(tomorrow, &reporter).await;
         assert_eq!(reports.len(), 1, "{script}");
         assert_eq!(reports[0].to.to_string(), "a@dest.example");
+    }
+}
+
+/// A host whose TLS is too old for us: the alert that says so (RFC 8446 §6.2).
+const TOO_OLD: &str =
+    "hello STARTTLS\n < STARTTLS\n > 220 go\n wait 50\n >> \u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}\n close";
+
+#[tokio::test]
+async fn rfc7435_3_what_goes_in_the_clear_since_tls_failed_is_counted_and_told() {
+    for (script, cause) in [
+        (TOO_OLD, TlsFallback::NothingInCommon),
+        ("hello STARTTLS\n < STARTTLS\n > 220 go\n > no handshake\n close", TlsFallback::Handshake),
+        ("hello STARTTLS\n < STARTTLS\n > 454 4.7.0 not now\n < QUIT\n close", TlsFallback::StartTls),
+    ] {
+        let (world, _upstream) = one_host(&[script, PLAIN]).await;
+        let attempted = deliver(world.upstreams.clone(), Mail::to(&[ANA]).rewritten()).await;
+        assert_eq!(said(&attempted.deliveries[0].outcome), DELIVERED, "{script}");
+        let remark = attempted.remarks.concat();
+        assert!(remark.starts_with("mx1.dest.example [127.0.0.1]: in the clear, since"), "{remark}");
+        assert_eq!(world.upstreams.metrics.delivery_tls_fallbacks_total.of(cause).get(), 1, "{script}");
     }
 }

@@ -6,11 +6,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
+use super::places::Full;
 use crate::pipeline::refusal::Refusal;
 use crate::smtp::client::ReplyError;
 use crate::smtp::reply::Reply;
 use crate::telemetry::labels::AttemptResult;
 use crate::tls::Demand;
+
+/// The step of TCP.
+pub(crate) const CONNECTING: &str = "connecting";
+/// The step behind it.
+pub(crate) const GREETING: &str = "waiting for the greeting";
 
 /// One address of one MX host, and where we connect to it from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,6 +50,12 @@ pub(crate) enum AddressError {
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Unreachable(io::Error),
+    /// We have enough connections open.
+    #[error("not connected to: {}", match .0 {
+        Full::All => "no more connections at a time",
+        Full::Address => "no more connections to one address at a time",
+    })]
+    NoPlace(Full),
     /// The connection ended.
     #[error("connection lost {0}: {1}")]
     Lost(&'static str, io::Error),
@@ -56,6 +68,9 @@ pub(crate) enum AddressError {
     /// A refusal at greeting or EHLO, or a 421 before the dot: about us, not about the message.
     #[error("{0}")]
     Unwelcome(Reply),
+    /// The host takes no mail at all, from nobody (RFC 7504 §3).
+    #[error("{0}")]
+    TakesNoMail(Reply),
     /// The upstream refuses our IPv6 address by policy; it may take us over IPv4.
     #[error("{0}")]
     Ipv6Unwelcome(Reply),
@@ -82,6 +97,29 @@ impl AddressError {
         matches!(self, Self::TimedOut(_))
     }
 
+    /// Whether nobody there said anything, with all the time for it.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::TimedOut(CONNECTING | GREETING))
+    }
+
+    /// Whether the address itself gave no way to offer anything, under whichever name and whatever the message.
+    pub(crate) fn is_of_address(&self) -> bool {
+        match self {
+            Self::TimedOut(step) | Self::Lost(step, _) => matches!(*step, CONNECTING | GREETING),
+            Self::Unreachable(_) | Self::Unwelcome(_) | Self::TakesNoMail(_) => true,
+            Self::CutShort(_)
+            | Self::NoPlace(_)
+            | Self::Garbage(_)
+            | Self::OutOfStep(_)
+            | Self::Ipv6Unwelcome(_)
+            | Self::TlsRefused(_)
+            | Self::Handshake(_)
+            | Self::NotEncrypted
+            | Self::Unfit(_)
+            | Self::Message(_) => false,
+        }
+    }
+
     /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth
     /// a try.
     pub(crate) fn is_staleness(&self) -> bool {
@@ -98,10 +136,12 @@ impl AddressError {
         match self {
             Self::OutOfStep(reply)
             | Self::Unwelcome(reply)
+            | Self::TakesNoMail(reply)
             | Self::Ipv6Unwelcome(reply)
             | Self::TlsRefused(reply) => Some(reply),
             Self::TimedOut(_)
             | Self::CutShort(_)
+            | Self::NoPlace(_)
             | Self::Unreachable(_)
             | Self::Lost(..)
             | Self::Garbage(_)
@@ -116,9 +156,10 @@ impl AddressError {
     pub(crate) fn result(&self) -> AttemptResult {
         match self {
             Self::TimedOut(_) | Self::CutShort(_) => AttemptResult::TimedOut,
+            Self::NoPlace(_) => AttemptResult::NoPlace,
             Self::Unreachable(_) => AttemptResult::Unreachable,
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => AttemptResult::Lost,
-            Self::Unwelcome(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
+            Self::Unwelcome(_) | Self::TakesNoMail(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
             Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => AttemptResult::TlsFailed,
             Self::Unfit(_) => AttemptResult::Unfit,
             Self::Message(_) => AttemptResult::Internal,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::address_error::{AddressError, Peer};
-use super::connect::{CONNECTING, Opener};
+use super::address_error::{AddressError, CONNECTING, Peer};
+use super::connect::Opener;
 use super::connection::{Connection, Phase, within};
 use super::dialogue::Dialogue;
 use super::late::Late;
@@ -53,6 +53,8 @@ pub(crate) struct Turnout {
     pub(crate) outcomes: Outcomes,
     /// The transaction that waits for the message, and the copies that were taken for it.
     pub(crate) open: Option<Opening>,
+    /// Why the last connection was in the clear though TLS was offered.
+    pub(crate) fallback: Option<Arc<str>>,
     /// What broke it off.
     pub(crate) trouble: Option<AddressError>,
     /// Whether the upstream owes an answer to our dot that it had the time to give.
@@ -113,7 +115,8 @@ impl<'a> Attempt<'a> {
     /// The second phase of a transaction that waited for the message.
     pub(crate) async fn feed(mut self, opening: Opening, content: &Content) -> Turnout {
         let Opening { mut connection, opened } = opening;
-        (self.tls, self.reused) = (connection.tls.as_ref().map(|tls| tls.version), true);
+        self.reused = true;
+        self.look_at(&connection);
         let transaction = self.transaction(&mut connection, opened.taken.len());
         let Fed { outcomes, ending } = transaction.feed_later(opened, content).await;
         self.settle(outcomes);
@@ -162,6 +165,7 @@ impl<'a> Attempt<'a> {
             host = peer.host,
             ip = %peer.address.ip(),
             tls = self.tls.map(Label::label),
+            fallback = self.turnout.fallback.as_deref(),
             demand = peer.demand.word(),
             reused = self.reused,
             result = result.label(),
@@ -199,7 +203,7 @@ impl<'a> Attempt<'a> {
                 }
                 None => self.connect().await?,
             };
-            self.tls = connection.tls.as_ref().map(|tls| tls.version);
+            self.look_at(&connection);
             match self.offer_over(connection, content).await {
                 Err(trouble) if self.reused && trouble.is_staleness() => {
                     tracing::debug!(peer = %self.trial.peer, %trouble, "idle connection was stale");
@@ -210,11 +214,18 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
+    /// Notes how safe a connection is.
+    fn look_at(&mut self, connection: &Connection) {
+        self.tls = connection.tls.as_ref().map(|tls| tls.version);
+        self.turnout.fallback = connection.fallback.clone();
+    }
+
     async fn connect(&self) -> Result<Connection, AddressError> {
         let Trial { means, peer, sighting, budget, .. } = self.trial;
         let opener = Opener {
             options: means.options,
             policies: means.policies,
+            pool: means.pool,
             sighting,
             metrics: means.metrics,
             dialogue: means.dialogue,

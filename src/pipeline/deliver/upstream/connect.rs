@@ -7,25 +7,24 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
 
-use super::address_error::{AddressError, Peer};
+use super::address_error::{AddressError, CONNECTING, GREETING, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
-use super::pool;
+use super::pool::{self, Pool};
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
-use crate::telemetry::labels::{Direction, Handshake, TlsDemand};
+use crate::telemetry::labels::{Direction, Handshake, TlsDemand, TlsFallback};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
-
-/// The step of TCP.
-pub(crate) const CONNECTING: &str = "connecting";
 
 /// What opening a connection takes.
 pub(crate) struct Opener<'a> {
     pub(crate) options: &'a Options,
     pub(crate) policies: &'a Policies,
+    /// Where there is a place for it.
+    pub(crate) pool: &'a Pool,
     /// Whose demand the peer's is, for the reports.
     pub(crate) sighting: Sighting<'a>,
     pub(crate) metrics: &'a Arc<Metrics>,
@@ -40,22 +39,32 @@ impl Opener<'_> {
     /// is offered, and in the clear, over a new connection, where STARTTLS is refused (RFC 3207 §4) or the
     /// handshake fails, since mail in the clear beats no mail (RFC 7435 §3).
     pub(crate) async fn open(&self, peer: &Peer) -> Result<Connection, AddressError> {
-        match self.open_with(peer, Security::Encrypted).await {
-            Err(AddressError::Handshake(cause)) if !peer.demand.is_mandatory() => {
-                tracing::info!(%peer, %cause, "TLS handshake failed, trying without");
-                self.open_with(peer, Security::Plain).await
+        let (cause, detail) = match self.open_with(peer, Security::Encrypted).await {
+            Err(AddressError::Handshake(error)) if !peer.demand.is_mandatory() => {
+                let nothing_in_common = TlsFailure::of_handshake(&error) == TlsFailure::NothingInCommon;
+                let cause =
+                    if nothing_in_common { TlsFallback::NothingInCommon } else { TlsFallback::Handshake };
+                (cause, format!("the TLS handshake failed: {error}"))
             }
             Err(AddressError::TlsRefused(reply)) if !peer.demand.is_mandatory() => {
-                tracing::info!(%peer, code = reply.code, "STARTTLS refused, trying without");
-                self.open_with(peer, Security::Plain).await
+                (TlsFallback::StartTls, format!("STARTTLS was refused: {}", reply.code))
             }
-            opened => opened,
+            opened => return opened,
+        };
+        let detail = format!("{peer}: in the clear, since {detail}");
+        if let Some(dialogue) = self.dialogue {
+            dialogue.note('*', &detail);
         }
+        let mut connection = self.open_with(peer, Security::Plain).await?;
+        self.metrics.delivery_tls_fallbacks_total.of(cause).inc();
+        connection.fallback = Some(detail.into());
+        Ok(connection)
     }
 
     async fn open_with(&self, peer: &Peer, best: Security) -> Result<Connection, AddressError> {
+        let place = self.pool.place(peer.address.ip(), self.options).map_err(AddressError::NoPlace)?;
         let stream = self.dial(peer).await?;
-        let mut connection = Connection::new(peer.clone(), stream, self.options, self.metrics);
+        let mut connection = Connection::new(peer.clone(), stream, place, self.options, self.metrics);
         connection.dialogue = self.dialogue.cloned();
         if let Err(trouble) = self.be_greeted(&mut connection).await {
             return Err(self.leave(connection, trouble));
@@ -100,7 +109,11 @@ impl Opener<'_> {
     /// Reads the greeting (RFC 5321 §3.1) and says EHLO.
     async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
-        welcome(connection.reply(limit, "waiting for the greeting").await?)?;
+        let greeting = connection.reply(limit, GREETING).await?;
+        if greeting.code == 521 {
+            return Err(AddressError::TakesNoMail(greeting));
+        }
+        welcome(greeting)?;
         self.say_hello(connection).await
     }
 
@@ -172,7 +185,10 @@ impl Opener<'_> {
     fn leave(&self, connection: Connection, trouble: AddressError) -> AddressError {
         if matches!(
             trouble,
-            AddressError::Unwelcome(_) | AddressError::TlsRefused(_) | AddressError::NotEncrypted
+            AddressError::Unwelcome(_)
+                | AddressError::TakesNoMail(_)
+                | AddressError::TlsRefused(_)
+                | AddressError::NotEncrypted
         ) {
             pool::retire(connection, self.options.timing);
         }

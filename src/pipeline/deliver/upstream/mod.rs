@@ -14,6 +14,7 @@ pub(super) mod dialogue;
 mod late;
 pub(super) mod outcomes;
 pub(super) mod outgoing;
+pub(super) mod places;
 pub(super) mod pool;
 mod provider;
 pub(super) mod transaction;

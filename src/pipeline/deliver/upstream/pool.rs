@@ -3,6 +3,7 @@
 //! serves, encrypted ones first. It is parked only when its last transaction is over and nothing is left to be read.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::time::Instant;
 
 use super::address_error::Peer;
 use super::connection::{Connection, Phase, Security};
-use crate::pipeline::deliver::options::Timing;
+use super::places::{Full, Place, Places};
+use crate::pipeline::deliver::options::{Options, Timing};
 
 /// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
 /// and this many of them may be between two messages at a time.
@@ -26,6 +28,7 @@ type Key = (Peer, Security);
 #[derive(Default)]
 pub(crate) struct Pool {
     shelves: Mutex<Shelves>,
+    places: Arc<Places>,
 }
 
 #[derive(Default)]
@@ -54,6 +57,19 @@ impl Pool {
                 }
             }
         })
+    }
+
+    /// A place for another connection to this address. The connection that has been idle for longest makes room where
+    /// there is none; nobody waits.
+    pub(crate) fn place(&self, ip: IpAddr, options: &Options) -> Result<Place, Full> {
+        let full = match self.places.take(ip, options) {
+            Ok(place) => return Ok(place),
+            Err(full) => full,
+        };
+        let in_the_way = |peer: &Peer| full == Full::All || peer.address.ip() == ip;
+        let oldest = self.shelves.lock().pop_oldest(in_the_way);
+        oldest.ok_or(full)?.connection.part();
+        self.places.take(ip, options)
     }
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
@@ -116,6 +132,21 @@ impl Shelves {
         }
         self.count -= usize::from(idle.is_some());
         idle
+    }
+
+    /// The one that has been idle for longest, of those that are wanted.
+    fn pop_oldest(&mut self, wanted: impl Fn(&Peer) -> bool) -> Option<Idle> {
+        let shelves = self.idle.iter().filter(|((peer, _), _)| wanted(peer));
+        let firsts = shelves.filter_map(|(key, shelf)| Some((key, shelf.first()?.until)));
+        let (key, _) = firsts.min_by_key(|(_, until)| *until)?;
+        let key = key.clone();
+        let shelf = self.idle.get_mut(&key)?;
+        let oldest = (!shelf.is_empty()).then(|| shelf.remove(0));
+        if shelf.is_empty() {
+            self.idle.remove(&key);
+        }
+        self.count -= usize::from(oldest.is_some());
+        oldest
     }
 
     /// Takes one in, unless there are enough: then it comes back.

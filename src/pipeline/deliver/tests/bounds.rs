@@ -1,0 +1,64 @@
+//! How much a node, and one message, may ask of upstreams at a time.
+
+use super::*;
+use crate::pipeline::parcel::Silence;
+use crate::telemetry::labels::{AttemptResult, IpFamily};
+
+const ONE_MAIL: &str = "hello \n mail\n close";
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_for_one_to_another_host() {
+    let [one, two] =
+        Upstream::pair(("127.0.0.1", &["hello \n mail"]), ("127.0.0.2", &["hello \n mail"])).await;
+    let narrow = Options { port: one.address.port(), connections: 1, ..options() };
+    let records = "one MX 10 mx1\ntwo MX 10 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
+    let world = World::with(narrow, records).await;
+    for to in ["a@one.dest.example", "a@two.dest.example"] {
+        assert!(matches!(world.deliver_one(Mail::to(&[to])).await, Outcome::Delivered(_)), "{to}");
+        assert_eq!(world.upstreams.metrics.delivery_connections.get(), 1, "{to}");
+    }
+    assert_eq!(one.finish().await.lines.last().unwrap(), "QUIT");
+    assert_eq!(two.heard().messages.len(), 1);
+}
+
+#[tokio::test]
+async fn without_room_there_is_no_answer_and_nobody_waits() {
+    for (connections, connections_per_address) in [(1, 50), (100, 1)] {
+        let (world, upstream) = one_host(&["hello \n < MAIL\n wait 300\n > 550 no"]).await;
+        let narrow =
+            Options { port: upstream.address.port(), connections, connections_per_address, ..options() };
+        world.upstreams.options.store(Arc::new(narrow));
+        let (first, second) = tokio::join!(world.deliver_one(Mail::to(&[ANA])), async {
+            world.until_connections(1).await;
+            world.deliver_one(Mail::to(&[ANA])).await
+        });
+        assert!(matches!(first, Outcome::Refused(_)), "{}", said(&first));
+        let Outcome::NoAnswer(no_answer) = second else { panic!("{}", said(&second)) };
+        assert_eq!(no_answer.silence, Silence::Held, "{}", no_answer.detail);
+        assert_eq!(upstream.heard().clients.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn one_message_takes_twenty_connections_at_a_time() {
+    let (to, records): (Vec<_>, Vec<_>) =
+        (0..25).map(|n| (format!("a@d{n}.dest.example"), format!("d{n} MX 10 mx1\n"))).unzip();
+    let upstream = Upstream::start("127.0.0.1", 0, &[ONE_MAIL; 25]).await;
+    let narrow = Options { port: upstream.address.port(), connections: MAX_AT_ONCE, ..options() };
+    let world = World::with(narrow, &format!("mx1 A 127.0.0.1\n{}", records.concat())).await;
+    let to: Vec<_> = to.iter().map(String::as_str).collect();
+    let outcomes: Vec<_> = world.deliver(Mail::to(&to)).await.iter().map(said).collect();
+    assert!(outcomes.iter().all(|outcome| outcome.starts_with("delivered")), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn rfc5321_5_1_one_message_tries_two_addresses_a_destination_and_few_beyond_that() {
+    let addresses = |n: usize| (1..=8).map(move |host| format!("d{n} A 127.1.{n}.{host}\n"));
+    let records: String = (0..10).flat_map(addresses).collect();
+    let to: Vec<_> = (0..10).map(|n| format!("a@d{n}.dest.example")).collect();
+    let to: Vec<_> = to.iter().map(String::as_str).collect();
+    let world = World::new(fallback::unused_port(), &records).await;
+    let outcomes = world.deliver(Mail::to(&to)).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::NoAnswer(_))));
+    assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Unreachable), 10 * 2 + 24);
+}
