@@ -1,5 +1,5 @@
 //! One message coming in: by DATA or BDAT, into memory or, past what its permit covers, into an unlinked
-//! temporary file. Every fault is remembered and answered once the true end was read (see
+//! temporary file, once its header section is there: that stays in memory, and has a bound of its own. Every fault is remembered and answered once the true end was read (see
 //! [`crate::smtp::data`]), so that the session stays in step.
 
 use std::fs::File;
@@ -113,7 +113,9 @@ impl Reception {
         if self.problem.is_some() {
             self.buffer = Vec::new();
             self.file = None;
-        } else if self.buffer.len() + MESSAGE_READ_OCTETS > self.permit.num_permits() {
+        } else if matches!(self.head, Head::Found(..))
+            && self.buffer.len() + MESSAGE_READ_OCTETS > self.permit.num_permits()
+        {
             self.spill().await;
         }
     }

@@ -91,6 +91,25 @@ async fn a_header_section_past_its_bound_is_refused() {
     assert_eq!(finish(reception).await.unwrap_err(), 552);
 }
 
+/// A client that declares a small SIZE has a small permit.
+#[tokio::test]
+async fn a_header_section_larger_than_its_permit_stays_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let permit = Arc::new(Semaphore::new(100_000)).try_acquire_many_owned(100_000).unwrap();
+    let bounds =
+        Bounds { message_octets: 1_000_000, header_octets: 262_144, directory: directory.path().to_owned() };
+    let mut reception = Reception::new(bounds, permit);
+    let head = format!("From: a\r\n{}\r\n", format!("X: {}\r\n", "x".repeat(900)).repeat(150));
+    let sent = format!("{head}{}", "body\r\n".repeat(40_000));
+    for piece in sent.as_bytes().chunks(50_000) {
+        assert_eq!(reception.data(piece).await, Progress::More);
+    }
+    assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
+    let message = finish(reception).await.unwrap();
+    assert!(message.head() == head.as_bytes() && octets(&message) == sent.as_bytes());
+    assert!(matches!(message.body(), Body::File { .. }));
+}
+
 #[tokio::test]
 async fn chunks_are_taken_as_they_are() {
     let (mut reception, _directory) = reception(1000);
