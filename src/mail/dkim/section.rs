@@ -49,14 +49,6 @@ impl<'a> Section<'a> {
         before(Ordering::is_lt)..before(Ordering::is_le)
     }
 
-    /// Whether every line is part of a field, but for folded ones before the first, which are left out of what is sent on.
-    /// Where one is not, readers differ on where the section ends, and so on what was signed.
-    #[must_use]
-    pub fn is_well_formed(&self) -> bool {
-        let rest = self.octets.get(header::orphans(self.octets).end..);
-        rest.is_some_and(header::is_well_formed)
-    }
-
     /// What stands behind the colon of a field.
     #[must_use]
     pub fn value(&self, place: usize) -> &'a [u8] {

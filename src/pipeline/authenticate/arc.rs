@@ -67,10 +67,6 @@ pub(super) async fn verify(dns: &Dns, original: &Original<'_>, authors: &[Domain
         arc::Chain::Absent => return Chain::without_word(ArcState::None, ChainResult::None),
         arc::Chain::Unreadable => return Chain::without_word(ArcState::Ended, ChainResult::Fail),
         arc::Chain::Broken(broken) => return Chain::without_word(state_of(*broken), ChainResult::Fail),
-        // As for a signature: where a line of the header is no field, readers differ on what was sealed.
-        arc::Chain::Whole(_) if !original.section.is_well_formed() => {
-            return Chain::without_word(ArcState::Ended, ChainResult::Fail);
-        }
         arc::Chain::Whole(sets) => sets,
     };
     let count = u8::try_from(sets.sets.len()).unwrap_or(MAX_SETS);

@@ -72,7 +72,6 @@ async fn rfc8617_5_1_broken_chains_say_whether_they_may_be_sealed_again() {
         ("ARC-Message-Signature: i=1; ", "ARC-Message-Signature: i=1; l=4; l=4; ", ArcState::Ended),
         ("ARC-Seal: i=1; ", "ARC-Seal: i=1; h=from; ", ArcState::Ended),
         ("d=list.example", "d=unknown.example", ArcState::Fail(1)),
-        ("Subject: ", "no field\r\nSubject: ", ArcState::Ended),
     ] {
         let changed = good.replacen(from, to, 1);
         assert_ne!(changed, good, "{from}");

@@ -97,9 +97,6 @@ pub(super) fn candidates(section: &Section<'_>, authors: &[Domain], limit: usize
     let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let fields = section.places("dkim-signature").iter().rev();
     let mut found: Vec<_> = fields.map(|place| Candidate::read(section, *place, now)).collect();
-    if !section.is_well_formed() {
-        found.iter_mut().for_each(Candidate::spoil);
-    }
     if found.len() > limit {
         found.sort_by_key(|candidate| candidate.rank(authors));
         found.truncate(limit);
@@ -115,13 +112,6 @@ impl Candidate {
         let signature = tags.map_err(SignatureError::from).and_then(|tags| dkim::Signature::of_dkim(&tags));
         let reading = signature.map_err(ignored).and_then(|signature| acceptable(signature, now));
         Self { place, labels, reading, read_at: now }
-    }
-
-    /// RFC 6376 §3.8: what is no message is not verified. A reader may take for the body what we pass over.
-    fn spoil(&mut self) {
-        if self.reading.is_ok() {
-            self.reading = Err(Outcome::Fail("a line of the header is no field"));
-        }
     }
 
     /// The form of the body whose hash is wanted.

@@ -10,8 +10,7 @@
 //! 2. The body is hashed (`body`), then the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
 //!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit.
 //! 3. [`judge`] decides; it is a pure function.
-//! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5), and folded lines before
-//!    its first field, which would become part of the last one that we put on top. If a sender signed such a
+//! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5). If a sender signed such a
 //!    field, its signature breaks: nobody but us may speak for us.
 //!
 //! **Time.** Authentication has half of the time that is left of a message's, so that deliver has the other half, and
@@ -46,7 +45,7 @@ use self::judge::{Demands, Findings, PassDemand, Signing};
 use self::original::Original;
 use crate::config::{Authentication, Config, Sealing};
 use crate::dns::Dns;
-use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
+use crate::mail::{Domain, Message, ReversePath, authentication_results, author};
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::joint::{Refused, Stage, Turn};
@@ -242,10 +241,7 @@ async fn help(
 }
 
 fn omit_forged(message: &mut Message, ours: &Domain) {
-    let orphans = header::orphans(message.head());
-    let forged = authentication_results::forged(message.head(), ours);
-    let ranges = std::iter::once(orphans).chain(forged).filter(|range| !range.is_empty());
-    message.omit(ranges.collect());
+    message.omit(authentication_results::forged(message.head(), ours));
 }
 
 /// The answer to [`Opened`].

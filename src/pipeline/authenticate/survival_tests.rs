@@ -63,14 +63,6 @@ fn a_signature_over_results_that_are_left_out_does_not_survive() {
 }
 
 #[test]
-fn of_a_section_that_readers_may_cut_short_nothing_is_taken_to_survive() {
-    let signatures = [signature("sender.example", "from")];
-    for odd in [format!(" folded\r\n{HEAD}"), HEAD.replace("Subject", "no field\r\nSubject")] {
-        assert!(surviving(&odd, &signatures).is_empty(), "{odd}");
-    }
-}
-
-#[test]
 fn a_signature_that_does_not_pass_here_is_no_survivor() {
     for outcome in [Outcome::Fail("x"), Outcome::Policy("x"), Outcome::PermError("x"), Outcome::TempError] {
         let signature = Signature { outcome, ..signature("sender.example", "from") };
@@ -127,9 +119,7 @@ fn rfc8463_a_signature_that_many_receivers_cannot_verify_does_not_do() {
 fn what_other_verifiers_may_judge_otherwise_does_not_do() {
     let doubtful = Signature { endurance: Endurance::Doubtful, ..signature("sender.example", "from") };
     assert_eq!(surviving(HEAD, &[doubtful]), Vec::<String>::new());
-    // Some parsers take no white space before a colon (RFC 5322 §4.5).
     let good = [signature("sender.example", "from")];
-    assert_eq!(surviving(&HEAD.replace("Subject:", "Subject :"), &good), Vec::<String>::new());
     let stack = |fields: usize| format!("{}{HEAD}", "DKIM-Signature: v=1\r\n".repeat(fields));
     assert_eq!(surviving(&stack(MAX_SIGNATURES - 1), &good), ["sender.example"]);
     assert_eq!(surviving(&stack(MAX_SIGNATURES), &good), Vec::<String>::new());

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{self, DmarcMode};
 use crate::dev::dns::{Behaviour, DnsServer};
 use crate::mail::{
-    Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
+    Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64, header,
 };
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::parcel::Settlement;
@@ -311,7 +311,7 @@ async fn good_mail_goes_on_with_its_results_and_without_forged_ones() {
         "Authentication-Results: (c) EMAIL.relay.example 1;\r\n dmarc=pass header.from=bank.example\r\n";
     let foreign = "Authentication-Results: mx.other.example; dmarc=fail\r\n";
     let message = world.signed("sender.example", &from("Bob <bob@sender.example>"));
-    let message = format!(" ; dkim=pass header.d=bank.example\r\n{forged}{foreign}{message}");
+    let message = format!("{forged}{foreign}{message}");
     let found = world.judged(&message, "bob@sender.example").await.unwrap();
     let emitted = found.message.emitted_head().concat();
     assert!(

@@ -1,6 +1,9 @@
 //! One message coming in: by DATA or BDAT, into memory or, past what its permit covers, into an unlinked
 //! temporary file, once its header section is there: that stays in memory, and has a bound of its own. Every fault is remembered and answered once the true end was read (see
 //! [`crate::smtp::data`]), so that the session stays in step.
+//!
+//! What all later stages may rely on: every line of a message's header section is part of a field
+//! ([`header::check`]), so that what we judge is what the next hop reads. A From_ line before it is left out here.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +15,7 @@ use memchr::memmem;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 
+use crate::mail::header::{self, HeaderFault};
 use crate::mail::{Body, Message};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
 use crate::smtp::reply::{self, Reply};
@@ -38,6 +42,7 @@ pub(super) struct Bounds {
 enum Problem {
     TooLarge,
     HeaderTooLarge,
+    Header(HeaderFault),
     Content(Fault),
     /// The disk is full.
     NoRoom,
@@ -124,17 +129,21 @@ impl Reception {
         if self.octets > self.bounds.message_octets {
             return Some(Problem::TooLarge);
         }
-        if let Head::Searched(searched) = self.head {
-            self.head = match self.head_end(searched) {
-                Some(end) => Head::Found(end, None),
-                None => Head::Searched(self.buffer.len().saturating_sub(3)),
-            };
+        let Head::Searched(searched) = self.head else { return None };
+        let end = self.head_end(searched);
+        let head_octets = end.unwrap_or_else(|| self.buffer.len().saturating_sub(3));
+        self.head = end.map_or(Head::Searched(head_octets), |end| Head::Found(end, None));
+        if head_octets > self.bounds.header_octets {
+            return Some(Problem::HeaderTooLarge);
         }
-        let head_octets = match &self.head {
-            Head::Found(end, _) => *end,
-            Head::Searched(searched) => *searched,
-        };
-        (head_octets > self.bounds.header_octets).then_some(Problem::HeaderTooLarge)
+        self.header_fault(end?)
+    }
+
+    /// What is wrong with a header section that ends there.
+    fn header_fault(&self, end: usize) -> Option<Problem> {
+        let section = self.buffer.get(..end).unwrap_or_default();
+        let section = section.get(header::from_line_octets(section)..).unwrap_or_default();
+        header::check(section).err().map(Problem::Header)
     }
 
     /// Where the body starts; what comes before `searched` was looked at already.
@@ -171,21 +180,12 @@ impl Reception {
         mut self,
         refer: impl Fn(&'static reply::Row, &str) -> Reply,
     ) -> Result<(Message, OwnedSemaphorePermit), Reply> {
-        self.problem = self.problem.or_else(|| self.check.finish().map(Problem::Content));
+        self.problem = self.last_word();
         if self.problem.is_none() && self.file.is_some() {
             self.spill().await;
         }
         if let Some(problem) = self.problem {
-            return Err(match problem {
-                Problem::TooLarge => refer(reply::TOO_LARGE, &self.bounds.message_octets.to_string()),
-                Problem::HeaderTooLarge => {
-                    refer(reply::HEADER_TOO_LARGE, &self.bounds.header_octets.to_string())
-                }
-                Problem::Content(Fault::BareLineEnding) => refer(reply::BARE_LINE_ENDING, ""),
-                Problem::Content(Fault::LineTooLong) => refer(reply::MESSAGE_LINE_TOO_LONG, ""),
-                Problem::NoRoom => reply::NO_STORAGE.reply(),
-                Problem::Failed => reply::INTERNAL.reply(),
-            });
+            return Err(self.refusal(problem, refer));
         }
         let Self { file, buffer, head, octets, mut permit, .. } = self;
         let in_memory = if file.is_some() { 0 } else { buffer.len() };
@@ -193,16 +193,52 @@ impl Reception {
         let message = match (file, head) {
             (Some(file), Head::Found(end, Some(head))) => {
                 let offset = end as u64;
-                Message::new(head, Body::File { file: Arc::new(file), offset, octets: octets - offset })
+                Message::new(
+                    without_from_line(head),
+                    Body::File { file: Arc::new(file), offset, octets: octets - offset },
+                )
             }
             (_, Head::Found(end, _)) => {
                 let octets = Bytes::from(buffer);
-                Message::new(octets.slice(..end), Body::Memory(octets.slice(end..)))
+                Message::new(without_from_line(octets.slice(..end)), Body::Memory(octets.slice(end..)))
             }
-            (_, Head::Searched(_)) => Message::new(Bytes::from(buffer), Body::Memory(Bytes::new())),
+            (_, Head::Searched(_)) => {
+                Message::new(without_from_line(Bytes::from(buffer)), Body::Memory(Bytes::new()))
+            }
         };
         Ok((message, permit))
     }
+
+    /// What is wrong in the end. A bare CR or LF explains a line that is no field, and comes before it.
+    fn last_word(&self) -> Option<Problem> {
+        let content = self.check.finish().map(Problem::Content);
+        match (self.problem, &self.head) {
+            (Some(Problem::Header(_)), _) => content.or(self.problem),
+            (Some(problem), _) => Some(problem),
+            // No empty line: all of it is header section.
+            (None, Head::Searched(_)) => content.or_else(|| self.header_fault(self.buffer.len())),
+            (None, Head::Found(..)) => content,
+        }
+    }
+
+    fn refusal(&self, problem: Problem, refer: impl Fn(&'static reply::Row, &str) -> Reply) -> Reply {
+        match problem {
+            Problem::TooLarge => refer(reply::TOO_LARGE, &self.bounds.message_octets.to_string()),
+            Problem::HeaderTooLarge => refer(reply::HEADER_TOO_LARGE, &self.bounds.header_octets.to_string()),
+            Problem::Header(HeaderFault::NoField) => refer(reply::NO_FIELD, ""),
+            Problem::Header(HeaderFault::TooManyFields) => {
+                refer(reply::TOO_MANY_FIELDS, &header::MAX_FIELDS.to_string())
+            }
+            Problem::Content(Fault::BareLineEnding) => refer(reply::BARE_LINE_ENDING, ""),
+            Problem::Content(Fault::LineTooLong) => refer(reply::MESSAGE_LINE_TOO_LONG, ""),
+            Problem::NoRoom => reply::NO_STORAGE.reply(),
+            Problem::Failed => reply::INTERNAL.reply(),
+        }
+    }
+}
+
+fn without_from_line(head: Bytes) -> Bytes {
+    head.slice(header::from_line_octets(&head)..)
 }
 
 /// Appends to the file, making an unlinked one where there is none yet.
