@@ -1,11 +1,9 @@
 use std::slice::from_ref;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::{AuthenticatedMessage, AuthenticationResults, MessageAuthenticator, Parameters};
-use tokio::sync::Semaphore;
 
 use super::super::tests::{World, domain};
 use super::*;
@@ -27,10 +25,9 @@ async fn sealed(world: &World, by: &str, results: &str, message: &str) -> String
 
 async fn chain_of(world: &World, message: &str) -> Chain {
     let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
-    let memory = Arc::new(Semaphore::new(0));
-    let authors = [domain("bank.example")];
-    let original = Original::read(&message, &authors, 9, &memory).await.unwrap();
-    verify(&world.context.dns, &original, &authors).await
+    let ours = domain("email.relay.example");
+    let original = Original::read(&message, &ours, 9, &world.context.works).await.unwrap();
+    verify(&world.prover(), &original).await
 }
 
 const PASS: &str = "dmarc=pass header.from=bank.example";

@@ -1,10 +1,8 @@
 use std::slice;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{Canonicalization, DkimSigner};
-use tokio::sync::Semaphore;
 
 use super::super::tests::{World, domain};
 use super::*;
@@ -12,9 +10,9 @@ use crate::mail::{Message, base64};
 
 async fn verified(world: &World, message: &str, limit: usize) -> Vec<Signature> {
     let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
-    let memory = Arc::new(Semaphore::new(0));
-    let original = Original::read(&message, &[domain("sender.example")], limit, &memory).await.unwrap();
-    verify(&world.context.dns, &original).await
+    let ours = domain("email.relay.example");
+    let original = Original::read(&message, &ours, limit, &world.context.works).await.unwrap();
+    verify(&world.prover(), &original).await
 }
 
 async fn outcomes(world: &World, message: &str) -> Vec<Outcome> {

@@ -18,14 +18,19 @@ fn signature(name: &str, signed: &str) -> Signature {
     }
 }
 
+fn survey(head: &str) -> Survey {
+    let forged = authentication_results::forged(head.as_bytes(), &domain(OURS));
+    Survey::of(&Section::new(head.as_bytes()), &forged)
+}
+
 fn surviving(head: &str, signatures: &[Signature]) -> Vec<String> {
-    let survivors = survivors(head.as_bytes(), &domain(OURS), signatures);
+    let survivors = survivors(&survey(head), signatures);
     survivors.iter().map(|survivor| survivor.domain.to_string()).collect()
 }
 
 fn survive(names: &[&str]) -> Vec<Identifier> {
     let signatures: Vec<Signature> = names.iter().map(|name| signature(name, "from")).collect();
-    survivors(HEAD.as_bytes(), &domain(OURS), &signatures)
+    survivors(&survey(HEAD), &signatures)
 }
 
 /// RFC 6376 §5.4.2: the fields of a name are taken from the bottom up, and one that is not there is signed as nothing.

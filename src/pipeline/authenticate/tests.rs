@@ -121,8 +121,16 @@ impl World {
             early_limit: IN_SESSION / 4,
         };
         let (chronicle, directory) = testing::chronicle();
-        let context = Context::new(settings, dns, Arc::new(Semaphore::new(MEMORY_OCTETS)), chronicle);
+        let context = {
+            let memory = Arc::new(Semaphore::new(MEMORY_OCTETS));
+            Context::new(settings, dns, memory, Cores::of_machine(), chronicle)
+        };
         Self { server, context, _directory: directory }
+    }
+
+    pub(super) fn prover(&self) -> Prover<'_> {
+        let Context { dns, works, .. } = &self.context;
+        Prover { dns, cores: &works.cores, proofs: 1, deadline: Deadline::after(IN_SESSION) }
     }
 
     pub(super) fn key() -> RsaKey<Sha256> {
@@ -161,10 +169,11 @@ impl World {
 
     async fn judged_as(&self, accepted: Accepted) -> Result<Authenticated, Refusal> {
         let Accepted { transaction, mut message, early } = accepted;
-        let (body_hash, verdict) = authenticate(&transaction, &message, early, &self.context)
-            .await
-            .map_err(|refused| refused.refusal)?;
-        omit_forged(&mut message, &self.context.settings.service_domain);
+        let Judged { forged, body_hash, verdict } =
+            authenticate(&transaction, &message, early, &self.context)
+                .await
+                .map_err(|refused| refused.refusal)?;
+        message.omit(forged);
         Ok(Authenticated { transaction, message, body_hash, verdict })
     }
 }
