@@ -1,5 +1,8 @@
 //! What each stage costs for a message of 10 KiB, without sockets, disk or waiting: `cargo bench`.
 //!
+//! `worst` has header sections of `limits.header_octets` that strangers would send to keep us busy, and what authenticate
+//! makes of them: most are refused.
+//!
 //! `authenticate` and `rewrite` are whole stages, without the joint that runs them; authenticate's DNS
 //! answers are in the resolver's cache. The others are the stages' pure functions; `route` has a bench of its own,
 //! `routing`.
@@ -25,6 +28,7 @@ use postroad::mail::{
 };
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
+use postroad::pipeline::cores::Cores;
 use postroad::pipeline::deadline::Deadline;
 use postroad::pipeline::joint::{Stage, Turn};
 use postroad::pipeline::memory::Memory;
@@ -56,6 +60,7 @@ fn main() {
     deliver(&mut criterion);
     settle(&mut criterion);
     stages(&mut criterion);
+    worst(&mut criterion);
     criterion.final_summary();
 }
 
@@ -241,6 +246,81 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The default of `limits.header_octets`.
+const HEADER_OCTETS: usize = 262_144;
+/// What is taken of a header section (`mail::header::MAX_FIELDS`), less what each case needs beside.
+const FIELDS: usize = 980;
+
+/// Of the body of these sections.
+const BODY_HASH: &str = "eDCyaw7m810RhFf0TmGWGkTYiT/1GwL4/PCOGIr3ew4=";
+
+/// As many times the unit as make a whole header section, at most `times`, with a From field behind.
+fn section(unit: &str, times: usize) -> Bytes {
+    let from = "From: alice@sender.test\r\n\r\ntext\r\n";
+    Bytes::from(unit.repeat(((HEADER_OCTETS - from.len()) / unit.len()).min(times)) + from)
+}
+
+fn signature(names: &str, octets: usize) -> String {
+    let start = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed; d=sender.test; s=s1; b=QUJD; bh=";
+    format!("{start}{BODY_HASH}; h=from{names}; z=") + &"x".repeat(octets) + "\r\n"
+}
+
+fn worst_sections() -> Vec<(&'static str, Bytes)> {
+    let field = |number: usize| format!("X{}: {}\r\n", number % 500, "x ".repeat(120));
+    let fields = |count: usize| (0..count).map(field).collect::<String>();
+    let names = |count: usize| (0..count).map(|number| format!(":x{}", number % 500)).collect::<String>();
+    let signatures = |count: usize| signature(&names(511), 0).repeat(count);
+    let arc = |number: usize| {
+        let signed = format!("i={number}; a=rsa-sha256; d=sender.test; s=s1; b=QUJD");
+        let results = format!(
+            "ARC-Authentication-Results: i={number}; sender.test; dmarc=pass {}\r\n",
+            "x".repeat(4500)
+        );
+        let cv = if number == 1 { "none" } else { "pass" };
+        format!(
+            "ARC-Seal: cv={cv}; {signed}\r\nARC-Message-Signature: c=relaxed; bh={BODY_HASH}; h=from{}; {signed}\r\n{results}",
+            names(30)
+        )
+    };
+    let many_names =
+        |count| Bytes::from(signature(&names(count), 0) + "From: alice@sender.test\r\n\r\ntext\r\n");
+    vec![
+        ("most-names", many_names(28_000)),
+        ("names-times-fields", section(&(signatures(10) + &fields(800)), 1)),
+        ("most-fields", section(&fields(FIELDS), 1)),
+        ("most-signatures", section(&signature(&names(20), 0), FIELDS)),
+        ("largest-signatures", section(&signature(&names(511), 20_000), FIELDS)),
+        ("most-arc-sets", section(&(1..=50).map(arc).collect::<String>(), 1)),
+        ("forged-results", section(&format!("Authentication-Results:{}\r\n", " \u{e9}.".repeat(60)), FIELDS)),
+        (
+            "brackets",
+            Bytes::from(format!(
+                "From: alice@sender.test{}\r\n\r\ntext\r\n",
+                " @ [".repeat(HEADER_OCTETS / 4 - 10)
+            )),
+        ),
+    ]
+}
+
+/// What authenticate makes of the worst sections, reading and cryptography together.
+fn worst(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let key = DkimKey::generate().unwrap();
+    let records = format!("s1._domainkey TXT {}\n_dmarc TXT \"v=DMARC1; p=reject\"\n", key.record());
+    let server = runtime.block_on(DnsServer::start(&[("sender.test", &records)])).unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let authenticate = runtime.block_on(async { authenticate(&server, &metrics) });
+    let mut group = criterion.benchmark_group("worst");
+    group.sample_size(10);
+    for (name, octets) in worst_sections() {
+        group.throughput(Throughput::Bytes(octets.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| runtime.block_on(authenticate.run(accepted(&octets))));
+        });
+    }
+    group.finish();
+}
+
 /// Tells of refusals, of which a bench has none. Its folder is left to the system to clean.
 fn chronicle(metrics: &Arc<Metrics>) -> Chronicle {
     let folder = tempfile::tempdir().unwrap().keep();
@@ -267,8 +347,13 @@ fn authenticate(server: &DnsServer, metrics: &Arc<Metrics>) -> Authenticate {
     };
     let dns = Dns::new(&config::Dns { servers: vec![server.addr()], ..Default::default() }, metrics.clone())
         .unwrap();
-    let context =
-        authenticate::Context::new(settings, dns, Arc::new(Semaphore::new(1 << 20)), chronicle(metrics));
+    let context = authenticate::Context::new(
+        settings,
+        dns,
+        Arc::new(Semaphore::new(1 << 20)),
+        Cores::of_machine(),
+        chronicle(metrics),
+    );
     Authenticate(Arc::new(ArcSwap::from_pointee(context)))
 }
 
@@ -288,6 +373,7 @@ fn rewrite(key: &DkimKey, metrics: &Arc<Metrics>) -> Rewrite {
         loop_key: LoopKey::new(b"secret", &domain("relay.test")),
     };
     let keep_alias: rewrite::KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
-    let context = rewrite::Context::new(settings, secrets, keep_alias, chronicle(metrics));
+    let context =
+        rewrite::Context::new(settings, secrets, keep_alias, Cores::of_machine(), chronicle(metrics));
     Rewrite(Arc::new(ArcSwap::from_pointee(context)))
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, DmarcMode};
 use crate::http::{Pages, not_found};
+use crate::mail::header::MAX_FIELDS;
 
 /// The page needs nothing from anywhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -74,10 +75,12 @@ const SMTP_ERRORS: &str = "<p>While you wait after the end of your message we of
      ends with a trace id; send it to us with your question.</p>\n<p>Where SPF does not vouch for your sender, its \
      recipients are taken as far as their mail goes the same way; others hear <code>452 4.5.3</code>. Send to them in \
      another transaction.</p>\n<p>Lines of a message end with CR LF and hold \
-     neither a bare CR or LF nor a NUL. Mail that goes round in circles, and mail to an address or a domain that we \
-     do not route, is refused. So is mail whose destination can never be reached, at once: its domain does not exist \
-     (<code>550 5.1.2</code>), the DNS leads to no mail host of it (<code>550 5.4.4</code>), or it takes no mail \
-     (<code>556</code>).</p>";
+     neither a bare CR or LF nor a NUL. Every line before the first empty one is a header field, its name directly \
+     followed by the colon, or stands indented under one and is not blank; else the message is refused with \
+     <code>550 5.6.0</code>, as mail programs differ on what such a message says. Mail that goes round in circles, \
+     and mail to an address or a domain that we do not route, is refused. So is mail whose destination can never be \
+     reached, at once: its domain does not exist (<code>550 5.1.2</code>), the DNS leads to no mail host of it \
+     (<code>550 5.4.4</code>), or it takes no mail (<code>556</code>).</p>";
 
 const ENFORCING: &str = "<p>A message has one From field that names an address. Either SPF passes for its envelope \
      sender, or one of its DKIM signatures does; a notification with a null sender can pass by the SPF record of its \
@@ -130,7 +133,10 @@ fn message_size(config: &Config) -> String {
         0 => format!("{}", hundredths / 100),
         rest => format!("{}.{rest:02}", hundredths / 100),
     };
-    format!("<p>Messages are at most {mebibytes} MiB ({octets} octets) large, as SIZE says after EHLO.</p>")
+    format!(
+        "<p>Messages are at most {mebibytes} MiB ({octets} octets) large, as SIZE says after EHLO. A header section has \
+         at most {MAX_FIELDS} fields.</p>"
+    )
 }
 
 fn sender_rewriting(config: &Config) -> String {

@@ -10,6 +10,8 @@ use super::{Domain, header};
 pub const NAME: &str = "Authentication-Results";
 /// Words before the first `;` that are looked at: the authserv-id and its version are two.
 const MAX_ID_WORDS: usize = 16;
+/// Author Domains that a field's DMARC results are read of: a From field names one, and we take no more than five.
+const MAX_AUTHORS: usize = 16;
 /// Longest value taken over from a peer, in characters. The longest address has 320 octets.
 const MAX_VALUE_CHARS: usize = 320;
 
@@ -52,13 +54,13 @@ fn mentions(value: &[u8], ours: &Domain) -> bool {
 #[must_use]
 pub fn says_dmarc_pass(value: &[u8], author: &Domain) -> bool {
     let Ok(tokens) = token::tokens(value, b";=") else { return false };
-    tokens.split(|token| token.kind == Kind::Special(b';')).any(|statement| {
+    let passes = tokens.split(|token| token.kind == Kind::Special(b';')).filter_map(|statement| {
         let mut pairs = statement.windows(3).filter_map(pair);
-        pairs.next().is_some_and(|(method, result)| is(method, "dmarc") && is(result, "pass"))
-            && pairs.any(|(property, value)| {
-                is(property, "header.from") && Domain::parse(value).is_ok_and(|domain| domain == *author)
-            })
-    })
+        let passes = pairs.next().is_some_and(|(method, result)| is(method, "dmarc") && is(result, "pass"));
+        passes.then_some(pairs)
+    });
+    let mut authors = passes.flatten().filter(|(property, _)| is(property, "header.from")).take(MAX_AUTHORS);
+    authors.any(|(_, value)| Domain::parse(value).is_ok_and(|domain| domain == *author))
 }
 
 fn is(text: &str, word: &str) -> bool {

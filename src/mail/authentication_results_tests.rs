@@ -99,6 +99,16 @@ fn values_of_peers_stay_one_value() {
     assert_eq!(pvalue("\u{fc}@d.example"), "\"?@d.example\"");
 }
 
+#[test]
+fn of_a_field_that_says_pass_of_many_the_first_are_read() {
+    let others = |count: usize| "dmarc=pass header.from=x.example; ".repeat(count);
+    let says = |count| {
+        let value = format!("i=1; list.example; {}dmarc=pass header.from=bank.example", others(count));
+        says_dmarc_pass(value.as_bytes(), &Domain::parse("bank.example").unwrap())
+    };
+    assert!(says(MAX_AUTHORS - 1) && !says(MAX_AUTHORS));
+}
+
 proptest! {
     #[test]
     fn any_section_is_searched(section in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -111,17 +111,19 @@ fn with_obsolete_dots(word: &str, rest: &[Token]) -> String {
     text
 }
 
+/// Ends at whatever no literal holds, the next `@` at the latest: a field of brackets that nothing closes is walked
+/// through once and not once for each.
 fn literal(rest: &[Token]) -> String {
     let mut text = String::from("[");
     for token in rest {
         match &token.kind {
             Kind::Word(word) => text.push_str(word),
+            Kind::Special(b':') => text.push(':'),
             Kind::Special(b']') => {
                 text.push(']');
                 break;
             }
-            Kind::Special(special) => text.push(char::from(*special)),
-            Kind::Quoted(_) => break,
+            Kind::Special(_) | Kind::Quoted(_) => break,
         }
     }
     text

@@ -93,6 +93,19 @@ fn an_address_that_is_none_is_refused_and_not_passed_over() {
 }
 
 #[test]
+fn brackets_that_nothing_closes_are_walked_through_once() {
+    for unit in ["@ [", "@ [a:", "@ [ [ <", "@ [IPv6:"] {
+        let tokens = token::tokens(unit.repeat(2_000).as_bytes(), SPECIALS).unwrap();
+        let starts = (0..tokens.len()).filter(|at| tokens[*at].kind == Kind::Special(b'@'));
+        let octets: usize = starts.map(|at| literal(&tokens[at + 2..]).len()).sum();
+        assert!(octets <= 2_000 * unit.len(), "{unit}: {octets}");
+    }
+    assert_eq!(of(&"@ [".repeat(2_000)), Err(AuthorError::NoAddress));
+    assert!(matches!(of("a@[192.0.2.1, x@evil.example]"), Err(AuthorError::Invalid(_))));
+    assert_eq!(of("a@ [192.0.2.1 <x@evil.example>").unwrap(), ["evil.example"]);
+}
+
+#[test]
 fn rfc5322_3_6_there_is_one_from_field_however_it_is_written() {
     let refused = |section: &str, count| {
         assert_eq!(authors(section.as_bytes()), Err(AuthorError::NotOne(count)), "{section:?}");

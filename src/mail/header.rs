@@ -1,6 +1,11 @@
-//! Header fields found in raw octets (RFC 5322 §2.2), without decoding or copying anything.
+//! Header fields found in raw octets (RFC 5322 §2.2), without decoding or copying anything, and what a section must
+//! be so that all readers find the same ones ([`check`]).
 
 use std::ops::Range;
+
+/// Most fields of a header section. What protocols allow in one message comes to some 300 (50 ARC sets of three fields,
+/// RFC 8617 §4.2.1; 100 Received fields, RFC 5321 §6.3), and what lists and gateways add stays under 100.
+pub const MAX_FIELDS: usize = 1_000;
 
 /// One header field: where it stands in the section, and its name and value as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,15 @@ impl Field<'_> {
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
+}
+
+/// Why a header section is none that all readers would read alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// A line is neither the start of a field nor folded under one.
+    NoField,
+    /// There are more than [`MAX_FIELDS`].
+    TooManyFields,
 }
 
 /// Where the body starts: behind the first empty line. `None` when there is no empty line (no body).
@@ -50,33 +64,73 @@ pub fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// Folded lines before the first field, which belong to none: a field put before them would take them in as
-/// its own. Empty for a well-formed section.
-#[must_use]
-pub fn orphans(section: &[u8]) -> Range<usize> {
-    let folded = section.first().is_some_and(|b| *b == b' ' || *b == b'\t');
-    0..if folded { field_octets(section) } else { 0 }
+/// Checks that every line of a section is part of a field, and that the fields are not too many. Readers differ on
+/// where a section ends that has other lines, and so on whom its message is from.
+///
+/// Differs: RFC 5322 §4.5 has receivers take white space before a colon, and §4.2 lines of nothing else within a folded
+/// field. Some readers end the section at either, so both are as good as a line of prose.
+///
+/// # Errors
+/// For the first line that is none, or that begins a field too many.
+pub fn check(section: &[u8]) -> Result<(), HeaderFault> {
+    let (mut rest, mut fields) = (section, 0);
+    while !rest.is_empty() && !rest.starts_with(b"\r\n") {
+        let (line, behind) = rest.split_at(line_octets(rest));
+        rest = behind;
+        if is_folded(line) {
+            if fields == 0 || line.trim_ascii().is_empty() {
+                return Err(HeaderFault::NoField);
+            }
+            continue;
+        }
+        if !begins_field(line) {
+            return Err(HeaderFault::NoField);
+        }
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(HeaderFault::TooManyFields);
+        }
+    }
+    Ok(())
 }
 
-/// Whether every line of the section is part of a field: parsers differ on whether one that is none ends it.
+/// RFC 5322 §3.6.8: a name of printable ASCII, and a colon directly behind it.
+fn begins_field(line: &[u8]) -> bool {
+    let colon = line.iter().position(|b| !b.is_ascii_graphic() || *b == b':');
+    colon.is_some_and(|at| at > 0 && line.get(at) == Some(&b':'))
+}
+
+/// Octets of the From_ line that mbox files have before each message, quoted or not (RFC 4155 appendix A), and that
+/// some gateways leave there; 0 where there is none. It is no part of a message, and behind a field of ours it would
+/// end the header section. `From :` is a field's name in obsolete syntax, and no such line.
 #[must_use]
-pub fn is_well_formed(section: &[u8]) -> bool {
-    let end = section.len() - if section.ends_with(b"\r\n\r\n") || section == b"\r\n" { 2 } else { 0 };
-    let mut at = 0;
-    fields(section).all(|field| field.range.start == std::mem::replace(&mut at, field.range.end)) && at == end
+pub fn from_line_octets(section: &[u8]) -> usize {
+    let octets = line_octets(section);
+    let line = section.get(..octets).unwrap_or_default();
+    let behind = line.strip_prefix(b">").unwrap_or(line).strip_prefix(b"From ");
+    if behind.is_some_and(|behind| !behind.trim_ascii_start().starts_with(b":")) { octets } else { 0 }
 }
 
 /// Octets of the first field: its line and the folded lines that follow (RFC 5322 §2.2.3).
 fn field_octets(rest: &[u8]) -> usize {
     let mut end = 0;
     loop {
-        let Some(tail) = rest.get(end..) else { return rest.len() };
-        let Some(line) = tail.windows(2).position(|pair| pair == b"\r\n") else { return rest.len() };
-        end += line + 2;
-        if !rest.get(end).is_some_and(|b| *b == b' ' || *b == b'\t') {
+        let tail = rest.get(end..).unwrap_or_default();
+        end += line_octets(tail);
+        if !rest.get(end..).is_some_and(is_folded) {
             return end;
         }
     }
+}
+
+/// Octets of the first line with its CRLF; of all, where there is none.
+fn line_octets(rest: &[u8]) -> usize {
+    let ends = |at: &usize| at.checked_sub(1).and_then(|before| rest.get(before)) == Some(&b'\r');
+    memchr::memchr_iter(b'\n', rest).find(ends).map_or(rest.len(), |at| at + 1)
+}
+
+fn is_folded(line: &[u8]) -> bool {
+    line.starts_with(b" ") || line.starts_with(b"\t")
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -29,24 +31,116 @@ fn the_body_starts_behind_the_first_empty_line() {
 }
 
 #[test]
-fn folded_lines_before_the_first_field_are_orphans() {
-    assert_eq!(orphans(b" ; dkim=pass\r\n\tmore\r\nFrom: a\r\n\r\n"), 0..21);
-    assert_eq!(orphans(b"From: a\r\n b\r\n"), 0..0);
-    assert_eq!(orphans(b"\r\n"), 0..0);
-    assert_eq!(orphans(b" \r\n\r\nbody"), 0..3);
+fn lines_end_with_crlf_only() {
+    let section = b"A: 1\nB: 2\r\nC: 3\r\nD: 4";
+    let ranges: Vec<_> = fields(section).map(|f| f.range).collect();
+    assert_eq!(ranges, [0..11, 11..17, 17..21]);
 }
 
 #[test]
-fn a_section_with_a_line_that_is_no_field_is_not_well_formed() {
-    for section in ["A: b\r\n\r\n", "A: b\r\n c\r\nB : d\r\n\r\n", "\r\n", "A: b\r\n"] {
-        assert!(is_well_formed(section.as_bytes()), "{section:?}");
+fn every_line_of_a_section_is_part_of_a_field() {
+    for section in [
+        "A: b\r\n\r\n",
+        "A: b\r\n c\r\n\td:\r\nB:\r\n\r\n",
+        "\r\n",
+        "",
+        "A: b\r\n",
+        "A: b",
+        "!#~(: b\r\n\r\n",
+    ] {
+        assert_eq!(check(section.as_bytes()), Ok(()), "{section:?}");
     }
+    for line in [
+        "prose",
+        "prose with a colon: it is no name",
+        "From bob Mon Nov 23 12:00:00 2026",
+        ">From bob Mon Nov 23 12:00:00 2026",
+        "",
+        ": no name",
+        "B : c",
+        "B\t: c",
+        "From : a@b.example",
+        "B\u{e9}: c",
+        "B\u{1}: c",
+        "B\u{7f}: c",
+        "B\rC: d",
+        "\u{feff}From: a@b.example",
+        "--boundary",
+    ] {
+        for section in [
+            format!("{line}\r\nA: b\r\n\r\n"),
+            format!("A: b\r\n{line}\r\nC: d\r\n\r\n"),
+            format!("A: b\r\n{line}"),
+        ] {
+            let is_end = section.starts_with("\r\n") || line.is_empty();
+            assert_eq!(check(section.as_bytes()).is_ok(), is_end, "{section:?}");
+        }
+    }
+}
+
+/// RFC 5322 §2.2.3, §4.2.
+#[test]
+fn a_folded_line_stands_under_a_field_and_is_not_blank() {
     for section in [
         " fold\r\nA: b\r\n\r\n",
-        "A: b\r\nno field\r\nB: c\r\n\r\n",
-        "A: b\r\nno field\r\n\r\n",
-        ": x\r\n\r\n",
+        "\tA: b\r\n\r\n",
+        " \r\n\r\n",
+        "A: b\r\n \r\nC: d\r\n\r\n",
+        "A: b\r\n \t\r\n c\r\n\r\n",
     ] {
-        assert!(!is_well_formed(section.as_bytes()), "{section:?}");
+        assert_eq!(check(section.as_bytes()), Err(HeaderFault::NoField), "{section:?}");
+    }
+}
+
+#[test]
+fn the_fields_of_a_section_are_bounded_and_folded_lines_are_not() {
+    let section = |fields| format!("{}\r\n", "A: b\r\n c\r\n".repeat(fields));
+    assert_eq!(check(section(MAX_FIELDS).as_bytes()), Ok(()));
+    assert_eq!(check(section(MAX_FIELDS + 1).as_bytes()), Err(HeaderFault::TooManyFields));
+}
+
+#[test]
+fn a_from_line_is_found_where_it_is_the_first() {
+    for line in
+        ["From bob Mon Nov 23 12:00:00 2026\r\n", ">From bob\r\n", "From \r\n", "From a: b\r\n", "From bob"]
+    {
+        assert_eq!(from_line_octets(line.as_bytes()), line.len(), "{line:?}");
+        let section = format!("{line}A: b\r\n\r\n");
+        assert_eq!(
+            from_line_octets(section.as_bytes()),
+            if line.ends_with('\n') { line.len() } else { line.len() + 6 }
+        );
+    }
+    for none in [
+        "",
+        "\r\n",
+        "From: a\r\n",
+        "From : a\r\n",
+        "From  \t: a\r\n",
+        "FROM a\r\n",
+        ">>From a\r\n",
+        " From a\r\n",
+        "A: b\r\nFrom c\r\n",
+    ] {
+        assert_eq!(from_line_octets(none.as_bytes()), 0, "{none:?}");
+    }
+}
+
+proptest! {
+    /// What everybody behind reception relies on.
+    #[test]
+    fn the_fields_of_a_checked_section_are_all_of_it(
+        pieces in proptest::collection::vec(prop_oneof!["\r\n", "[A:]", "[ \t]", "\r|\n", "A: b\r\n", "From ", ">"], 0..30)
+    ) {
+        let section = pieces.concat();
+        let mut at = 0;
+        if check(section.as_bytes()).is_ok() {
+            for field in fields(section.as_bytes()) {
+                prop_assert_eq!(field.range.start, at);
+                at = field.range.end;
+            }
+            prop_assert!(section[at..].is_empty() || section[at..].starts_with("\r\n"));
+        }
+        prop_assert!(from_line_octets(section.as_bytes()) <= section.len());
     }
 }

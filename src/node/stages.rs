@@ -17,6 +17,7 @@ use crate::dns::Dns;
 use crate::mail::loop_token::LoopKey;
 use crate::pipeline::authenticate::{self, Authenticate, Early};
 use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::cores::Cores;
 use crate::pipeline::deliver::{Ask, Deliver, Redeliver, Upstreams};
 use crate::pipeline::inbound::{self, Connected, Inbound};
 use crate::pipeline::joint::{Handoff, Joints};
@@ -44,6 +45,7 @@ struct Lasting {
     dns: Dns,
     chronicle: Chronicle,
     contiguous: Arc<Semaphore>,
+    cores: Cores,
 }
 
 impl Contexts {
@@ -61,6 +63,7 @@ impl Contexts {
             dns: dns.clone(),
             chronicle: chronicle.clone(),
             contiguous,
+            cores: Cores::of_machine(),
         };
         let (authenticate, route, rewrite) = lasting.contexts(config)?;
         Ok(Self {
@@ -99,6 +102,7 @@ impl Lasting {
             config.into(),
             self.dns.clone(),
             self.contiguous.clone(),
+            self.cores.clone(),
             self.chronicle.clone(),
         );
         let route = route::Context {
@@ -122,7 +126,8 @@ impl Lasting {
                 kept.map_err(|error| rewrite::AliasNotKept(error.to_string()))
             })
         });
-        let rewrite = rewrite::Context::new(config.into(), secrets, keep_alias, self.chronicle.clone());
+        let (cores, chronicle) = (self.cores.clone(), self.chronicle.clone());
+        let rewrite = rewrite::Context::new(config.into(), secrets, keep_alias, cores, chronicle);
         Ok((authenticate, route, rewrite))
     }
 }

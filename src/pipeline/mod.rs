@@ -89,6 +89,7 @@
 
 pub mod authenticate;
 pub mod chronicle;
+pub mod cores;
 mod cut_through;
 pub mod deadline;
 pub mod deferred;

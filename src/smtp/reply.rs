@@ -165,6 +165,11 @@ catalogue! {
     /// `limits.header_octets`.
     HEADER_TOO_LARGE = 552 x(5, 3, 4), "header_size", "Header section is larger than {} octets", "message-size";
 
+    /// [`crate::mail::header::MAX_FIELDS`]. The argument is the limit.
+    TOO_MANY_FIELDS = 552 x(5, 3, 4), "header_fields", "Header section has more than {} fields", "message-size";
+    /// RFC 5322 §2.2: a line of the header section that is part of no field.
+    NO_FIELD = 550 x(5, 6, 0), "header_line", "Header section holds a line that is no field", "smtp-errors";
+
     /// The address is on a DNSBL. The arguments are the client's address and the zones' names.
     DNSBL_LISTED = 554 x(5, 7, 1), "dnsbl", "{} found on one or more DNSBLs ({})", "spam-and-abusive-traffic";
     /// RFC 7505 §4.2. The argument is the sender's domain.

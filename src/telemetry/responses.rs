@@ -97,6 +97,8 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::BARE_LINE_ENDING, CONTENT),
     (reply::MESSAGE_LINE_TOO_LONG, CONTENT),
     (reply::HEADER_TOO_LARGE, CONTENT),
+    (reply::TOO_MANY_FIELDS, CONTENT),
+    (reply::NO_FIELD, CONTENT),
     (reply::DNSBL_LISTED, RECIPIENT),
     (reply::SENDER_NULL_MX, &[Mail, Rcpt, Data, Bdat]),
     (reply::UNKNOWN_RECIPIENT, RECIPIENT),

@@ -136,6 +136,7 @@ tls_advertise_hosts =
 rfc1413_query_timeout = 0s
 message_size_limit = 40M
 smtp_accept_max = 100
+smtp_accept_queue_per_connection = 0
 acl_smtp_rcpt = recipient
 acl_smtp_data = content
 
@@ -171,6 +172,11 @@ box:
 """)
         world.start("exim", binary, "-C", configuration, "-bdf", "-q1m")
         until(lambda: answers(EXIM, PORT), 20, "Exim listens")
+
+    def receive(self, identity, seconds=20):
+        """The one copy of a message that arrives; an error if it is there twice."""
+        [octets] = until(lambda: self.copies(identity), seconds, f"Exim delivers {identity}")
+        return octets
 
     def copies(self, identity):
         messages = [file.read_bytes() for file in (self.folder / "box" / "new").glob("*")]

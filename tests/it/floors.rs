@@ -12,6 +12,7 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "refusal",
     "joint",
     "chronicle",
+    "cores",
     "fingerprint",
     "receiver",
     "relay",

@@ -17,6 +17,7 @@ mod cut_through;
 mod dialogue;
 mod floors;
 mod forwarding;
+mod header_lines;
 mod judgement;
 mod loops;
 mod lost_store;

@@ -6,11 +6,16 @@ use super::Algorithm;
 use crate::mail::base64;
 use crate::mail::tags::{self, TagError, Tags};
 
+/// Longest record that is read, in octets: the longest key that is used, RSA of 8,192 bits, has 1,400 in base64.
+const MAX_RECORD_OCTETS: usize = 4096;
+
 /// Why a record holds no key that a signature over mail could be checked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The record is no tag list.
     Tags(#[from] TagError),
+    /// It has more than [`MAX_RECORD_OCTETS`].
+    TooLong,
     /// `v=` is there, and not first or not `DKIM1`.
     Version,
     /// `k=` is not known, or does not fit the signature's algorithm.
@@ -32,6 +37,7 @@ impl KeyError {
         match self {
             Self::Tags(TagError::Duplicate) => "duplicate tag in the key record",
             Self::Tags(TagError::Syntax | TagError::TooMany) => "the key record is no tag list",
+            Self::TooLong => "the key record is too long",
             Self::Version => "the key record is not of DKIM1",
             Self::Kind => "inappropriate key algorithm",
             Self::Hash => "inappropriate hash algorithm",
@@ -94,6 +100,9 @@ impl Key {
     /// # Errors
     /// When the record is to be ignored, or its key must not be used.
     pub fn parse(record: &[u8], algorithm: Algorithm) -> Result<Self, KeyError> {
+        if record.len() > MAX_RECORD_OCTETS {
+            return Err(KeyError::TooLong);
+        }
         // What is no text, in a note or in a tag that nobody knows, spoils nothing else: it is U+FFFD, which no tag that
         // counts may hold.
         let text = String::from_utf8_lossy(record);

@@ -58,3 +58,10 @@ fn rfc8463_4_2_a_key_fits_its_algorithm() {
     assert_eq!(ed25519("k=ed25519; p=QUJD").unwrap().kind, Kind::Ed25519);
     assert_eq!(ed25519("p=QUJD"), Err(KeyError::Kind));
 }
+
+#[test]
+fn a_record_longer_than_any_key_is_not_read() {
+    let record = |note: usize| format!("p=QUJD; n={}", "x".repeat(note));
+    assert!(rsa(&record(MAX_RECORD_OCTETS - 10)).is_ok());
+    assert_eq!(rsa(&record(MAX_RECORD_OCTETS - 9)), Err(KeyError::TooLong));
+}

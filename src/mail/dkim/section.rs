@@ -39,22 +39,10 @@ impl<'a> Section<'a> {
 
     /// Where in `by_name` the fields of a name stand.
     fn run(&self, name: &str) -> Range<usize> {
-        let before = |order: fn(Ordering) -> bool| {
-            self.by_name.partition_point(|place| {
-                self.fields
-                    .get(*place)
-                    .is_some_and(|field| order(folded(field.name).cmp(folded(name.as_bytes()))))
-            })
-        };
-        before(Ordering::is_lt)..before(Ordering::is_le)
-    }
-
-    /// Whether every line is part of a field, but for folded ones before the first, which are left out of what is sent on.
-    /// Where one is not, readers differ on where the section ends, and so on what was signed.
-    #[must_use]
-    pub fn is_well_formed(&self) -> bool {
-        let rest = self.octets.get(header::orphans(self.octets).end..);
-        rest.is_some_and(header::is_well_formed)
+        equal_run(&self.by_name, |place| {
+            let field = self.fields.get(*place);
+            field.map_or(Ordering::Greater, |field| folded(field.name).cmp(folded(name.as_bytes())))
+        })
     }
 
     /// What stands behind the colon of a field.
@@ -121,6 +109,13 @@ impl<'a> Section<'a> {
             }
         }
     }
+}
+
+/// Where the items stand that are in order equal to what is looked for, in as many comparisons as halvings take.
+fn equal_run<T>(sorted: &[T], mut order: impl FnMut(&T) -> Ordering) -> Range<usize> {
+    let start = sorted.partition_point(|item| order(item).is_lt());
+    let rest = sorted.get(start..).unwrap_or_default();
+    start..start + rest.partition_point(|item| order(item).is_eq())
 }
 
 /// A name as names are compared (RFC 5322 §1.2.2).

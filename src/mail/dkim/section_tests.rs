@@ -65,6 +65,28 @@ fn a_name_that_is_asked_for_often_costs_no_more_than_once() {
     assert_eq!(covered(&text).matches("X:1\r\n").count(), 500);
 }
 
+/// The worst that `h=` and a section can ask for together: names times the halvings of the fields, and each field once.
+#[test]
+fn what_a_signature_costs_is_bounded_by_names_and_fields() {
+    let sorted: Vec<usize> = (0..header::MAX_FIELDS).map(|number| number / 100).collect();
+    for wanted in 0..=10 {
+        let mut comparisons = 0;
+        let run = equal_run(&sorted, |item| {
+            comparisons += 1;
+            item.cmp(&wanted)
+        });
+        assert_eq!(run, wanted * 100..(wanted * 100 + 100).min(header::MAX_FIELDS));
+        assert!(comparisons <= 2 * (header::MAX_FIELDS.ilog2() + 2), "{wanted}: {comparisons}");
+    }
+    let names: String = (0..511).map(|number| format!("X{}:", number % 20)).collect();
+    let fields: String =
+        (0..900).map(|number| format!("X{}: {}\r\n", number % 20, "x".repeat(200))).collect();
+    let text = format!("DKIM-Signature: {REST}{names}from;b=QUJD\r\nFrom: a\r\n{fields}\r\n");
+    let covered = covered(&text);
+    assert_eq!(covered.matches("\r\nX").count() + usize::from(covered.starts_with('X')), 511);
+    assert!(covered.len() <= text.len());
+}
+
 #[test]
 fn places_that_are_none_hold_nothing() {
     let section = Section::default();

@@ -5,11 +5,11 @@ use std::time::UNIX_EPOCH;
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use futures_util::future::{join, join_all};
 
+use super::body::Hashes;
 use super::dkim::Outcome;
-use super::keys::{self, Proof};
+use super::keys::{Proof, Prover};
 use super::original::Original;
 use crate::clock;
-use crate::dns::Dns;
 use crate::mail::dkim::arc::{self, Broken, MAX_SETS, Set, Sets};
 use crate::mail::dkim::{Extent, Form, Section, Signer};
 use crate::mail::{Domain, authentication_results};
@@ -61,26 +61,78 @@ impl Chain {
     }
 }
 
-/// Validates the chain of a message.
-pub(super) async fn verify(dns: &Dns, original: &Original<'_>, authors: &[Domain]) -> Chain {
-    let sets = match &original.chain {
-        arc::Chain::Absent => return Chain::without_word(ArcState::None, ChainResult::None),
-        arc::Chain::Unreadable => return Chain::without_word(ArcState::Ended, ChainResult::Fail),
-        arc::Chain::Broken(broken) => return Chain::without_word(state_of(*broken), ChainResult::Fail),
-        // As for a signature: where a line of the header is no field, readers differ on what was sealed.
-        arc::Chain::Whole(_) if !original.section.is_well_formed() => {
-            return Chain::without_word(ArcState::Ended, ChainResult::Fail);
+/// What a header section says of a chain, and the digests of what it covers.
+#[derive(Debug)]
+pub(super) enum Evidence {
+    Absent,
+    Unreadable,
+    Broken(Broken),
+    Whole(Box<Whole>),
+}
+
+/// A chain, if its signatures verify.
+#[derive(Debug)]
+pub(super) struct Whole {
+    sets: Sets,
+    /// What the newest message signature covers.
+    covered: Digest,
+    /// What each seal covers.
+    sealed: Vec<Digest>,
+    first_says_pass: Vec<Domain>,
+}
+
+impl Evidence {
+    /// `authors` are those of whom it is asked what the first sealer said.
+    pub(super) fn take(section: &Section<'_>, authors: &[Domain]) -> Self {
+        let sets = match arc::Chain::read(section) {
+            arc::Chain::Absent => return Self::Absent,
+            arc::Chain::Unreadable => return Self::Unreadable,
+            arc::Chain::Broken(broken) => return Self::Broken(broken),
+            arc::Chain::Whole(sets) => *sets,
+        };
+        let Some(newest) = sets.sets.last() else { return Self::Unreadable };
+        Self::Whole(Box::new(Whole {
+            covered: digest(&SHA256, &section.covered(newest.message, &sets.signature)),
+            sealed: sealed(section, &sets.sets),
+            first_says_pass: first_says_pass(section, &sets.sets, authors),
+            sets,
+        }))
+    }
+
+    /// The form of the body whose hash is wanted.
+    pub(super) fn body(&self) -> Option<Form> {
+        match self {
+            Self::Whole(whole) => Some(whole.sets.signature.body),
+            Self::Absent | Self::Unreadable | Self::Broken(_) => None,
         }
-        arc::Chain::Whole(sets) => sets,
+    }
+
+    /// How many signatures have keys to ask for.
+    pub(super) fn proofs(&self) -> usize {
+        match self {
+            Self::Whole(whole) => whole.sealed.len() + 1,
+            Self::Absent | Self::Unreadable | Self::Broken(_) => 0,
+        }
+    }
+}
+
+/// Validates the chain of a message.
+pub(super) async fn verify(prover: &Prover<'_>, original: &Original) -> Chain {
+    let whole = match &original.head.chain {
+        Evidence::Absent => return Chain::without_word(ArcState::None, ChainResult::None),
+        Evidence::Unreadable => return Chain::without_word(ArcState::Ended, ChainResult::Fail),
+        Evidence::Broken(broken) => return Chain::without_word(state_of(*broken), ChainResult::Fail),
+        Evidence::Whole(whole) => whole,
     };
-    let count = u8::try_from(sets.sets.len()).unwrap_or(MAX_SETS);
+    let sets = &whole.sets.sets;
+    let count = u8::try_from(sets.len()).unwrap_or(MAX_SETS);
     let word = Chain {
         state: if count < MAX_SETS { ArcState::Pass(count) } else { ArcState::Ended },
         result: ChainResult::Pass,
-        sealers: sealers(&sets.sets),
-        first_says_pass: first_says_pass(&original.section, &sets.sets, authors),
+        sealers: sealers(sets),
+        first_says_pass: whole.first_says_pass.clone(),
     };
-    match signatures(dns, original, sets).await {
+    match signatures(prover, &original.hashes, whole).await {
         ChainResult::Pass => word,
         // A set of ours would have to say cv=fail, which cannot be taken back.
         ChainResult::TempError => Chain { state: ArcState::Ended, result: ChainResult::TempError, ..word },
@@ -98,18 +150,16 @@ fn state_of(broken: Broken) -> ArcState {
 
 /// RFC 8617 §5.2, steps 4 and 6: the newest message signature and every seal. What is certain counts before what is
 /// only unknown for now.
-async fn signatures(dns: &Dns, original: &Original<'_>, sets: &Sets) -> ChainResult {
+async fn signatures(prover: &Prover<'_>, hashes: &Hashes, whole: &Whole) -> ChainResult {
+    let Whole { sets, covered, sealed, .. } = whole;
     let signature = &sets.signature;
     let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-    let whole = signature.extent == Extent::Whole && !signature.has_expired(now);
-    let (Some(newest), true) = (sets.sets.last(), whole) else { return ChainResult::Fail };
-    if !original.hashes.has(signature.body, &signature.body_hash) {
+    let counts = signature.extent == Extent::Whole && !signature.has_expired(now);
+    if !counts || !hashes.has(signature.body, &signature.body_hash) {
         return ChainResult::Fail;
     }
-    let covered = digest(&SHA256, &original.section.covered(newest.message, signature));
-    let sealed = sealed(&original.section, &sets.sets);
-    let seals = sets.sets.iter().zip(&sealed).map(|(set, digest)| prove(dns, &set.seal.signer, digest));
-    let (message, seals) = join(prove(dns, &signature.signer, &covered), join_all(seals)).await;
+    let seals = sets.sets.iter().zip(sealed).map(|(set, digest)| prove(prover, &set.seal.signer, digest));
+    let (message, seals) = join(prove(prover, &signature.signer, covered), join_all(seals)).await;
     let outcomes = || seals.iter().chain([&message]);
     if outcomes().any(|outcome| *outcome == ChainResult::Fail) {
         ChainResult::Fail
@@ -122,8 +172,8 @@ async fn signatures(dns: &Dns, original: &Original<'_>, sets: &Sets) -> ChainRes
 
 /// Differs: a seal counts whatever `t=y` says of its key. That flag speaks for the mail of a domain, and whose seals
 /// count for anything is the operator's to say (`trusted_arc_sealers`).
-async fn prove(dns: &Dns, signer: &Signer, digest: &Digest) -> ChainResult {
-    match keys::prove(dns, signer, None, digest).await {
+async fn prove(prover: &Prover<'_>, signer: &Signer, digest: &Digest) -> ChainResult {
+    match prover.prove(signer, None, digest).await {
         Proof::Good(_) => ChainResult::Pass,
         Proof::Bad(Outcome::TempError) => ChainResult::TempError,
         Proof::Bad(_) => ChainResult::Fail,

@@ -1,11 +1,9 @@
 use std::slice::from_ref;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mail_auth::arc::ArcSealer;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::{AuthenticatedMessage, AuthenticationResults, MessageAuthenticator, Parameters};
-use tokio::sync::Semaphore;
 
 use super::super::tests::{World, domain};
 use super::*;
@@ -27,10 +25,9 @@ async fn sealed(world: &World, by: &str, results: &str, message: &str) -> String
 
 async fn chain_of(world: &World, message: &str) -> Chain {
     let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
-    let memory = Arc::new(Semaphore::new(0));
-    let authors = [domain("bank.example")];
-    let original = Original::read(&message, &authors, 9, &memory).await.unwrap();
-    verify(&world.context.dns, &original, &authors).await
+    let ours = domain("email.relay.example");
+    let original = Original::read(&message, &ours, 9, &world.context.works).await.unwrap();
+    verify(&world.prover(), &original).await
 }
 
 const PASS: &str = "dmarc=pass header.from=bank.example";
@@ -72,7 +69,6 @@ async fn rfc8617_5_1_broken_chains_say_whether_they_may_be_sealed_again() {
         ("ARC-Message-Signature: i=1; ", "ARC-Message-Signature: i=1; l=4; l=4; ", ArcState::Ended),
         ("ARC-Seal: i=1; ", "ARC-Seal: i=1; h=from; ", ArcState::Ended),
         ("d=list.example", "d=unknown.example", ArcState::Fail(1)),
-        ("Subject: ", "no field\r\nSubject: ", ArcState::Ended),
     ] {
         let changed = good.replacen(from, to, 1);
         assert_ne!(changed, good, "{from}");

@@ -12,12 +12,12 @@ use std::time::Duration;
 use mail_auth::common::crypto::HashAlgorithm;
 use mail_auth::dkim::Canonicalization;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use tracing::error;
 
 use crate::mail::canonical::without_blank_tail;
 use crate::mail::dkim::Form;
 use crate::mail::{Body, Message};
+use crate::pipeline::cores::Cores;
 use crate::pipeline::parcel::BodyHash;
 use crate::pipeline::refusal::Refusal;
 
@@ -25,6 +25,14 @@ use crate::pipeline::refusal::Refusal;
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bodies past this are hashed off the pool: 64 KiB take about 100 µs a hash, and two may be wanted.
 const LARGE_BODY_OCTETS: usize = 64 * 1024;
+
+/// What reading and hashing a message takes of the machine.
+#[derive(Debug, Clone)]
+pub(super) struct Works {
+    /// A permit for each octet that may be used for bodies read back from files.
+    pub(super) contiguous: Arc<Semaphore>,
+    pub(super) cores: Cores,
+}
 
 /// Whether the simple form is wanted; the relaxed one always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,25 +49,21 @@ pub(super) struct Hashes {
 }
 
 impl Hashes {
-    /// Hashes the body. One in a file is brought into memory for it, which takes of `contiguous` a permit an octet.
+    /// Hashes the body. One in a file is brought into memory for it.
     ///
     /// # Errors
     /// When there is no memory for it, or the file cannot be read.
-    pub(super) async fn of(
-        message: &Message,
-        wanted: Wanted,
-        contiguous: &Arc<Semaphore>,
-    ) -> Result<Self, Refusal> {
+    pub(super) async fn of(message: &Message, wanted: Wanted, works: &Works) -> Result<Self, Refusal> {
         let hashes = match message.body() {
             Body::Memory(body) if body.len() <= LARGE_BODY_OCTETS => return Ok(Self::take(body, wanted)),
             Body::Memory(body) => {
                 let body = body.clone();
-                spawn_blocking(move || Ok(Self::take(&body, wanted))).await
+                works.cores.run(move || Ok(Self::take(&body, wanted))).await
             }
             Body::File { file, offset, octets } => {
                 let (file, offset) = (file.clone(), *offset);
                 let octets = u32::try_from(*octets).map_err(|_| Refusal::NoStorage)?;
-                let permit = contiguous.clone().acquire_many_owned(octets);
+                let permit = works.contiguous.clone().acquire_many_owned(octets);
                 let permit = tokio::time::timeout(PERMIT_TIMEOUT, permit).await;
                 let permit = permit.ok().and_then(Result::ok).ok_or(Refusal::NoStorage)?;
                 let read_and_hash = move || {
@@ -67,7 +71,7 @@ impl Hashes {
                     drop(permit);
                     hashes
                 };
-                spawn_blocking(read_and_hash).await
+                works.cores.run(read_and_hash).await
             }
         };
         match hashes {

@@ -29,17 +29,20 @@ fn rfc6376_3_4_4_relaxed_body_hashes_are_right_for_blank_tails() {
     assert_ne!(simple, GOOD);
 }
 
+fn works(octets: usize) -> Works {
+    Works { contiguous: Arc::new(Semaphore::new(octets)), cores: Cores::of_machine() }
+}
+
 #[tokio::test]
 async fn a_body_in_a_file_takes_memory_only_while_it_is_hashed() {
-    let contiguous = Arc::new(Semaphore::new(6));
-    let hashes = Hashes::of(&in_file(b"text\r\n"), Wanted::Relaxed, &contiguous).await.unwrap();
+    let works = works(6);
+    let hashes = Hashes::of(&in_file(b"text\r\n"), Wanted::Relaxed, &works).await.unwrap();
     assert_eq!(hashes.relaxed().to_string(), GOOD);
-    assert_eq!(contiguous.available_permits(), 6);
+    assert_eq!(works.contiguous.available_permits(), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_memory_the_sender_keeps_the_message() {
-    let contiguous = Arc::new(Semaphore::new(3));
-    let hashes = Hashes::of(&in_file(b"text"), Wanted::Relaxed, &contiguous).await;
+    let hashes = Hashes::of(&in_file(b"text"), Wanted::Relaxed, &works(3)).await;
     assert_eq!(hashes.unwrap_err(), Refusal::NoStorage);
 }

@@ -3,14 +3,14 @@
 
 use std::time::UNIX_EPOCH;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use futures_util::future::join_all;
 
+use super::body::Hashes;
 use super::dmarc::second_level;
-use super::keys::{self, Proof};
+use super::keys::{Proof, Prover};
 use super::original::Original;
 use crate::clock;
-use crate::dns::Dns;
 use crate::mail::Domain;
 use crate::mail::dkim::{self, Algorithm, Extent, Form, Mode, Section, SignatureError};
 use crate::mail::tags::Tags;
@@ -75,12 +75,19 @@ impl Signature {
 /// A DKIM-Signature field that is looked at.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    place: usize,
     /// What is told of it, whatever it is worth.
     labels: Labels,
-    reading: Result<dkim::Signature, Outcome>,
+    /// With the digest of what it covers.
+    reading: Result<(dkim::Signature, Digest), Outcome>,
     /// In seconds since 1970.
     read_at: u64,
+}
+
+/// A DKIM-Signature field.
+struct Field {
+    place: usize,
+    labels: Labels,
+    reading: Result<dkim::Signature, Outcome>,
 }
 
 #[derive(Debug, Default)]
@@ -96,37 +103,22 @@ struct Labels {
 pub(super) fn candidates(section: &Section<'_>, authors: &[Domain], limit: usize) -> Vec<Candidate> {
     let now = clock::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let fields = section.places("dkim-signature").iter().rev();
-    let mut found: Vec<_> = fields.map(|place| Candidate::read(section, *place, now)).collect();
-    if !section.is_well_formed() {
-        found.iter_mut().for_each(Candidate::spoil);
-    }
+    let mut found: Vec<_> = fields.map(|place| Field::read(section, *place, now)).collect();
     if found.len() > limit {
-        found.sort_by_key(|candidate| candidate.rank(authors));
+        found.sort_by_key(|field| field.rank(authors));
         found.truncate(limit);
-        found.sort_by_key(|candidate| candidate.place);
+        found.sort_by_key(|field| field.place);
     }
-    found
+    found.into_iter().map(|field| field.candidate(section, now)).collect()
 }
 
-impl Candidate {
+impl Field {
     fn read(section: &Section<'_>, place: usize, now: u64) -> Self {
         let tags = Tags::parse(section.value(place));
         let labels = tags.as_ref().map(Labels::of).unwrap_or_default();
         let signature = tags.map_err(SignatureError::from).and_then(|tags| dkim::Signature::of_dkim(&tags));
         let reading = signature.map_err(ignored).and_then(|signature| acceptable(signature, now));
-        Self { place, labels, reading, read_at: now }
-    }
-
-    /// RFC 6376 §3.8: what is no message is not verified. A reader may take for the body what we pass over.
-    fn spoil(&mut self) {
-        if self.reading.is_ok() {
-            self.reading = Err(Outcome::Fail("a line of the header is no field"));
-        }
-    }
-
-    /// The form of the body whose hash is wanted.
-    pub(super) fn body(&self) -> Option<Form> {
-        self.reading.as_ref().ok().map(|signature| signature.body)
+        Self { place, labels, reading }
     }
 
     /// The author's own comes first, since nobody else can make one that verifies; then those that may align.
@@ -147,14 +139,30 @@ impl Candidate {
         rank.min().unwrap_or(3)
     }
 
+    fn candidate(self, section: &Section<'_>, now: u64) -> Candidate {
+        let Self { place, labels, reading } = self;
+        let reading = reading.map(|signature| {
+            let covered = digest(&SHA256, &section.covered(place, &signature));
+            (signature, covered)
+        });
+        Candidate { labels, reading, read_at: now }
+    }
+}
+
+impl Candidate {
+    /// The form of the body whose hash is wanted.
+    pub(super) fn body(&self) -> Option<Form> {
+        self.reading.as_ref().ok().map(|(signature, _)| signature.body)
+    }
+
     fn signed(&self) -> Vec<String> {
-        let Ok(signature) = &self.reading else { return Vec::new() };
+        let Ok((signature, _)) = &self.reading else { return Vec::new() };
         let is_ours = |name: &&String| FIELDS_ON_TOP.iter().any(|ours| ours.eq_ignore_ascii_case(name));
         signature.names.iter().filter(is_ours).cloned().collect()
     }
 
     fn endurance(&self) -> Endurance {
-        let lasts = self.reading.as_ref().is_ok_and(|signature| {
+        let lasts = self.reading.as_ref().is_ok_and(|(signature, _)| {
             signature.holds(self.read_at, self.read_at + SECONDS_UNDER_WAY)
                 && signature.signer.signature.len() <= MAX_COMMON_OCTETS
         });
@@ -219,13 +227,14 @@ fn acceptable(signature: dkim::Signature, now: u64) -> Result<dkim::Signature, O
 }
 
 /// Verifies the signatures that are looked at, from the top.
-pub(super) async fn verify(dns: &Dns, original: &Original<'_>) -> Vec<Signature> {
-    join_all(original.candidates.iter().map(|candidate| verify_one(dns, original, candidate))).await
+pub(super) async fn verify(prover: &Prover<'_>, original: &Original) -> Vec<Signature> {
+    let candidates = original.head.candidates.iter();
+    join_all(candidates.map(|candidate| verify_one(prover, &original.hashes, candidate))).await
 }
 
-async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -> Signature {
+async fn verify_one(prover: &Prover<'_>, hashes: &Hashes, candidate: &Candidate) -> Signature {
     let outcome = match &candidate.reading {
-        Ok(signature) => check(dns, original, (candidate.place, signature)).await,
+        Ok((signature, covered)) => check(prover, hashes, (signature, covered)).await,
         Err(outcome) => *outcome,
     };
     let Labels { domain, selector, algorithm, b } = &candidate.labels;
@@ -240,12 +249,15 @@ async fn verify_one(dns: &Dns, original: &Original<'_>, candidate: &Candidate) -
     }
 }
 
-async fn check(dns: &Dns, original: &Original<'_>, (place, signature): (usize, &dkim::Signature)) -> Outcome {
-    if !original.hashes.has(signature.body, &signature.body_hash) {
+async fn check(
+    prover: &Prover<'_>,
+    hashes: &Hashes,
+    (signature, covered): (&dkim::Signature, &Digest),
+) -> Outcome {
+    if !hashes.has(signature.body, &signature.body_hash) {
         return Outcome::Fail("body hash did not verify");
     }
-    let covered = digest(&SHA256, &original.section.covered(place, signature));
-    match keys::prove(dns, &signature.signer, signature.identity.as_ref(), &covered).await {
+    match prover.prove(&signature.signer, signature.identity.as_ref(), covered).await {
         Proof::Good(Mode::Live) => Outcome::Pass,
         Proof::Good(Mode::Testing) => Outcome::Policy("the key is for testing"),
         Proof::Bad(outcome) => outcome,

@@ -10,8 +10,7 @@
 //! 2. The body is hashed (`body`), then the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
 //!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit.
 //! 3. [`judge`] decides; it is a pure function.
-//! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5), and folded lines before
-//!    its first field, which would become part of the last one that we put on top. If a sender signed such a
+//! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5). If a sender signed such a
 //!    field, its signature breaks: nobody but us may speak for us.
 //!
 //! **Time.** Authentication has half of the time that is left of a message's, so that deliver has the other half, and
@@ -33,21 +32,25 @@ mod original;
 mod results;
 mod survival;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::{join_all, join4};
 use tokio::sync::{Semaphore, oneshot};
-use tracing::debug;
+use tokio::time::timeout_at;
 
+use self::body::Works;
 use self::dmarc::{Identifier, Method};
-use self::judge::{Demands, Findings, PassDemand, Signing};
-use self::original::Original;
+use self::judge::{Demands, Findings, PassDemand};
+use self::keys::Prover;
+use self::original::{Head, Original};
 use crate::config::{Authentication, Config, Sealing};
 use crate::dns::Dns;
-use crate::mail::{Domain, Message, ReversePath, authentication_results, author, header};
+use crate::mail::{Domain, Message, ReversePath};
 use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::cores::Cores;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::joint::{Refused, Stage, Turn};
 use crate::pipeline::parcel::{
@@ -93,15 +96,21 @@ impl From<&Config> for Settings {
 pub struct Context {
     settings: Settings,
     dns: Dns,
-    contiguous: Arc<Semaphore>,
+    works: Works,
     chronicle: Chronicle,
 }
 
 impl Context {
     /// `contiguous` holds a permit for each octet that may be used for bodies read back from files.
     #[must_use]
-    pub fn new(settings: Settings, dns: Dns, contiguous: Arc<Semaphore>, chronicle: Chronicle) -> Self {
-        Self { settings, dns, contiguous, chronicle }
+    pub fn new(
+        settings: Settings,
+        dns: Dns,
+        contiguous: Arc<Semaphore>,
+        cores: Cores,
+        chronicle: Chronicle,
+    ) -> Self {
+        Self { settings, dns, works: Works { contiguous, cores }, chronicle }
     }
 }
 
@@ -141,8 +150,8 @@ impl Stage for Authenticate {
         let context = self.0.load_full();
         let Accepted { transaction, mut message, early } = accepted;
         match authenticate(&transaction, &message, early, &context).await {
-            Ok((body_hash, verdict)) => {
-                omit_forged(&mut message, &context.settings.service_domain);
+            Ok(Judged { forged, body_hash, verdict }) => {
+                message.omit(forged);
                 Turn::Next(Authenticated { transaction, message, body_hash, verdict })
             }
             Err(Unfit { refusal, results }) => Refused { transaction, message, results, refusal }.into(),
@@ -162,22 +171,28 @@ impl From<Refusal> for Unfit {
     }
 }
 
+/// A message that goes on.
+struct Judged {
+    /// Authentication-Results fields in our name.
+    forged: Vec<Range<usize>>,
+    body_hash: BodyHash,
+    verdict: Verdict,
+}
+
 /// The whole stage, for one message.
 async fn authenticate(
     transaction: &Transaction,
     message: &Message,
     early: oneshot::Receiver<EarlyVerdict>,
     context: &Context,
-) -> Result<(BodyHash, Verdict), Unfit> {
+) -> Result<Judged, Unfit> {
     let deadline = transaction.deadline.half();
-    let authors = author::authors(message.head()).map_err(|reason| {
-        debug!(trace = %transaction.id, %reason, "no author");
-        Refusal::BadFrom
-    })?;
-    let limit = context.settings.dkim_signatures;
-    let original = Original::read(message, &authors, limit, &context.contiguous).await?;
+    let Settings { service_domain, dkim_signatures, .. } = &context.settings;
+    let original = Original::read(message, service_domain, *dkim_signatures, &context.works);
+    let original = timeout_at(deadline.at(), original).await;
+    let original = original.map_err(|_elapsed| Refusal::AuthenticationUnavailable)??;
     let early = early_verdict(early, transaction, context);
-    let findings = find(context, transaction, early, (&authors, &original), deadline).await;
+    let findings = find(context, transaction, early, &original, deadline).await;
     count(context.chronicle.metrics(), &findings);
     let trusted = context.settings.authentication.trusted_arc_sealers.as_slice();
     let demands = Demands {
@@ -193,7 +208,7 @@ async fn authenticate(
             return Err(Unfit { refusal, results });
         }
     };
-    let help = help(context, message.head(), &authors, &findings.signatures, deadline).await;
+    let help = help(context, &original.head, &findings.signatures, deadline).await;
     let verdict = Verdict {
         spf: findings.early.spf_mail_from,
         dmarc: judgement.dmarc,
@@ -203,7 +218,7 @@ async fn authenticate(
         help,
         confirmed_name: findings.early.confirmed_names.first().cloned(),
     };
-    Ok((original.hashes.relaxed(), verdict))
+    Ok(Judged { forged: original.head.forged, body_hash: original.hashes.relaxed(), verdict })
 }
 
 /// With what the owner of the sender's domain has to say, where SPF's fail is a reason (RFC 7208 §6.2).
@@ -226,26 +241,18 @@ fn pass_demand(authentication: &Authentication, transaction: &Transaction) -> Pa
 
 async fn help(
     context: &Context,
-    head: &[u8],
-    authors: &[Domain],
+    head: &Head,
     signatures: &[dkim::Signature],
     deadline: Deadline,
 ) -> ReceiverHelp {
     match context.settings.sealing {
         Sealing::Needed => {
-            let survivors = survival::survivors(head, &context.settings.service_domain, signatures);
-            survival::help(&context.dns.until(deadline.at()), authors, &survivors).await
+            let survivors = survival::survivors(&head.survey, signatures);
+            survival::help(&context.dns.until(deadline.at()), &head.authors, &survivors).await
         }
         // Nobody looks at it.
         Sealing::On | Sealing::Off => ReceiverHelp::Needed,
     }
-}
-
-fn omit_forged(message: &mut Message, ours: &Domain) {
-    let orphans = header::orphans(message.head());
-    let forged = authentication_results::forged(message.head(), ours);
-    let ranges = std::iter::once(orphans).chain(forged).filter(|range| !range.is_empty());
-    message.omit(ranges.collect());
 }
 
 /// The answer to [`Opened`].
@@ -265,14 +272,16 @@ async fn find(
     context: &Context,
     transaction: &Transaction,
     early: impl Future<Output = EarlyVerdict>,
-    (authors, original): (&[Domain], &Original<'_>),
+    original: &Original,
     deadline: Deadline,
 ) -> Findings {
+    let authors = &original.head.authors;
     let dns = context.dns.until(deadline.half().at());
+    let prover = Prover { dns: &dns, cores: &context.works.cores, proofs: original.proofs(), deadline };
     let (early, signatures, chain, ()) = join4(
         early,
-        dkim::verify(&dns, original),
-        arc::verify(&dns, original, authors),
+        dkim::verify(&prover, original),
+        arc::verify(&prover, original),
         dmarc::ask_ahead(&dns, authors),
     )
     .await;
@@ -282,12 +291,8 @@ async fn find(
     let identifiers = identifiers(&reverse_path, helo.as_ref(), &early, &signatures);
     let assessments = authors.iter().map(|author| dmarc::assess(&dns, author, &identifiers));
     let assessments = join_all(assessments).await;
-    let signing = signing(original);
+    let signing = original.head.signing;
     Findings { reverse_path, helo, early, signatures, signing, chain, assessments }
-}
-
-fn signing(original: &Original<'_>) -> Signing {
-    if original.section.places("DKIM-Signature").is_empty() { Signing::Unsigned } else { Signing::Signed }
 }
 
 /// What DMARC may align with the author (RFC 9989 §4.3): the domain that SPF authenticated, and those of valid

@@ -8,32 +8,45 @@
 //!
 //! Wherever it is not certain, a receiver is taken to need our help.
 
+use std::ops::Range;
+
 use futures_util::future::join_all;
 
 use super::dkim::{Endurance, Signature};
 use super::dmarc::{self, Evaluation, Identifier, Method, Proof};
 use crate::dns::Dns;
-use crate::mail::dkim::Algorithm;
-use crate::mail::{Domain, authentication_results, header};
+use crate::mail::dkim::{Algorithm, Section};
+use crate::mail::{Domain, authentication_results};
 use crate::pipeline::receiver::{FIELDS_ON_TOP, ReceiverHelp};
 
+const SIGNATURE: &str = "DKIM-Signature";
 /// Signatures past which a receiver may not look.
 const MAX_SIGNATURES: usize = 5;
 
+/// What of a header section decides whether a signature survives.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// How many fields there are of each name of [`FIELDS_ON_TOP`].
+    there: Vec<(&'static str, usize)>,
+    signatures: usize,
+    omitted: Omitted,
+}
+
+impl Survey {
+    /// `forged` is left out.
+    pub(super) fn of(section: &Section<'_>, forged: &[Range<usize>]) -> Self {
+        let count = |name| section.places(name).len();
+        let there = FIELDS_ON_TOP.iter().map(|name| (*name, count(name))).collect();
+        let omitted = if forged.is_empty() { Omitted::Nothing } else { Omitted::Results };
+        Self { there, signatures: count(SIGNATURE), omitted }
+    }
+}
+
 /// What receivers can authenticate of a message by its signatures once it has been through us.
-pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) -> Vec<Identifier> {
-    // Readers differ on where a section ends that has lines which are no field, on whether white space may stand before a
-    // colon, and on how many signatures they look at.
-    let strict = |field: header::Field<'_>| head.get(field.range.start + field.name.len()) == Some(&b':');
-    let stack = header::fields(head).filter(|field| field.is("DKIM-Signature")).count();
-    if !header::is_well_formed(head) || !header::fields(head).all(strict) || stack > MAX_SIGNATURES {
+pub(super) fn survivors(survey: &Survey, signatures: &[Signature]) -> Vec<Identifier> {
+    if survey.signatures > MAX_SIGNATURES {
         return Vec::new();
     }
-    let omitted = if authentication_results::forged(head, ours).is_empty() {
-        Omitted::Nothing
-    } else {
-        Omitted::Results
-    };
     // Large receivers do not verify Ed25519 (RFC 8463) yet.
     let is_common = |signature: &&Signature| {
         signature.algorithm == Some(Algorithm::RsaSha256.name()) && signature.endurance == Endurance::Lasting
@@ -41,7 +54,7 @@ pub(super) fn survivors(head: &[u8], ours: &Domain, signatures: &[Signature]) ->
     signatures
         .iter()
         .filter(is_common)
-        .filter(|signature| survives(&signature.signed, head, omitted))
+        .filter(|signature| survives(&signature.signed, survey))
         .filter_map(Signature::passes)
         .map(|domain| Identifier { domain: domain.clone(), method: Method::Dkim, proof: Proof::Proven })
         .collect()
@@ -56,17 +69,16 @@ enum Omitted {
 }
 
 /// Whether a signature over the fields of these names covers the same octets before us and behind us.
-fn survives(signed: &[String], head: &[u8], omitted: Omitted) -> bool {
-    FIELDS_ON_TOP.iter().all(|name| {
+fn survives(signed: &[String], survey: &Survey) -> bool {
+    survey.there.iter().all(|(name, there)| {
         let times = signed.iter().filter(|signed| signed.trim().eq_ignore_ascii_case(name)).count();
         if times == 0 {
             return true;
         }
         let is_results = name.eq_ignore_ascii_case(authentication_results::NAME);
-        let there = header::fields(head).filter(|field| field.is(name)).count();
         // The signature itself is not among what it names (RFC 6376 §5.4), but some verifiers may count it.
-        let itself = usize::from(name.eq_ignore_ascii_case("DKIM-Signature"));
-        times + itself <= there && !(is_results && omitted == Omitted::Results)
+        let itself = usize::from(name.eq_ignore_ascii_case(SIGNATURE));
+        times + itself <= *there && !(is_results && survey.omitted == Omitted::Results)
     })
 }
 

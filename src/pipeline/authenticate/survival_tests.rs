@@ -18,14 +18,19 @@ fn signature(name: &str, signed: &str) -> Signature {
     }
 }
 
+fn survey(head: &str) -> Survey {
+    let forged = authentication_results::forged(head.as_bytes(), &domain(OURS));
+    Survey::of(&Section::new(head.as_bytes()), &forged)
+}
+
 fn surviving(head: &str, signatures: &[Signature]) -> Vec<String> {
-    let survivors = survivors(head.as_bytes(), &domain(OURS), signatures);
+    let survivors = survivors(&survey(head), signatures);
     survivors.iter().map(|survivor| survivor.domain.to_string()).collect()
 }
 
 fn survive(names: &[&str]) -> Vec<Identifier> {
     let signatures: Vec<Signature> = names.iter().map(|name| signature(name, "from")).collect();
-    survivors(HEAD.as_bytes(), &domain(OURS), &signatures)
+    survivors(&survey(HEAD), &signatures)
 }
 
 /// RFC 6376 §5.4.2: the fields of a name are taken from the bottom up, and one that is not there is signed as nothing.
@@ -60,14 +65,6 @@ fn a_signature_over_results_that_are_left_out_does_not_survive() {
         [signature("sender.example", "from:authentication-results"), signature("list.example", "from")];
     assert_eq!(surviving(HEAD, &signatures), ["sender.example", "list.example"]);
     assert_eq!(surviving(&forged, &signatures), ["list.example"]);
-}
-
-#[test]
-fn of_a_section_that_readers_may_cut_short_nothing_is_taken_to_survive() {
-    let signatures = [signature("sender.example", "from")];
-    for odd in [format!(" folded\r\n{HEAD}"), HEAD.replace("Subject", "no field\r\nSubject")] {
-        assert!(surviving(&odd, &signatures).is_empty(), "{odd}");
-    }
 }
 
 #[test]
@@ -127,9 +124,7 @@ fn rfc8463_a_signature_that_many_receivers_cannot_verify_does_not_do() {
 fn what_other_verifiers_may_judge_otherwise_does_not_do() {
     let doubtful = Signature { endurance: Endurance::Doubtful, ..signature("sender.example", "from") };
     assert_eq!(surviving(HEAD, &[doubtful]), Vec::<String>::new());
-    // Some parsers take no white space before a colon (RFC 5322 §4.5).
     let good = [signature("sender.example", "from")];
-    assert_eq!(surviving(&HEAD.replace("Subject:", "Subject :"), &good), Vec::<String>::new());
     let stack = |fields: usize| format!("{}{HEAD}", "DKIM-Signature: v=1\r\n".repeat(fields));
     assert_eq!(surviving(&stack(MAX_SIGNATURES - 1), &good), ["sender.example"]);
     assert_eq!(surviving(&stack(MAX_SIGNATURES), &good), Vec::<String>::new());

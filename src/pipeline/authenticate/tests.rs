@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::{self, DmarcMode};
 use crate::dev::dns::{Behaviour, DnsServer};
 use crate::mail::{
-    Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64,
+    Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64, header,
 };
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::memory::Memory;
@@ -122,8 +122,16 @@ impl World {
             early_limit: IN_SESSION / 4,
         };
         let (chronicle, directory) = testing::chronicle();
-        let context = Context::new(settings, dns, Arc::new(Semaphore::new(MEMORY_OCTETS)), chronicle);
+        let context = {
+            let memory = Arc::new(Semaphore::new(MEMORY_OCTETS));
+            Context::new(settings, dns, memory, Cores::of_machine(), chronicle)
+        };
         Self { server, context, _directory: directory }
+    }
+
+    pub(super) fn prover(&self) -> Prover<'_> {
+        let Context { dns, works, .. } = &self.context;
+        Prover { dns, cores: &works.cores, proofs: 1, deadline: Deadline::after(IN_SESSION) }
     }
 
     pub(super) fn key() -> RsaKey<Sha256> {
@@ -162,10 +170,11 @@ impl World {
 
     async fn judged_as(&self, accepted: Accepted) -> Result<Authenticated, Refusal> {
         let Accepted { transaction, mut message, early } = accepted;
-        let (body_hash, verdict) = authenticate(&transaction, &message, early, &self.context)
-            .await
-            .map_err(|refused| refused.refusal)?;
-        omit_forged(&mut message, &self.context.settings.service_domain);
+        let Judged { forged, body_hash, verdict } =
+            authenticate(&transaction, &message, early, &self.context)
+                .await
+                .map_err(|refused| refused.refusal)?;
+        message.omit(forged);
         Ok(Authenticated { transaction, message, body_hash, verdict })
     }
 }
@@ -312,7 +321,7 @@ async fn good_mail_goes_on_with_its_results_and_without_forged_ones() {
         "Authentication-Results: (c) EMAIL.relay.example 1;\r\n dmarc=pass header.from=bank.example\r\n";
     let foreign = "Authentication-Results: mx.other.example; dmarc=fail\r\n";
     let message = world.signed("sender.example", &from("Bob <bob@sender.example>"));
-    let message = format!(" ; dkim=pass header.d=bank.example\r\n{forged}{foreign}{message}");
+    let message = format!("{forged}{foreign}{message}");
     let found = world.judged(&message, "bob@sender.example").await.unwrap();
     let emitted = found.message.emitted_head().concat();
     assert!(

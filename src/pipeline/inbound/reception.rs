@@ -4,6 +4,9 @@
 //! Memory is reserved before it is used, in steps as octets arrive, and nobody waits for it. A message that gets none, or
 //! is past [`MEMORY_OCTETS`], goes on in its file, piece by piece; the little that every session may hold without asking
 //! is [`UNRESERVED_OCTETS`]. Where the disk has no room either it hears 452. A client that sends nothing holds nothing.
+//!
+//! What all later stages may rely on: every line of a message's header section is part of a field
+//! ([`header::check`]), so that what we judge is what the next hop reads. A From_ line before it is left out here.
 
 use std::fs::File;
 use std::future::pending;
@@ -17,6 +20,7 @@ use tokio::time::sleep;
 
 use super::pace::Pace;
 use super::temporary::{Temporary, first_octets};
+use crate::mail::header::{self, HeaderFault};
 use crate::mail::{Body, Message};
 use crate::pipeline::memory::{Purpose, Share};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
@@ -50,6 +54,7 @@ pub(super) struct Bounds {
 enum Problem {
     TooLarge,
     HeaderTooLarge,
+    Header(HeaderFault),
     Content(Fault),
     /// The disk is full, or memory has no room for the header section.
     NoRoom,
@@ -255,6 +260,10 @@ impl Reception {
         let message = whole.map_err(|problem| match problem {
             Problem::TooLarge => refer(reply::TOO_LARGE, &self.bounds.message_octets.to_string()),
             Problem::HeaderTooLarge => refer(reply::HEADER_TOO_LARGE, &self.bounds.header_octets.to_string()),
+            Problem::Header(HeaderFault::NoField) => refer(reply::NO_FIELD, ""),
+            Problem::Header(HeaderFault::TooManyFields) => {
+                refer(reply::TOO_MANY_FIELDS, &header::MAX_FIELDS.to_string())
+            }
             Problem::Content(Fault::BareLineEnding) => refer(reply::BARE_LINE_ENDING, ""),
             Problem::Content(Fault::LineTooLong) => refer(reply::MESSAGE_LINE_TOO_LONG, ""),
             Problem::NoRoom => reply::NO_STORAGE.reply(),
@@ -275,7 +284,8 @@ impl Reception {
         let Some(file) = self.file.take().map(Arc::new) else {
             self.share.shrink(self.buffer.capacity());
             let octets = Bytes::from(std::mem::take(&mut self.buffer));
-            return Ok(Message::new(octets.slice(..head_octets), Body::Memory(octets.slice(head_octets..))));
+            let head = checked(octets.slice(..head_octets))?;
+            return Ok(Message::new(head, Body::Memory(octets.slice(head_octets..))));
         };
         self.share.shrink(0);
         if !self.share.grow(head_octets, Purpose::Header) {
@@ -291,8 +301,15 @@ impl Reception {
             Err(_panic) => return Err(Problem::Failed),
         };
         let offset = head_octets as u64;
-        Ok(Message::new(head, Body::File { file, offset, octets: self.octets - offset }))
+        Ok(Message::new(checked(head)?, Body::File { file, offset, octets: self.octets - offset }))
     }
+}
+
+/// A header section without the From_ line before it, once each of its other lines is part of a field.
+fn checked(head: Bytes) -> Result<Bytes, Problem> {
+    let head = head.slice(header::from_line_octets(&head)..);
+    header::check(&head).map_err(Problem::Header)?;
+    Ok(head)
 }
 
 #[cfg(test)]

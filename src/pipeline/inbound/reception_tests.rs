@@ -13,19 +13,26 @@ struct Case {
     memory: Memory,
     directory: tempfile::TempDir,
     message_octets: u64,
+    header_octets: usize,
     floor_octets: u64,
 }
 
 impl Case {
     fn with_memory(octets: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { memory: Memory::new(octets), directory, message_octets: 10_000_000, floor_octets: 0 }
+        Self {
+            memory: Memory::new(octets),
+            directory,
+            message_octets: 10_000_000,
+            header_octets: 1000,
+            floor_octets: 0,
+        }
     }
 
     fn reception(&self) -> Reception {
         let bounds = Bounds {
             message_octets: self.message_octets,
-            header_octets: 1000,
+            header_octets: self.header_octets,
             floor_octets: self.floor_octets,
             temporary: Arc::new(Temporary::new(self.directory.path().to_owned())),
         };
@@ -115,6 +122,94 @@ async fn a_header_section_past_its_bound_is_refused() {
     let message = [b"A: ".to_vec(), vec![b'x'; 1000], b"\r\n\r\nbody\r\n.\r\n".to_vec()].concat();
     assert!(matches!(reception.data(&message).await, Progress::End(_)));
     assert_eq!(finish(reception).await.unwrap_err(), 552);
+}
+
+#[tokio::test]
+async fn a_header_section_that_went_to_the_file_stays_whole() {
+    let case = Case { header_octets: 262_144, ..Case::with_memory(PLENTY) };
+    let mut reception = case.reception();
+    let head = format!("From: a\r\n{}\r\n", format!("X: {}\r\n", "x".repeat(900)).repeat(150));
+    let sent = format!("{head}{}", "body\r\n".repeat(400_000));
+    for piece in sent.as_bytes().chunks(50_000) {
+        assert_eq!(reception.data(piece).await, Progress::More);
+    }
+    assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
+    let message = finish(reception).await.unwrap();
+    assert!(message.head() == head.as_bytes() && octets_of(&message) == sent.as_bytes());
+    assert!(matches!(message.body(), Body::File { .. }));
+}
+
+/// What the session of this message hears: the code and enhanced code.
+async fn heard(message: &str, size: usize) -> Result<Message, String> {
+    let (mut reception, _case) = reception(10_000_000);
+    for piece in message.as_bytes().chunks(size) {
+        assert_eq!(reception.data(piece).await, Progress::More);
+    }
+    assert_eq!(reception.data(b".\r\n").await, Progress::End(3));
+    let refer = |row: &'static reply::Row, argument: &str| row.with(&[argument]);
+    reception.finish(refer).await.map(|(message, _)| message).map_err(|reply| reply.to_string())
+}
+
+#[tokio::test]
+async fn a_header_section_with_a_line_that_is_no_field_is_refused_at_the_true_end() {
+    for head in [
+        "A: b\r\nprose\r\n",
+        " folded\r\nA: b\r\n",
+        "A: b\r\n \r\nB: c\r\n",
+        "B : c\r\n",
+        "A: b\r\nFrom x\r\n",
+    ] {
+        for rest in ["", "\r\n", "\r\nbody\r\n"] {
+            for size in [1, 7, 1000] {
+                let heard = heard(&format!("{head}{rest}"), size).await.unwrap_err();
+                assert!(heard.starts_with("550 5.6.0 "), "{head:?} {rest:?}: {heard}");
+            }
+        }
+    }
+    let large = heard(&format!("prose\r\n\r\n{}", "body\r\n".repeat(400_000)), 100_000).await;
+    assert!(large.unwrap_err().starts_with("550 5.6.0 "));
+    // Without an empty line all of it is header section.
+    assert!(heard("A: b\r\nB: c\r\n", 3).await.is_ok());
+    assert!(heard("\r\nbody\r\n", 3).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bare_line_feed_in_a_header_section_is_called_that() {
+    for head in ["A: b\nprose\r\n\r\n", "prose\n\r\n", "prose\r\n\r\nbare\nbody\r\n"] {
+        assert!(heard(head, 5).await.unwrap_err().starts_with("550 5.5.2 "), "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_section_of_too_many_fields_is_refused() {
+    let section = |fields| "A:\r\n".repeat(fields);
+    let heard = heard(&format!("{}\r\nbody\r\n", section(240)), 100).await;
+    assert!(heard.is_ok());
+    let case = Case { header_octets: 16_384, ..Case::with_memory(PLENTY) };
+    for (fields, fits) in [(header::MAX_FIELDS, true), (header::MAX_FIELDS + 1, false)] {
+        let mut reception = case.reception();
+        assert!(matches!(
+            reception.data(format!("{}\r\n.\r\n", section(fields)).as_bytes()).await,
+            Progress::End(_)
+        ));
+        assert_eq!(finish(reception).await.err(), if fits { None } else { Some(552) });
+    }
+}
+
+/// RFC 4155 appendix A.
+#[tokio::test]
+async fn a_from_line_before_the_header_section_is_left_out() {
+    for line in ["From bob Mon Nov 23 12:00:00 2026\r\n", ">From bob\r\n"] {
+        for rest in ["A: b\r\n\r\nbody\r\n", "A: b\r\n\r\n", "A: b\r\n", "\r\nbody\r\n"] {
+            let message = heard(&format!("{line}{rest}"), 9).await.unwrap();
+            assert!(octets_of(&message) == rest.as_bytes(), "{rest:?}");
+        }
+        let rest = format!("A: b\r\n\r\n{}", "body\r\n".repeat(400_000));
+        let message = heard(&format!("{line}{rest}"), 100_000).await.unwrap();
+        assert!(matches!(message.body(), Body::File { .. }) && octets_of(&message) == rest.as_bytes());
+        assert!(heard(&format!("{line}{line}A: b\r\n\r\n"), 9).await.is_err(), "one, and no more");
+        assert!(heard(&format!("{line} folded\r\nA: b\r\n\r\n"), 9).await.is_err());
+    }
 }
 
 #[tokio::test]

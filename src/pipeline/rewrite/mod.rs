@@ -18,8 +18,8 @@
 //! No signature of ours covers a trace field. Neither signature aligns with the author; the author's own stays valid
 //! because nothing that it covers is touched.
 //!
-//! All of a message's signatures are made in one piece on the blocking pool (0.27 ms an RSA-2048 signature, three of
-//! them with ARC); the body was hashed by authenticate. Which messages get an ARC set is `seal::is_wanted`.
+//! All of a message's signatures are made in one piece on a place of its own ([`crate::pipeline::cores`]; 0.27 ms an
+//! RSA-2048 signature, three of them with ARC); the body was hashed by authenticate. Which messages get an ARC set is `seal::is_wanted`.
 
 mod envelope;
 mod fields;
@@ -33,6 +33,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::time::timeout_at;
 use tracing::error;
 
 use self::envelope::Rewriter;
@@ -45,6 +46,7 @@ pub use crate::config::Sealing;
 use crate::mail::loop_token::{self, LoopKey, LoopToken};
 use crate::mail::{Body, Domain, Message, ReversePath, header};
 use crate::pipeline::chronicle::Chronicle;
+use crate::pipeline::cores::Cores;
 use crate::pipeline::deferred::Unsigned;
 use crate::pipeline::joint::{Refused, Stage, Turn};
 use crate::pipeline::parcel::{
@@ -92,14 +94,21 @@ pub struct Context {
     settings: Settings,
     secrets: Secrets,
     keep_alias: KeepAlias,
+    cores: Cores,
     chronicle: Chronicle,
 }
 
 impl Context {
     /// `keep_alias` stores the originals that are too long for SRS.
     #[must_use]
-    pub fn new(settings: Settings, secrets: Secrets, keep_alias: KeepAlias, chronicle: Chronicle) -> Self {
-        Self { settings, secrets, keep_alias, chronicle }
+    pub fn new(
+        settings: Settings,
+        secrets: Secrets,
+        keep_alias: KeepAlias,
+        cores: Cores,
+        chronicle: Chronicle,
+    ) -> Self {
+        Self { settings, secrets, keep_alias, cores, chronicle }
     }
 
     fn rewriter(&self, now: SystemTime) -> Rewriter<'_> {
@@ -207,8 +216,8 @@ impl Stage for Sign {
         let Unsigned { mut message, answer } = unsigned;
         let Body::Memory(body) = message.body().clone() else { return Turn::Answered };
         let sections = message.emitted_head();
-        let sign = move || own_signatures(&sections, &body, &context);
-        match tokio::task::spawn_blocking(sign).await {
+        let cores = context.cores.clone();
+        match cores.run(move || own_signatures(&sections, &body, &context)).await {
             Ok(Ok(signatures)) => {
                 message.prepend(signatures.as_bytes());
                 // Whoever asked may have given up.
@@ -266,13 +275,18 @@ async fn rewrite(
     let rewriter = context.rewriter(now);
     let shipments = rewriter.shipments(&transaction.envelope.reverse_path, targets, &mut known).await?;
     let signing = context.clone();
-    match tokio::task::spawn_blocking(move || draft.sign(&signing)).await {
-        Ok(Ok(on_top)) => Ok((on_top, shipments)),
-        Ok(Err(cause)) => {
+    let signed = context.cores.run(move || draft.sign(&signing));
+    match timeout_at(transaction.deadline.at(), signed).await {
+        Ok(Ok(Ok(on_top))) => Ok((on_top, shipments)),
+        Ok(Ok(Err(cause))) => {
             error!(%cause, trace = %transaction.id, "message not signed");
             Err(Refusal::Internal)
         }
-        Err(_panic) => Err(Refusal::Internal),
+        Ok(Err(_panic)) => Err(Refusal::Internal),
+        Err(_elapsed) => {
+            error!(trace = %transaction.id, "no processor was free to sign a message in time");
+            Err(Refusal::Internal)
+        }
     }
 }
 

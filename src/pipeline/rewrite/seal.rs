@@ -79,22 +79,24 @@ fn covered(state: ArcState, fields: &[Field<'_>], instance: u8) -> Option<Vec<u8
 }
 
 /// The relaxed form of all earlier sets, oldest first, each as results, signature, seal (RFC 8617 §5.1.1). `None`
-/// unless each is there once.
+/// unless each is there once. Every field is read once, however many sets there are.
 fn sets_below(fields: &[Field<'_>], instance: u8) -> Option<Vec<u8>> {
     const ORDER: [&str; 3] = ["ARC-Authentication-Results", "ARC-Message-Signature", "ARC-Seal"];
-    let mut canonical = Vec::with_capacity(4096);
-    for earlier in 1..instance {
-        for part in ORDER {
-            let mut found = fields.iter().filter(|(name, value)| {
-                name.eq_ignore_ascii_case(part.as_bytes()) && instance_of(name, value) == Some(earlier)
-            });
-            let (name, value) = found.next()?;
-            if found.next().is_some() {
-                return None;
-            }
-            relaxed_field(name, value, &mut canonical);
-            canonical.extend_from_slice(b"\r\n");
+    let mut sets = vec![[None; 3]; usize::from(instance.saturating_sub(1))];
+    for (name, value) in fields {
+        let part = ORDER.iter().position(|part| name.eq_ignore_ascii_case(part.as_bytes()));
+        let place =
+            part.and_then(|part| Some((usize::from(instance_of(name, value)?).checked_sub(1)?, part)));
+        let slot = place.and_then(|(set, part)| sets.get_mut(set)?.get_mut(part));
+        if slot.and_then(|slot| slot.replace((name, value))).is_some() {
+            return None;
         }
+    }
+    let mut canonical = Vec::with_capacity(4096);
+    for part in sets.into_iter().flatten() {
+        let (name, value) = part?;
+        relaxed_field(name, value, &mut canonical);
+        canonical.extend_from_slice(b"\r\n");
     }
     Some(canonical)
 }

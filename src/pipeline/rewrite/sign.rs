@@ -94,9 +94,14 @@ pub(super) fn select(fields: &[Field<'_>], signatures: Signatures) -> (String, V
     (folded_names(&names), canonical)
 }
 
-/// Whether a field other than From is covered.
+/// Whether a field other than From is covered. A name may hold any printable octet but a colon (RFC 5322 §3.6.8), and
+/// so what would end the list of names and begin a tag of its author's (RFC 6376 §3.2): of what begins as a name that
+/// we sign, only letters, digits and hyphens make one.
 fn is_signed(name: &[u8], signatures: Signatures) -> bool {
     let name = name.to_ascii_lowercase();
+    if !name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-') {
+        return false;
+    }
     SIGNED.iter().any(|signed| signed.as_bytes() == name)
         || name.starts_with(b"content-")
         || name.starts_with(b"list-")

@@ -43,6 +43,22 @@ fn rfc6376_5_4_2_fields_are_signed_from_the_bottom_and_from_once_more() {
 }
 
 #[test]
+fn rfc6376_3_2_a_name_that_would_be_more_than_one_in_the_tag_is_not_signed() {
+    for name in [
+        "List-Id;x=y",
+        "Content-;d=evil.example",
+        "List-=",
+        "Content-(x)",
+        "List-\"",
+        "content-a,b",
+        "List-A_b",
+    ] {
+        let (names, canonical) = selected(&[("From", " a"), (name, " x"), ("List-Id2", " b")]);
+        assert_eq!((names.as_str(), canonical.as_str()), ("from:list-id2:from", "from:a\r\nlist-id2:b\r\n"));
+    }
+}
+
+#[test]
 fn a_signature_covers_a_bounded_number_of_fields() {
     let many: Vec<_> = std::iter::repeat_n(("To", " a"), 500).chain([("From", " b")]).collect();
     let (names, _) = selected(&many);

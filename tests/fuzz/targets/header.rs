@@ -11,6 +11,11 @@ fuzz_target!(|octets: &[u8]| {
         assert!(field.range.start >= end && field.range.end <= section.len());
         end = field.range.end;
     }
+    if header::check(section).is_ok() {
+        let octets: usize = header::fields(section).map(|field| field.range.len()).sum();
+        assert!(octets == end && (end == section.len() || section[end..].starts_with(b"\r\n")));
+    }
+    assert!(header::from_line_octets(section) <= section.len());
     let _ = author::authors(section);
     let _ = loop_token::find(section);
 });

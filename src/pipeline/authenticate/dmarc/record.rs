@@ -25,6 +25,9 @@ pub(super) enum Suffix {
     Unsaid,
 }
 
+/// The tags that decide anything here, of as many as a record may have.
+const TAGS: &[&str] = &["p", "sp", "np", "rua", "adkim", "aspf", "psd", "t"];
+
 /// A DMARC Policy Record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
@@ -58,10 +61,9 @@ impl Record {
         }
         let mut values = HashMap::new();
         for (name, value) in specs.filter_map(tag) {
-            let (Ok(name), Ok(value)) = (std::str::from_utf8(name), std::str::from_utf8(value)) else {
-                continue;
-            };
-            values.entry(name.to_ascii_lowercase()).or_insert_with(|| value.to_ascii_lowercase());
+            let known = TAGS.iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+            let (Some(name), Ok(value)) = (known, std::str::from_utf8(value)) else { continue };
+            values.entry(*name).or_insert_with(|| value.to_ascii_lowercase());
         }
         let value = |name: &str| values.get(name).map(String::as_str);
         let alignment = |name| if value(name) == Some("s") { Alignment::Strict } else { Alignment::Relaxed };
