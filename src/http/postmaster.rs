@@ -143,7 +143,8 @@ fn sender_rewriting(config: &Config) -> String {
     format!(
         "<p>The envelope sender is rewritten to the domain that forwards (the Sender Rewriting Scheme), so that SPF \
          can pass; the message keeps its From field. Such an address takes bounces (null sender) for {} days and \
-         sends them to the original sender; anything else to it is refused.</p>",
+         sends them to the original sender; anything else to it is refused. Addresses that we never wrote are \
+         refused too, after many of them with a pause or with <code>451</code>: send those later, or not at all.</p>",
         config.srs.max_age_days
     )
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::error::{NodeError, part};
 use super::state::State;
 use crate::aliases::Aliases;
+use crate::clock;
 use crate::config::files::srs_secrets;
 use crate::config::{Config, OnTempfail};
 use crate::dns::Dns;
@@ -65,7 +66,7 @@ impl Contexts {
             contiguous,
             cores: Cores::of_machine(),
         };
-        let (authenticate, route, rewrite) = lasting.contexts(config)?;
+        let (authenticate, route, rewrite) = lasting.contexts(config, None)?;
         Ok(Self {
             authenticate: Arc::new(ArcSwap::from_pointee(authenticate)),
             route: Arc::new(ArcSwap::from_pointee(route)),
@@ -76,7 +77,7 @@ impl Contexts {
 
     /// Reads keys and secrets again.
     pub(super) fn read(&self, config: &Config) -> Result<Prepared, NodeError> {
-        self.lasting.contexts(config)
+        self.lasting.contexts(config, Some(&self.route.load().srs))
     }
 
     /// Works with these from now on.
@@ -91,13 +92,18 @@ impl Contexts {
 pub(super) type Prepared = (authenticate::Context, route::Context, rewrite::Context);
 
 impl Lasting {
-    fn contexts(&self, config: &Config) -> Result<Prepared, NodeError> {
+    /// `before` is what return addresses were made and read with until now.
+    fn contexts(&self, config: &Config, before: Option<&Srs>) -> Result<Prepared, NodeError> {
         let secrets = srs_secrets(&config.srs.secret_file).map_err(|error| part(&error))?;
         let first =
             secrets.first().ok_or_else(|| NodeError::Part("srs.secret_file holds no secret".to_owned()))?;
         let loop_key = || LoopKey::new(first.expose().as_bytes(), &config.service.domain);
         let keys = secrets.iter().map(|secret| Secret::new(secret.expose().as_bytes())).collect();
-        let srs = Arc::new(Srs::new(keys, config.srs.max_age_days));
+        let srs = Srs::new(keys, config.srs.max_age_days);
+        let srs = Arc::new(match before {
+            Some(before) => srs.after(before, clock::now()),
+            None => srs,
+        });
         let authenticate = authenticate::Context::new(
             config.into(),
             self.dns.clone(),

@@ -82,7 +82,7 @@
 //! | outcome | what came of offering one copy |
 //! | refusal | our own word against a recipient or a message, never an upstream's |
 //! | to settle | to make of all outcomes one reply, and to leave to the queue what is left |
-//! | vouched for | SPF, or a signature aligned with the reverse-path, passes: a bounce reaches who sent the message |
+//! | vouched for | SPF passes, or a signature of the reverse-path's domain or its organisation above that: a bounce reaches who sent the message |
 //! | idempotence record | what an earlier transaction with the same content got as its answer, kept for a retry |
 //! | chronicle | log, journal and counts of what became of messages |
 //! | trace id | names one transaction in replies, fields, log and journal |

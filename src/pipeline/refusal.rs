@@ -14,8 +14,10 @@ pub enum Refusal {
     RuleWaiting,
     /// The rule rejects with this text.
     RuleReject(String),
-    /// An SRS address that does not verify.
+    /// An SRS address that does not verify, though nobody guessed its hash.
     SrsInvalid,
+    /// An SRS address whose hash is not ours: a guess.
+    SrsForged,
     /// An SRS address as recipient of something that is no bounce.
     SrsNotABounce,
     /// The sender's domain takes no mail.
@@ -77,7 +79,7 @@ impl Refusal {
             Self::UnknownRecipient => (reply::UNKNOWN_RECIPIENT, String::new()),
             Self::RuleWaiting => (reply::RULE_WAITING, String::new()),
             Self::RuleReject(text) => (reply::RULE_REJECT, text.clone()),
-            Self::SrsInvalid => (reply::SRS_INVALID, String::new()),
+            Self::SrsInvalid | Self::SrsForged => (reply::SRS_INVALID, String::new()),
             Self::SrsNotABounce => (reply::SRS_NOT_A_BOUNCE, String::new()),
             Self::SenderNullMx(domain) => (reply::SENDER_NULL_MX, domain.to_string()),
             Self::Loop => (reply::LOOP, String::new()),

@@ -116,8 +116,6 @@ catalogue! {
     SESSION_OVER = 421 x(4, 7, 0), "session_time", "This session has lasted long enough, connect again";
     /// `limits.transactions`.
     TOO_MANY_TRANSACTIONS = 421 x(4, 7, 0), "transactions", "Enough messages in this session, connect again";
-    /// Guesses of SRS hashes from one network.
-    TOO_MANY_SRS_GUESSES = 421 x(4, 7, 0), "srs_guesses", "Too many invalid SRS addresses from your network";
     /// RFC 5321 §4.3.2: the client spoke before our greeting.
     EARLY_TALKER = 554 x(5, 5, 1), "early_talker", "You spoke before the greeting";
     /// The PROXY header of a trusted proxy was missing or malformed.
@@ -186,6 +184,8 @@ catalogue! {
     SRS_INVALID = 550 x(5, 1, 1), "srs_invalid", "Not a valid return address", "sender-rewriting";
     /// Only bounces come to SRS addresses.
     SRS_NOT_A_BOUNCE = 550 x(5, 7, 1), "srs_not_a_bounce", "Return addresses take bounces only (null reverse-path)", "sender-rewriting";
+    /// SRS addresses whose hashes are not ours, past a number of them.
+    TOO_MANY_SRS_GUESSES = 451 x(4, 7, 0), "srs_guesses", "Too many invalid return addresses, try again later", "sender-rewriting";
     /// Our trace token, or too many Received fields (RFC 5321 §6.3).
     LOOP = 550 x(5, 4, 6), "loop", "Mail loop detected", "smtp-errors";
 

@@ -2,6 +2,7 @@
 
 use data_encoding::BASE32_NOPAD;
 
+use super::secret::lower;
 use crate::mail::Domain;
 
 /// Digits of a timestamp: a day modulo 1024.
@@ -104,6 +105,21 @@ impl<'a> AliasFields<'a> {
     pub(super) fn hashed(&self) -> String {
         [self.stamp, self.token].concat()
     }
+}
+
+/// What a local part says that it stands for, without the hashes and days of it, so that it is the same in all guesses
+/// at one original; `None` when there is no hash to guess.
+pub(super) fn claim(local: &str) -> Option<String> {
+    let direct = |rest| Direct::parse(rest).map(|direct| format!("{}={}", direct.domain, direct.local));
+    let claim = match Tagged::of(local)? {
+        Tagged::Zero(rest) => direct(rest)?,
+        Tagged::One(rest) => {
+            let guarded = Guarded::parse(rest)?;
+            direct(guarded.rest).unwrap_or_else(|| guarded.hashed())
+        }
+        Tagged::Alias(rest) => AliasFields::parse(rest)?.token.to_owned(),
+    };
+    Some(lower(&claim))
 }
 
 /// Two base32 digits for a day below 1024: the first ten bits of two octets.

@@ -24,7 +24,7 @@
 mod form;
 mod secret;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
@@ -38,12 +38,24 @@ const TIMESTAMP_DAYS: u64 = 1024;
 /// How far ahead of ours the clock of the node that wrote an address may be, in days.
 const CLOCK_SKEW_DAYS: u64 = 1;
 const SECONDS_A_DAY: u64 = 86_400;
+/// Secrets out of use that are known again; past it the one that is longest out of use is forgotten.
+const MAX_RETIRED: usize = 16;
 
 /// Rewrites reverse-paths, and takes them apart again.
 #[derive(Debug)]
 pub struct Srs {
     secrets: Vec<Secret>,
+    /// The latest first.
+    retired: Vec<Retired>,
     max_age_days: u64,
+}
+
+/// A secret that is no longer in use: nothing that it signed is good, and yet nobody guessed it.
+#[derive(Debug, Clone)]
+struct Retired {
+    secret: Secret,
+    /// When all that it signed would be too old anyway.
+    until: SystemTime,
 }
 
 /// The rewritten local part would be longer than 64 octets (RFC 5321 §4.5.3.1.1): use [`Srs::alias`].
@@ -63,6 +75,9 @@ pub enum SrsError {
     /// The hash was made with none of our secrets.
     #[error("wrong hash in SRS address")]
     Forged,
+    /// The hash was made with a secret of ours that is no longer in use.
+    #[error("SRS address of a secret that is no longer in use")]
+    Retired,
     /// The address is older than the maximum age.
     #[error("expired SRS address")]
     Expired,
@@ -91,7 +106,24 @@ impl Srs {
     #[must_use]
     pub fn new(secrets: Vec<Secret>, max_age_days: u16) -> Self {
         let max_age_days = u64::from(max_age_days).min(TIMESTAMP_DAYS - CLOCK_SKEW_DAYS - 1);
-        Self { secrets, max_age_days }
+        Self { secrets, retired: Vec::new(), max_age_days }
+    }
+
+    /// Takes the place of another, whose secrets it knows again when it sees their hashes, for as long as these would
+    /// have been good.
+    ///
+    /// In memory only: to know after a restart what was taken out of the file meanwhile, secrets in use would have to
+    /// be kept in a second place.
+    #[must_use]
+    pub fn after(mut self, previous: &Self, now: SystemTime) -> Self {
+        let days = self.max_age_days + CLOCK_SKEW_DAYS;
+        let until = now + Duration::from_secs(days * SECONDS_A_DAY);
+        let dropped = previous.secrets.iter().map(|secret| Retired { secret: secret.clone(), until });
+        let earlier = previous.retired.iter().filter(|retired| retired.until > now).cloned();
+        let is_in_use = |retired: &Retired| self.secrets.iter().any(|secret| secret.is(&retired.secret));
+        self.retired =
+            dropped.chain(earlier).filter(|retired| !is_in_use(retired)).take(MAX_RETIRED).collect();
+        self
     }
 
     /// Rewrites a reverse-path into the forwarding domain.
@@ -134,13 +166,13 @@ impl Srs {
             None => Ok(None),
             Some(Tagged::Zero(rest)) => {
                 let direct = Direct::parse(rest).ok_or(SrsError::Malformed)?;
-                self.verify(Purpose::Address, direct.hash, &direct.hashed())?;
+                self.verify(Purpose::Address, direct.hash, &direct.hashed(), now)?;
                 self.check_age(direct.stamp, now)?;
                 original(direct.local, direct.domain).map(Some)
             }
             Some(Tagged::One(rest)) => {
                 let guarded = Guarded::parse(rest).ok_or(SrsError::Malformed)?;
-                self.verify(Purpose::Address, guarded.hash, &guarded.hashed())?;
+                self.verify(Purpose::Address, guarded.hash, &guarded.hashed(), now)?;
                 original(&format!("SRS0{}", guarded.rest), guarded.host).map(Some)
             }
             Some(Tagged::Alias(_)) => Err(SrsError::Stored),
@@ -171,7 +203,7 @@ impl Srs {
     pub fn decode_alias(&self, address: &Address, now: SystemTime) -> Result<Option<AliasToken>, SrsError> {
         let Some(Tagged::Alias(rest)) = Tagged::of(address.local()) else { return Ok(None) };
         let stored = AliasFields::parse(rest).ok_or(SrsError::Malformed)?;
-        self.verify(Purpose::Alias, stored.hash, &stored.hashed())?;
+        self.verify(Purpose::Alias, stored.hash, &stored.hashed(), now)?;
         self.check_age(stored.stamp, now)?;
         Ok(Some(AliasToken(stored.token.to_ascii_lowercase())))
     }
@@ -185,12 +217,14 @@ impl Srs {
             Tagged::Alias(_) => return None,
         };
         let direct = Direct::parse(rest)?;
-        self.verify(Purpose::Address, direct.hash, &direct.hashed()).ok()?;
+        if !self.is_ours(Purpose::Address, direct.hash, &direct.hashed()) {
+            return None;
+        }
         original(direct.local, direct.domain).ok()
     }
 
     fn owns(&self, stored: &AliasFields<'_>) -> bool {
-        self.verify(Purpose::Alias, stored.hash, &stored.hashed()).is_ok()
+        self.is_ours(Purpose::Alias, stored.hash, &stored.hashed())
     }
 
     fn direct(&self, original: &Address, now: SystemTime) -> String {
@@ -209,10 +243,18 @@ impl Srs {
         self.secrets.first().map(|secret| secret.hash(purpose, text)).unwrap_or_default()
     }
 
-    /// Tries every secret, whichever fits, so that the time taken tells nothing.
-    fn verify(&self, purpose: Purpose, hash: &str, text: &str) -> Result<(), SrsError> {
-        let ours = self.secrets.iter().fold(false, |ours, secret| ours | secret.verify(purpose, hash, text));
-        if ours { Ok(()) } else { Err(SrsError::Forged) }
+    /// Tries every secret in use, whichever fits, so that the time taken tells nothing.
+    fn is_ours(&self, purpose: Purpose, hash: &str, text: &str) -> bool {
+        self.secrets.iter().fold(false, |ours, secret| ours | secret.verify(purpose, hash, text))
+    }
+
+    fn verify(&self, purpose: Purpose, hash: &str, text: &str, now: SystemTime) -> Result<(), SrsError> {
+        if self.is_ours(purpose, hash, text) {
+            return Ok(());
+        }
+        let mut known = self.retired.iter().filter(|retired| retired.until > now);
+        let was_ours = known.any(|retired| retired.secret.verify(purpose, hash, text));
+        Err(if was_ours { SrsError::Retired } else { SrsError::Forged })
     }
 
     fn check_age(&self, stamp: &str, now: SystemTime) -> Result<(), SrsError> {
@@ -220,6 +262,19 @@ impl Srs {
         let age = (day(now) + CLOCK_SKEW_DAYS + TIMESTAMP_DAYS - written) % TIMESTAMP_DAYS;
         if age <= self.max_age_days + CLOCK_SKEW_DAYS { Ok(()) } else { Err(SrsError::Expired) }
     }
+}
+
+/// Whether an address looks like a return address, valid or not.
+#[must_use]
+pub fn has_form(address: &Address) -> bool {
+    Tagged::of(address.local()).is_some()
+}
+
+/// The original that an address says it stands for, in lower case and without hashes and days: the same in all
+/// guesses at one original, whichever domain of ours they are in. `None` where there is no hash to guess.
+#[must_use]
+pub fn claim(address: &Address) -> Option<String> {
+    form::claim(address.local())
 }
 
 /// The day of a wall time, modulo 1024.

@@ -33,6 +33,7 @@ impl Purpose {
 
 /// A key for SRS hashes. It is never shown, and the memory that holds it is wiped when it is dropped
 /// (AWS-LC's `HMAC_CTX_cleanup`).
+#[derive(Clone)]
 pub struct Secret(hmac::Key);
 
 impl Secret {
@@ -48,6 +49,12 @@ impl Secret {
     #[must_use]
     pub fn from_lines(text: &str) -> Vec<Self> {
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|l| Self::new(l.as_bytes())).collect()
+    }
+
+    /// Whether both are the same secret: a key is not shown, so what they make of one text is compared.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let proof = |secret: &Self| secret.mac(Purpose::Token, "");
+        verify_slices_are_equal(&proof(self), &proof(other)).is_ok()
     }
 
     /// The whole HMAC, 20 octets. Addresses are hashed in lower case, tokens as they are.
@@ -83,7 +90,7 @@ impl fmt::Debug for Secret {
 
 /// Lower case letter by letter, both small sigmas as one: what a relay made of a text must not depend on
 /// what stood before it.
-fn lower(text: &str) -> String {
+pub(super) fn lower(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
 }
 

@@ -147,6 +147,64 @@ fn the_first_secret_signs_and_all_verify() {
     assert_eq!(old.decode(&by_new, now()), Err(SrsError::Forged));
 }
 
+fn with(secrets: &str) -> Srs {
+    Srs::new(Secret::from_lines(secrets), 21)
+}
+
+#[test]
+fn a_secret_out_of_use_is_known_again_while_its_addresses_would_be_good() {
+    let old = encode(&srs(), "test@otherdomain.com", "example.com");
+    let later = with("newer").after(&with("new").after(&srs(), now()), now());
+    assert_eq!(later.decode(&old, now()), Err(SrsError::Retired));
+    assert_eq!(
+        later.decode(&encode(&with("new"), "a@b.example", "c.example"), now()),
+        Err(SrsError::Retired)
+    );
+    assert!(later.decode(&encode(&with("newer"), "a@b.example", "c.example"), now()).is_ok());
+    assert_eq!(later.decode(&encode(&other(), "a@b.example", "c.example"), now()), Err(SrsError::Forged));
+    assert_eq!(later.decode(&old, days_later(22)), Err(SrsError::Forged));
+}
+
+#[test]
+fn a_secret_that_comes_back_is_in_use_again() {
+    let old = encode(&srs(), "test@otherdomain.com", "example.com");
+    let back = with("tops3cr3t").after(&with("new").after(&srs(), now()), now());
+    assert!(back.decode(&old, now()).is_ok());
+    assert_eq!(back.retired.len(), 1);
+}
+
+#[test]
+fn an_alias_of_a_secret_out_of_use_is_known_again() {
+    let long = address(&format!("{}@b.example", "a".repeat(64)));
+    let (alias, _) = srs().alias(&long, &domain("example.com"), now()).unwrap();
+    assert_eq!(with("new").after(&srs(), now()).decode_alias(&alias, now()), Err(SrsError::Retired));
+}
+
+#[test]
+fn secrets_out_of_use_are_remembered_up_to_a_number() {
+    let turn = |srs: Srs, number: usize| with(&format!("secret {number}")).after(&srs, now());
+    let turned = (0..MAX_RETIRED + 5).fold(srs(), turn);
+    assert_eq!(turned.retired.len(), MAX_RETIRED);
+}
+
+#[test]
+fn a_claim_is_the_same_in_all_guesses_at_one_original() {
+    let claim = |local: &str| claim(&Address::from_parts(local, domain("example.com")).unwrap());
+    let alice = Some("b.example=alice".to_owned());
+    for local in [
+        "SRS0=aaaa=2W=b.example=alice",
+        "srs0+bbbb=2X=B.example=ALICE",
+        "SRS1=aaaa=first.example==cccc=2W=b.example=alice",
+        "SRS1=bbbb=first.example==dddd=2X=b.example=alice",
+    ] {
+        assert_eq!(claim(local), alice, "{local}");
+    }
+    assert_ne!(claim("SRS0=aaaa=2W=b.example=bob"), alice);
+    assert_eq!(claim("SRS1=aaaa=first.example==opaque"), Some("first.example=opaque".into()));
+    assert_eq!(claim("SRSA=aaaa=2W=AAAAAAAAAAAAAAAA"), claim("SRSA=bbbb=2X=aaaaaaaaaaaaaaaa"));
+    assert_eq!((claim("SRS0=nonsense"), claim("alice")), (None, None));
+}
+
 #[test]
 fn without_a_secret_nothing_verifies() {
     let none = Srs::new(Vec::new(), 21);

@@ -112,7 +112,6 @@ labels! {
         NetworkSessions = "network_sessions",
         EarlyTalker = "early_talker",
         ProxyHeader = "proxy_header",
-        SrsGuesses = "srs_guesses",
         Shutdown = "shutdown",
     }
     /// Who opened a connection.

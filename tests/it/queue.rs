@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use postroad::dev::keys::DkimKey;
 use postroad::spool::CopyState;
 
-use crate::support::{ALICE, Act, LIMIT, SENDER_NAME, Stage, World, letter, until};
+use crate::support::{ALICE, Act, LIMIT, SENDER_NAME, STRANGER, Stage, World, letter, until};
 
 const INFO: &[&str] = &["info@ours.example"];
 const BOTH: &[&str] = &["info@ours.example", "sales@ours.example"];
@@ -50,6 +51,28 @@ async fn mail_of_a_sender_that_nobody_vouches_for_stays_with_it() {
     world.mx.at(Stage::Banner, Act::Close);
     world.unvouched().await.starts("451 4.4.1");
     assert!(world.queued().await.is_empty());
+}
+
+/// Whoever is given a name under a domain signs with it, and writes as the domain's own users: DMARC passes for the
+/// author, and a bounce would go to them.
+#[tokio::test]
+async fn a_name_below_a_domain_vouches_for_none_of_its_users() {
+    let world = World::impatient().await;
+    world.mx.at(Stage::Banner, Act::Close);
+    let key = DkimKey::generate().unwrap();
+    let record = format!("s1._domainkey.attacker.sender.example. 300 IN TXT {}", key.record());
+    world.dns.replace(&record).unwrap();
+    let message = letter("x").replace(ALICE, "x@attacker.sender.example");
+    let signature = key.signature("attacker.sender.example", "s1", message.as_bytes()).unwrap();
+    let message = signature + &message;
+    let queued_for = async |sender: &str| {
+        let mut client = world.client(STRANGER, "stranger.example").await;
+        client.submit(sender, INFO, &message).await.code() == 250
+    };
+    assert!(!queued_for("victim@sender.example").await);
+    assert!(!queued_for("victim@other.sender.example").await);
+    assert!(queued_for("x@attacker.sender.example").await);
+    assert!(queued_for("x@bounces.attacker.sender.example").await);
 }
 
 #[tokio::test]

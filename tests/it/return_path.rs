@@ -1,6 +1,10 @@
 //! Bounces: to SRS addresses of ours, and to nobody (RFC 5321 §4.5.5).
 
-use crate::support::{ALICE, Client, LISTED, SENDER, STRANGER, World, letter, signed};
+use std::net::IpAddr;
+
+use tokio::time::timeout;
+
+use crate::support::{ALICE, Client, LIMIT, LISTED, SENDER, STRANGER, World, letter, signed};
 
 /// A bounce as its receiver's system writes it.
 fn bounce() -> String {
@@ -74,20 +78,110 @@ async fn a_catch_all_does_not_swallow_srs_addresses() {
     client.command("RCPT TO:<SRS0=aaaa=2W=sender.example=alice@ours.example>", "550 5.1.1").await;
 }
 
-#[tokio::test]
-async fn guessing_hashes_ends_the_session() {
-    let world = World::start().await;
-    let mut client = world.client(STRANGER, "guesser.example").await;
-    client.command("MAIL FROM:<>", "250").await;
-    for guess in 0..200 {
-        let heard = client.exchange(&format!("RCPT TO:<SRS0=a{guess:03}=2W=o.example=x@ours.example>")).await;
-        match heard.code() {
-            550 => {}
-            421 => return,
-            _ => panic!("{}", heard.text()),
+/// Bounces of one session: fewer than it is allowed errors.
+const BOUNCES_A_SESSION: usize = 10;
+/// Bad hashes of one client that are answered at once.
+const FREE_GUESSES: usize = 20;
+
+/// A return address that we never wrote.
+fn forged(number: usize) -> String {
+    format!("SRS0=q{number:03}=2W=sender.example=alice{}@ours.example", number % 7)
+}
+
+/// Bounces to these return addresses, over as few sessions from this client as it takes; the codes heard at RCPT.
+async fn bounces(world: &World, from: IpAddr, to: &[String]) -> Vec<u16> {
+    let mut codes = Vec::new();
+    for some in to.chunks(BOUNCES_A_SESSION) {
+        let mut client = world.client(from, "mx.bouncer.example").await;
+        for address in some {
+            client.command("MAIL FROM:<>", "250").await;
+            codes.push(client.exchange(&format!("RCPT TO:<{address}>")).await.code());
+            client.command("RSET", "250").await;
         }
     }
-    panic!("200 guesses were answered");
+    codes
+}
+
+/// A client that has said RCPT with a forged address and waits for what it hears.
+async fn asking(world: &World, from: IpAddr) -> Client {
+    let mut client = world.client(from, "mx.bouncer.example").await;
+    client.command("MAIL FROM:<>", "250").await;
+    client.send(&format!("RCPT TO:<{}>", forged(999))).await;
+    client
+}
+
+/// Has the client use up what it is answered at once, and one of two further guesses kept waiting; that one.
+async fn kept_waiting(world: &World) -> Client {
+    let free: Vec<String> = (0..FREE_GUESSES).map(forged).collect();
+    assert_eq!(bounces(world, STRANGER, &free).await, [550; FREE_GUESSES]);
+    let (mut one, mut other) = (asking(world, STRANGER).await, asking(world, STRANGER).await);
+    // Which of them waits is the node's affair.
+    let (heard, waits) = tokio::select! {
+        heard = one.reply() => (heard, other),
+        heard = other.reply() => (heard, one),
+    };
+    heard.starts("451 4.7.0").contains("#sender-rewriting").contains("(trace ");
+    waits
+}
+
+/// The forged return addresses are in spam, and the provider, which is all of a /24, bounces what it cannot deliver.
+#[tokio::test]
+async fn a_provider_that_bounces_to_forged_addresses_is_shut_out_of_nothing() {
+    let world = World::start().await;
+    let srs = rewritten(&world).await;
+    let _waits = kept_waiting(&world).await;
+    let forged: Vec<String> = (FREE_GUESSES + 2..1000).map(forged).collect();
+    let codes = bounces(&world, STRANGER, &forged).await;
+    assert!(codes.iter().all(|code| *code == 451), "{codes:?}");
+
+    world.sender().await.submit(ALICE, &["info@ours.example"], &letter("honest")).await.starts("250");
+    for from in [STRANGER, SENDER] {
+        let mut client = world.client(from, "mx.bouncer.example").await;
+        client.submit("", &[&srs], &bounce()).await.starts("250");
+    }
+    let taken = world.mx.taken();
+    assert_eq!(taken.iter().filter(|message| message.recipients() == [ALICE]).count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_bounce_is_no_guess() {
+    let world = World::start().await;
+    for _ in 0..3 {
+        let mut client = world.sender().await;
+        for number in 0..BOUNCES_A_SESSION {
+            client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+            client.command(&format!("RCPT TO:<{}>", forged(number)), "550 5.7.1").await;
+            client.command("RSET", "250").await;
+        }
+    }
+    assert_eq!(bounces(&world, SENDER, &[forged(0)]).await, [550]);
+}
+
+#[tokio::test]
+async fn an_answer_that_waits_does_not_hold_up_the_end_of_the_node() {
+    let world = World::start().await;
+    let mut waits = kept_waiting(&world).await;
+    world.node.drain().await;
+    waits.expect("421").await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_waits_no_longer() {
+    let world = World::start().await;
+    drop(kept_waiting(&world).await);
+    let ended = async { while !world.metrics().await.contains("\npostroad_smtp_connections 0\n") {} };
+    timeout(LIMIT, ended).await.expect("the session ends with its client");
+}
+
+#[tokio::test]
+async fn return_addresses_of_a_secret_out_of_use_are_refused_and_no_guesses() {
+    let world = World::following().await;
+    let srs = rewritten(&world).await;
+    world.write("srs", "another s3cret of many octets\n");
+    let refused = async { while bounces(&world, STRANGER, std::slice::from_ref(&srs)).await != [550] {} };
+    timeout(LIMIT, refused).await.expect("the new secret in time");
+    let old = vec![srs; FREE_GUESSES + 5];
+    assert_eq!(bounces(&world, STRANGER, &old).await, [550; FREE_GUESSES + 5]);
 }
 
 #[tokio::test]

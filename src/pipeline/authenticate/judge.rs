@@ -26,6 +26,8 @@ pub(super) struct Findings {
     pub(super) chain: Chain,
     /// DMARC for each Author Domain.
     pub(super) assessments: Vec<Assessment>,
+    /// Whether the reverse-path is the sender's own.
+    pub(super) vouched: Vouched,
 }
 
 /// Whether somebody tried to sign the message.
@@ -85,7 +87,7 @@ pub(super) fn judge(findings: &Findings, demands: &Demands<'_>) -> Result<Judgem
     if deferred || demands.pass == PassDemand::Required && pass == Passing::Unknown {
         return Err(Refusal::AuthenticationUnavailable);
     }
-    Ok(Judgement { dmarc: dmarc_verdict(&findings.assessments), vouched: vouched(findings) })
+    Ok(Judgement { dmarc: dmarc_verdict(&findings.assessments), vouched: findings.vouched })
 }
 
 /// What DMARC does to a message, for one Author Domain.
@@ -193,23 +195,6 @@ fn dmarc_verdict(assessments: &[Assessment]) -> DmarcVerdict {
     } else {
         DmarcVerdict::Pass
     }
-}
-
-/// Whether a bounce to the reverse-path goes to whom the message is from: SPF passes for it, or a signature of its
-/// domain, of one above it or below it does.
-fn vouched(findings: &Findings) -> Vouched {
-    let Some(domain) = findings.reverse_path.domain() else { return Vouched::No };
-    let mut signers = findings.signatures.iter().filter_map(Signature::passes);
-    if findings.early.spf_mail_from == SpfVerdict::Pass || signers.any(|signer| is_related(signer, domain)) {
-        Vouched::Yes
-    } else {
-        Vouched::No
-    }
-}
-
-fn is_related(a: &Domain, b: &Domain) -> bool {
-    let below = |name: &Domain, parent: &Domain| name.is_at_or_below(parent) && parent.as_str().contains('.');
-    below(a, b) || below(b, a)
 }
 
 #[cfg(test)]

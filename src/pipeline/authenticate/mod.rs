@@ -8,7 +8,8 @@
 //! 1. The author is read from the one From field (`mail::author`), strictly: what DMARC judges must be what a
 //!    reader is shown.
 //! 2. The body is hashed (`body`), then the signatures (`dkim`), the ARC chain (`arc`) and the DMARC
-//!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit.
+//!    policies (`dmarc`) are checked; keys and policies are asked for side by side, each with a limit. With the policies
+//!    it is found out who may be sent a bounce (`vouch`).
 //! 3. [`judge`] decides; it is a pure function.
 //! 4. Authentication-Results fields in our name are left out of the message (RFC 8601 §5). If a sender signed such a
 //!    field, its signature breaks: nobody but us may speak for us.
@@ -31,13 +32,14 @@ mod keys;
 mod original;
 mod results;
 mod survival;
+mod vouch;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::{join_all, join4};
+use futures_util::future::{join, join_all, join4};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout_at;
 
@@ -290,9 +292,10 @@ async fn find(
     let helo = early::helo_domain(&transaction.client);
     let identifiers = identifiers(&reverse_path, helo.as_ref(), &early, &signatures);
     let assessments = authors.iter().map(|author| dmarc::assess(&dns, author, &identifiers));
-    let assessments = join_all(assessments).await;
+    let vouched = vouch::vouched(&dns, &reverse_path, &early, &signatures);
+    let (assessments, vouched) = join(join_all(assessments), vouched).await;
     let signing = original.head.signing;
-    Findings { reverse_path, helo, early, signatures, signing, chain, assessments }
+    Findings { reverse_path, helo, early, signatures, signing, chain, assessments, vouched }
 }
 
 /// What DMARC may align with the author (RFC 9989 §4.3): the domain that SPF authenticated, and those of valid

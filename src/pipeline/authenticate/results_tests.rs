@@ -5,7 +5,7 @@ use super::super::dkim::{Endurance, Signature};
 use super::*;
 use crate::mail::Address;
 use crate::mail::token::{self, Kind};
-use crate::pipeline::parcel::{EarlyVerdict, Protocol};
+use crate::pipeline::parcel::{EarlyVerdict, Protocol, Vouched};
 use crate::spf::SpfVerdict;
 
 fn domain(name: &str) -> Domain {
@@ -44,6 +44,7 @@ fn findings(mailbox: &str) -> Findings {
             result: Evaluation::Fail,
             policy: Policy::Quarantine,
         }],
+        vouched: Vouched::Yes,
     }
 }
 

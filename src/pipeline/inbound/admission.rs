@@ -1,5 +1,4 @@
-//! Who may come in: sessions counted over all and by client network, SRS guesses by network, and the
-//! clients known to wait for our greeting.
+//! Who may come in: sessions counted over all and by client network, and the clients known to wait for our greeting.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,22 +10,18 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
+use super::guesses::Guesses;
 use crate::config::Limits;
 use crate::pipeline::networks::{Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 
-/// Bad SRS hashes from one network before it is told 421. Four case-folded characters are about a
-/// million guesses; at twenty an hour that is six years.
-const SRS_GUESSES: usize = 20;
 /// Sessions of a wider network in multiples of `limits.sessions_per_network`: 200 of a site's /48 and 800 of a provider's
 /// /32, so that it takes a dozen providers to hold all 10,000, and none is shut out for one of its customers.
 const SESSION_MULTIPLES: Multiples = [1, 4, 16];
-/// For how long guesses are remembered.
-const SRS_GUESSES_FOR: Duration = Duration::from_secs(3_600);
 /// For how long a client that waited for its greeting is taken to do so again.
 const PATIENT_FOR: Duration = Duration::from_secs(3_600);
-/// Clients remembered as patient, and networks remembered for guesses.
+/// Clients remembered as patient.
 const MAX_REMEMBERED: u64 = 100_000;
 
 /// Who is let in. Clones share the counts.
@@ -38,8 +33,8 @@ pub struct Admission {
 struct Inner {
     total: AtomicUsize,
     by_network: Mutex<HashMap<IpNet, usize>>,
-    guesses: Cache<IpNet, Arc<AtomicUsize>>,
     patient: Cache<IpAddr, ()>,
+    guesses: Guesses,
 }
 
 /// A session's place; given back when dropped.
@@ -53,9 +48,13 @@ pub(super) struct SentAway(pub(super) labels::Admission, pub(super) &'static Row
 
 impl Default for Admission {
     fn default() -> Self {
-        let guesses = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(SRS_GUESSES_FOR).build();
         let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
-        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), guesses, patient };
+        let inner = Inner {
+            total: AtomicUsize::new(0),
+            by_network: Mutex::default(),
+            patient,
+            guesses: Guesses::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -66,11 +65,6 @@ impl Admission {
     /// # Errors
     /// When it gets none.
     pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
-        let network = Networks::of(ip).narrowest;
-        if self.inner.guesses.get(&network).is_some_and(|count| count.load(Ordering::Relaxed) >= SRS_GUESSES)
-        {
-            return Err(SentAway(labels::Admission::SrsGuesses, reply::TOO_MANY_SRS_GUESSES));
-        }
         let mut by_network = self.inner.by_network.lock();
         if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
             return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
@@ -86,10 +80,9 @@ impl Admission {
         Ok(Place { admission: self.clone(), networks })
     }
 
-    /// Counts a bad SRS address; whether the network has used up its guesses.
-    pub(super) fn count_srs_guess(&self, ip: IpAddr) -> bool {
-        let count = self.inner.guesses.get_with(Networks::of(ip).narrowest, Arc::default);
-        count.fetch_add(1, Ordering::Relaxed) + 1 >= SRS_GUESSES
+    /// What is counted of those that are in: guesses at return addresses.
+    pub(super) fn guesses(&self) -> &Guesses {
+        &self.inner.guesses
     }
 
     /// Whether this client is known to wait for its greeting.

@@ -6,20 +6,23 @@
 //! ```
 //!
 //! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
-//! DNSBL and `route`, whether it fits those before it ([`split`]), and then its upstreams
-//! ([`ask_upstreams`]), DATA receives, the final dot submits it and waits for the one reply; whether
-//! the client has that is [`reply_owed`]'s to say. A [`session`] is one task; it holds no locks and blocks nowhere.
+//! DNSBL and `route` (a guess at a return address may be kept waiting, [`return_address`]), whether it fits those before
+//! it ([`split`]), and then its upstreams ([`ask_upstreams`]), DATA receives, the final dot submits it and waits for the
+//! one reply; whether the client has that is [`reply_owed`]'s to say. A [`session`] is one task; it holds no locks and
+//! blocks nowhere.
 
 mod admission;
 mod ask_upstreams;
 mod conduct;
 mod dialogue;
+mod guesses;
 mod listener;
 mod open;
 mod pace;
 pub mod proxy;
 mod reception;
 mod reply_owed;
+mod return_address;
 mod session;
 mod split;
 mod surroundings;

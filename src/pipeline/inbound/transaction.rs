@@ -124,12 +124,13 @@ impl Session {
             }
         }
         let (answer, answered) = oneshot::channel();
+        let guessed = recipient.clone();
         if self.around.addressed.pass(Addressed { recipient, reverse_path, answer }).await.is_err() {
             return self.break_down(SmtpCommand::Rcpt).await;
         }
         let admitted = answered.await.unwrap_or(Err(Refusal::Internal));
-        if admitted == Err(Refusal::SrsInvalid) && self.around.admission.count_srs_guess(self.ip) {
-            return self.dismiss(SmtpCommand::Rcpt, reply::TOO_MANY_SRS_GUESSES.reply()).await;
+        if let (Err(Refusal::SrsForged), Some(address)) = (&admitted, guessed) {
+            return Ok(Err(self.answer_guess(&address, id).await?));
         }
         Ok(admitted.map_err(|refusal| refusal.reply(&self.config.service.postmaster_url, id)))
     }

@@ -1,8 +1,9 @@
 //! RCPT: whether a recipient is taken, and what becomes of its copy. In this order:
 //!
 //! 1. `<Postmaster>` is the service's (RFC 5321 §4.5.1).
-//! 2. A return address (SRS) in a domain that is ours, disabled or not, before any rule sees it: with a valid hash
-//!    and age, and for a bounce, it leads to the original sender. In other domains it is an address like any other.
+//! 2. A return address (SRS) in a domain that is ours, disabled or not, before any rule sees it: for a bounce, and with
+//!    a valid hash and age, it leads to the original sender. What is no bounce is refused before its hash is looked at,
+//!    so that nobody learns anything of it. In other domains it is an address like any other.
 //! 3. The rules.
 //!
 //! While the routing table is not the whole one ([`Coverage`]), nobody hears that a recipient does not exist, and
@@ -16,11 +17,11 @@ use tracing::{error, warn};
 
 use super::Context;
 use crate::clock;
-use crate::mail::{Address, RecipientRequest, ReversePath};
+use crate::mail::{Address, Domain, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{Action, Recipient, Standing};
 use crate::pipeline::refusal::Refusal;
 use crate::routing::{Coverage, MatchedBy, Resolution, Table, is_role};
-use crate::srs::SrsError;
+use crate::srs::{self, SrsError};
 use crate::telemetry::labels::{Matcher, RuleAction, SrsOperation};
 
 /// Return addresses that may be found in one another: SRS1 leads to the SRS0 address of another domain of ours.
@@ -52,11 +53,15 @@ async fn find(
         let alias = Address::from_parts("Postmaster", service).map_err(|_| Refusal::Internal)?;
         return decide(alias, table.resolve_postmaster(), Standing::Role, context);
     };
-    if table.coverage() != Coverage::Whole && has_srs_form(&alias, context) {
-        return Err(Refusal::Internal);
+    if srs::has_form(&alias) {
+        if table.coverage() != Coverage::Whole {
+            return Err(Refusal::Internal);
+        }
+        if *reverse_path != ReversePath::Null && is_ours(alias.domain(), table) {
+            return Err(Refusal::SrsNotABounce);
+        }
     }
     match original_sender(&alias, table, clock::now(), context).await? {
-        Some(_) if *reverse_path != ReversePath::Null => Err(Refusal::SrsNotABounce),
         // A sender with an address in a domain that we host: never by SMTP to ourselves.
         Some(original) if table.hosts(original.domain()) => {
             decide(alias, table.resolve(&original), Standing::Bounce, context)
@@ -70,9 +75,9 @@ async fn find(
     }
 }
 
-/// Whether an address may be a return address of ours, valid or not.
-fn has_srs_form(alias: &Address, context: &Context) -> bool {
-    !matches!(context.srs.decode(alias, clock::now()), Ok(None))
+/// Whether return addresses in a domain are ours to read.
+fn is_ours(domain: &Domain, table: &Table) -> bool {
+    table.hosts(domain) || *domain == table.options().service_domain
 }
 
 /// Where a return address of ours leads: `None` for every other address.
@@ -85,8 +90,7 @@ async fn original_sender(
     let mut found: Option<Address> = None;
     for _ in 0..MAX_UNWRAPPED {
         let address = found.as_ref().unwrap_or(alias);
-        let domain = address.domain();
-        if !table.hosts(domain) && *domain != table.options().service_domain {
+        if !is_ours(address.domain(), table) {
             return Ok(found);
         }
         match unwrap(address, now, context).await? {
@@ -106,11 +110,14 @@ async fn unwrap(address: &Address, now: SystemTime, context: &Context) -> Result
     };
     let operation = match &decoded {
         Ok(_) => SrsOperation::Decoded,
-        Err(SrsError::Expired) => SrsOperation::Expired,
+        Err(SrsError::Expired | SrsError::Retired) => SrsOperation::Expired,
         Err(SrsError::Malformed | SrsError::Forged | SrsError::Stored) => SrsOperation::Invalid,
     };
     context.chronicle.metrics().srs_operations_total.of(operation).inc();
-    decoded.map(Some).map_err(|_| Refusal::SrsInvalid)
+    decoded.map(Some).map_err(|error| match error {
+        SrsError::Forged => Refusal::SrsForged,
+        SrsError::Malformed | SrsError::Retired | SrsError::Expired | SrsError::Stored => Refusal::SrsInvalid,
+    })
 }
 
 /// The original of an alias, which is on disk.

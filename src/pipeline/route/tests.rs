@@ -181,16 +181,30 @@ async fn a_return_address_of_ours_is_read_before_any_rule_and_takes_bounces_only
     let foreign = stage.srs("sender@else.example", "elsewhere.example");
     assert_eq!(stage.said(&foreign, "").await, "UnknownDomain");
     let forged = "SRS0=AAAA=BB=else.example=sender@one.example";
-    assert_eq!(stage.said(forged, "").await, "SrsInvalid");
-    assert_eq!(stage.said(forged, "sender@else.example").await, "SrsInvalid");
+    assert_eq!(stage.said(forged, "").await, "SrsForged");
+    assert_eq!(stage.said("SRS0=nonsense@one.example", "").await, "SrsInvalid");
+    for no_bounce in [forged, "SRS0=nonsense@one.example", "SRSA=aaaa=2W=AAAAAAAAAAAAAAAA@one.example"] {
+        assert_eq!(stage.said(no_bounce, "sender@else.example").await, "SrsNotABounce");
+    }
     let old = clock::now() - Duration::from_hours(24 * 30);
     let old = stage.context.srs.encode(&address("sender@else.example"), &domain("one.example"), old).unwrap();
     assert_eq!(stage.said(&old.to_string(), "").await, "SrsInvalid");
     let decoded = |operation| stage.metrics.srs_operations_total.of(operation).get();
     assert_eq!(
         (decoded(SrsOperation::Decoded), decoded(SrsOperation::Invalid), decoded(SrsOperation::Expired)),
-        (9, 2, 1)
+        (6, 2, 1)
     );
+}
+
+/// The secret of a running node was exchanged without the weeks that its addresses are good for.
+#[tokio::test]
+async fn what_a_secret_out_of_use_signed_is_refused_and_no_guess() {
+    let mut stage = Stage::new().await;
+    let to = stage.srs("sender@else.example", "one.example");
+    let next = Srs::new(vec![Secret::new(b"n3w")], 21).after(&stage.context.srs, clock::now());
+    stage.context.srs = Arc::new(next);
+    assert_eq!(stage.said(&to, "").await, "SrsInvalid");
+    assert_eq!(stage.metrics.srs_operations_total.of(SrsOperation::Expired).get(), 1);
 }
 
 #[tokio::test]

@@ -194,6 +194,19 @@ pub(super) async fn assess(dns: &Dns, author: &Domain, identifiers: &[Identifier
     weigh(author, &walk, existence, identifiers, &organizations.collect())
 }
 
+/// Whether one of these names above a domain, or it itself, belongs to the domain's organisation (§4.10.2); not where
+/// that is not known for now.
+///
+/// A walk begins at the domain and so passes all of them: those at or below its Organizational Domain have the same.
+pub(super) async fn is_organization_of(dns: &Dns, above: &[&Domain], domain: &Domain) -> bool {
+    match walk(dns, domain.as_str()).await.organization() {
+        Organization::Known(organization) => {
+            above.iter().any(|name| is_at_or_below(name.as_str(), &organization))
+        }
+        Organization::Unknown => false,
+    }
+}
+
 /// Has the first answers for these Author Domains in the resolver's cache when [`assess`] asks.
 pub(super) async fn ask_ahead(dns: &Dns, authors: &[Domain]) {
     join_all(authors.iter().filter(|author| !author.is_literal()).map(|author| ask(dns, author.as_str())))
