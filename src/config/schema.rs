@@ -186,7 +186,7 @@ keys! {
     LIMITS_SESSIONS_PER_NETWORK = "limits", "sessions_per_network", Number(1, 1_000_000, "sessions"), Default("50"), Live, Node;
     /// Recipients of one message; told to clients by LIMITS RCPTMAX (RFC 9422). RFC 5321 §4.5.3.1.8 asks for at least 100.
     LIMITS_RECIPIENTS = "limits", "recipients", Number(1, 1000, "recipients"), Default("100"), Live, Cluster;
-    /// Message octets held in memory over all sessions, at most 1 MiB of any message and an eighth for one client network. A message that gets no more goes on in a file. Past half, messages slower than 500 octets/s are ended. 4,000 messages of 64 KiB.
+    /// Message octets held in memory over all sessions, at most 1 MiB of any message and an eighth for one client network. A message that gets no more goes on in a file. Past half, messages slower than 500 octets/s are ended. 3,000 messages of 64 KiB.
     LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
         Default("268435456"), Live, Node;
     /// Free octets on the disk of data_dir below which nothing new is queued, and no message is put in a temporary file: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 use super::networks::{Multiples, Networks};
 
-/// What wider networks may hold, in multiples of what the narrowest may: all of it belongs to no network.
+/// What wider networks may hold, in multiples of what the narrowest may.
 const MULTIPLES: Multiples = [1, 2, 4];
 
 /// What octets are taken for.

@@ -84,7 +84,7 @@ async fn whoever_pipelines_without_end_is_answered_to_the_end() {
     for _ in 0..99 {
         client.expect("250").await;
     }
-    // Two of the hundred commands were the greeting's and this one's.
+    // EHLO was the first of the hundred; the one past them is answered too, and then the session ends.
     client.expect("250").await;
     client.expect("421 4.7.0").await;
 }

@@ -22,6 +22,8 @@ const NAME: &str = "mail.besieger.example";
 const PROVEN: &str = "MAIL FROM:<eve@besieger.example>";
 /// One whose domain has no answer in DNS.
 const UNANSWERED: &str = "MAIL FROM:<eve@silent.example>";
+const JUNK: [&str; 6] = ["NOOP", "RSET", "VRFY eve", PROVEN, "EHLO x", "RSET"];
+const SEAL: &str = "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=besieger.example; s=s1; b=AAAA\r\n";
 const INFO: &str = "RCPT TO:<info@ours.example>";
 /// A recipient whose destination takes connections and says nothing.
 const FAR: &str = "RCPT TO:<far@ours.example>";
@@ -132,9 +134,10 @@ pub(super) fn begin(attacks: &[Attack], node: &Served) -> Besiegers {
         let (count, each) = attack.strength();
         for (joe, network) in networks.by_ref().take(count).enumerate() {
             for host in 1..=u8::try_from(each).unwrap() {
-                let from = match attack {
-                    Attack::JoeJob => Ipv4Addr::new(127, 210, u8::try_from(joe).unwrap(), 1),
-                    _ => Ipv4Addr::new(127, 201, network, host),
+                let from = if *attack == Attack::JoeJob {
+                    Ipv4Addr::new(127, 210, u8::try_from(joe).unwrap(), 1)
+                } else {
+                    Ipv4Addr::new(127, 201, network, host)
                 };
                 let besieger =
                     Besieger { attack: *attack, from, smtp: node.smtp(), operator: node.operator() };
@@ -203,96 +206,122 @@ impl Besieger {
     async fn attack(&self) -> Option<()> {
         match self.attack {
             Attack::IdleData => self.at_data(PROVEN, INFO).await?.linger().await,
-            Attack::Trickle => {
-                let mut peer = self.at_data(PROVEN, INFO).await?;
-                loop {
-                    peer.send(b"X").await?;
-                    sleep(Duration::from_secs(1)).await;
-                }
-            }
-            Attack::IdleChunk => {
-                let mut peer = self.greeted().await?;
-                peer.say_all(&[PROVEN, INFO]).await?;
-                peer.send(b"BDAT 1000000 LAST\r\nSubject: x\r\n").await?;
-                peer.linger().await;
-            }
+            Attack::Trickle => self.trickle().await?,
+            Attack::IdleChunk => self.begin_chunk().await?.linger().await,
             Attack::IdleSession => Peer::connect(self.from, self.smtp).await?.linger().await,
-            Attack::IdleHandshake => {
-                let mut peer = self.greeted().await?;
-                peer.say("STARTTLS").await?;
-                peer.linger().await;
+            Attack::IdleHandshake => self.begin_handshake().await?.linger().await,
+            Attack::Deaf => self.talk_without_listening().await?,
+            Attack::SignedNames => {
+                self.submit(PROVEN, INFO, &full_of(&signature(":x"), ":x", "\r\n")).await?
             }
-            Attack::Deaf => {
-                let mut peer = self.greeted().await?;
-                loop {
-                    peer.send(&b"EHLO x\r\n".repeat(64)).await?;
-                    sleep(TICK).await;
-                }
-            }
-            Attack::SignedNames => self.submit(PROVEN, INFO, &full_of("DKIM-Signature: v=1; a=rsa-sha256; d=besieger.example; s=s1; b=AAAA; bh=AAAA; h=from", ":x", "")).await?,
             Attack::Fields => self.submit(PROVEN, INFO, &full_of("", "X:\r\n", "")).await?,
-            Attack::Authors => self.submit(PROVEN, INFO, &full_of("Sender: eve@besieger.example\r\nFrom: a@besieger.example", ",a@b.c", "")).await?,
-            Attack::Signatures => self.submit(PROVEN, INFO, &full_of("", "DKIM-Signature: v=1; a=rsa-sha256; d=besieger.example; s=s1; h=from; b=AAAA; bh=AAAA\r\n", "")).await?,
-            Attack::Seals => self.submit(PROVEN, INFO, &full_of("", "ARC-Seal: i=1; a=rsa-sha256; cv=none; d=besieger.example; s=s1; b=AAAA\r\n", "")).await?,
-            Attack::Recipients => {
-                let waiting = std::iter::repeat("RCPT TO:<waiting@ours.example>".to_owned());
-                let unknown = (0..).map(|number| format!("RCPT TO:<nobody{number}@ours.example>"));
-                match self.from.octets()[3] % 2 {
-                    0 => self.babble(&[PROVEN], waiting).await?,
-                    _ => self.babble(&[PROVEN], unknown).await?,
-                }
+            Attack::Authors => {
+                self.submit(PROVEN, INFO, &full_of("From: a@besieger.example", ",a@b.c", "\r\n")).await?;
             }
-            Attack::Junk => {
-                let junk = ["NOOP", "RSET", "VRFY eve", PROVEN, "EHLO x", "RSET"];
-                self.babble(&[], junk.into_iter().cycle().map(str::to_owned)).await?;
+            Attack::Signatures => {
+                self.submit(PROVEN, INFO, &full_of("", &format!("{}\r\n", signature("")), "")).await?;
             }
-            Attack::SrsGuesses | Attack::JoeJob => {
-                let guess = |number: u32| format!("RCPT TO:<SRS0=a{number:03x}=AA=victim.example=bob@email.relay.example>");
-                self.babble(&["MAIL FROM:<>"], (0..).map(guess)).await?;
-            }
-            Attack::Vanish => {
-                let mut peer = self.at_data(PROVEN, INFO).await?;
-                peer.send(format!("From: eve@besieger.example\r\nSubject: gone\r\nMessage-ID: <{}@besieger.example>\r\n\r\nx\r\n.\r\n", rand::random::<u64>()).as_bytes()).await?;
-                peer.reset();
-            }
+            Attack::Seals => self.submit(PROVEN, INFO, &full_of("", SEAL, "")).await?,
+            Attack::Recipients => self.babble(&[PROVEN], self.recipients()).await?,
+            Attack::Junk => self.babble(&[], JUNK.into_iter().cycle().map(str::to_owned)).await?,
+            Attack::SrsGuesses | Attack::JoeJob => self.babble(&["MAIL FROM:<>"], guesses()).await?,
+            Attack::Vanish => self.vanish().await?,
             Attack::SilentDns => {
-                self.submit(UNANSWERED, INFO, "From: eve@silent.example\r\nDKIM-Signature: v=1; a=rsa-sha256; d=silent.example; s=s1; h=from; b=AAAA; bh=AAAA\r\n\r\nx").await?;
+                let letter = format!(
+                    "From: eve@silent.example\r\n{}\r\n\r\nx",
+                    signature("").replace("besieger", "silent")
+                );
+                self.submit(UNANSWERED, INFO, &letter).await?;
             }
-            Attack::SilentHost => {
-                self.submit(PROVEN, FAR, &format!("From: eve@besieger.example\r\n\r\n{}", "x\r\n".repeat(20_000))).await?;
-            }
+            Attack::SilentHost => self.submit(PROVEN, FAR, &letter(&"x\r\n".repeat(20_000))).await?,
             Attack::Large => {
-                let line = format!("{}\r\n", "x".repeat(998));
-                self.submit("MAIL FROM:<eve@nowhere.example>", INFO, &format!("From: eve@nowhere.example\r\n\r\n{}", line.repeat(26_000))).await?;
+                let lines = format!("{}\r\n", "x".repeat(998)).repeat(26_000);
+                self.submit("MAIL FROM:<eve@nowhere.example>", INFO, &letter(&lines)).await?;
             }
-            Attack::Strangers => {
-                for listener in self.operator {
-                    let peer = Peer::connect(self.from, listener).await;
-                    if let Some(mut peer) = peer {
-                        let _limit = timeout(Duration::from_secs(5), peer.linger()).await;
-                    }
-                }
-            }
+            Attack::Strangers => self.hold_operators_listeners().await,
         }
         Some(())
     }
+
+    /// An octet a second.
+    async fn trickle(&self) -> Option<()> {
+        let mut peer = self.at_data(PROVEN, INFO).await?;
+        loop {
+            peer.send(b"X").await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn begin_chunk(&self) -> Option<Peer> {
+        let mut peer = self.greeted().await?;
+        peer.say_all(&[PROVEN, INFO]).await?;
+        peer.send(b"BDAT 1000000 LAST\r\nSubject: x\r\n").await?;
+        Some(peer)
+    }
+
+    async fn begin_handshake(&self) -> Option<Peer> {
+        let mut peer = self.greeted().await?;
+        peer.say("STARTTLS").await?;
+        Some(peer)
+    }
+
+    async fn talk_without_listening(&self) -> Option<()> {
+        let mut peer = self.greeted().await?;
+        loop {
+            peer.send(&b"EHLO x\r\n".repeat(64)).await?;
+            sleep(TICK).await;
+        }
+    }
+
+    async fn vanish(&self) -> Option<()> {
+        let mut peer = self.at_data(PROVEN, INFO).await?;
+        let id = rand::random::<u64>();
+        peer.send(format!("Message-ID: <{id}@besieger.example>\r\n{}.\r\n", letter("x\r\n")).as_bytes())
+            .await?;
+        peer.reset();
+        Some(())
+    }
+
+    async fn hold_operators_listeners(&self) {
+        for listener in self.operator {
+            if let Some(mut peer) = Peer::connect(self.from, listener).await {
+                let _limit = timeout(Duration::from_secs(5), peer.linger()).await;
+            }
+        }
+    }
+
+    /// Some that are refused for now, and some that are refused for good.
+    fn recipients(&self) -> impl Iterator<Item = String> + use<> {
+        let is_known = self.from.octets()[3].is_multiple_of(2);
+        (0..).map(move |number: u64| match is_known {
+            true => "RCPT TO:<waiting@ours.example>".to_owned(),
+            false => format!("RCPT TO:<nobody{number}@ours.example>"),
+        })
+    }
 }
 
-/// A message whose header section is as large as it may be, by one piece many times over.
+fn guesses() -> impl Iterator<Item = String> {
+    let guess =
+        |number: u32| format!("RCPT TO:<SRS0=a{number:03x}=AA=victim.example=bob@email.relay.example>");
+    (0..).map(guess)
+}
+
+/// A signature of the besiegers' own domain, with more names in its `h=`.
+fn signature(names: &str) -> String {
+    format!("DKIM-Signature: v=1; a=rsa-sha256; d=besieger.example; s=s1; b=AAAA; bh=AAAA; h=from{names}")
+}
+
+fn letter(body: &str) -> String {
+    format!("From: eve@besieger.example\r\n\r\n{body}")
+}
+
+/// A message whose header section is as large as it may be, by one piece many times over between a start and an end. A
+/// line of a message ends at 65,536 octets.
 fn full_of(start: &str, piece: &str, end: &str) -> String {
-    let from = if start.contains("From:") { "" } else { "From: eve@besieger.example\r\n" };
-    let line_end = if start.is_empty() { "" } else { "\r\n" };
-    let room = HEADER - from.len() - start.len() - end.len();
-    // Lines of a message end at 65,536 octets.
-    let mut filled = String::with_capacity(HEADER);
-    let mut line = start.len();
-    for _ in 0..room / piece.len() {
-        if !piece.ends_with('\n') && line > 60_000 {
-            filled.push_str("\r\n ");
-            line = 0;
-        }
-        filled.push_str(piece);
-        line += piece.len();
-    }
-    format!("{from}{start}{filled}{end}{line_end}\r\nx")
+    let from = if start.starts_with("From") { "" } else { "From: eve@besieger.example\r\n" };
+    let pieces = (HEADER - from.len() - start.len() - end.len()) / piece.len();
+    let fold = if piece.ends_with('\n') { "" } else { "\r\n " };
+    let lines: Vec<String> =
+        (0..pieces).step_by(5_000).map(|done| piece.repeat((pieces - done).min(5_000))).collect();
+    format!("{from}{start}{}{end}\r\nx", lines.join(fold))
 }

@@ -140,7 +140,7 @@ impl fmt::Display for Told {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
         let at = |percent: usize| {
-            waits.get(waits.len() * percent / 100).or(waits.last()).copied().unwrap_or_default()
+            waits.get(waits.len() * percent / 100).or_else(|| waits.last()).copied().unwrap_or_default()
         };
         #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
         let rate = waits.len() as f64 / self.lasted.as_secs_f64();

@@ -11,8 +11,8 @@ use crate::telemetry::SmtpCommand;
 
 /// Commands that bring no message: Postfix's `smtpd_junk_command_limit`.
 const MAX_JUNK: usize = 100;
-/// Recipients past the limit of a transaction that are still answered for nothing, which a sender of a long list does
-/// not do on purpose: Postfix's `smtpd_recipient_overshoot_limit`.
+/// Recipients past what a transaction takes that are no junk yet, since who has a long list goes through all of it:
+/// Postfix's `smtpd_recipient_overshoot_limit`.
 const MAX_EXCESS_RECIPIENTS: usize = 1000;
 /// How long a session may go on. A client with more to say connects again, and meets a configuration that is not old.
 const LIFE_SPAN: Duration = Duration::from_secs(3600);

@@ -30,7 +30,8 @@ impl Served {
     pub(crate) async fn start(config: &str, environment: &[(&str, OsString)]) -> Self {
         let log = Path::new(config).with_extension("log");
         let file = File::create(&log).unwrap();
-        let program = std::env::var_os("POSTROAD_NODE").unwrap_or(env!("CARGO_BIN_EXE_postroad").into());
+        let program =
+            std::env::var_os("POSTROAD_NODE").unwrap_or_else(|| env!("CARGO_BIN_EXE_postroad").into());
         let child = Command::new(program)
             .args(["serve", "--config", config])
             .envs(environment.iter().map(|(name, value)| (name, value)))
