@@ -15,6 +15,7 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "fingerprint",
     "receiver",
     "relay",
+    "mask",
     "deferred",
     "deadline",
     "silence",
