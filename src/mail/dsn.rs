@@ -3,7 +3,7 @@
 //! A rule of ours is an alias whose destination is private, so RFC 3461 §5.2.7.4 applies: nobody but us may
 //! tell the sender that a message arrived, since the destination's own word would name it. What goes on with
 //! a forwarded message is what §5.2.7.3 (c) lets an alias with several destinations pass on: RET, ENVID and
-//! ORCPT as they are, and NOTIFY without SUCCESS. Success is told by our `relayed` DSN, which names the alias.
+//! ORCPT as they are, or the alias as ORCPT, and NOTIFY without SUCCESS. Success is told by our `relayed` DSN, which names the alias.
 //!
 //! Of a message that a rule drops nothing is told, SUCCESS or not: it was neither delivered nor relayed nor
 //! expanded, which are what RFC 3461 §5.2 has told of, and it did not fail. `delivered` would be untrue, and
@@ -86,17 +86,14 @@ pub struct RecipientRequest {
 }
 
 impl RecipientRequest {
-    /// What is asked of the next hop for a message that the alias forwards. Where NOTIFY was given and
-    /// ORCPT was not, ORCPT is the alias (RFC 3461 §5.2.1): a DSN from further on then says what the sender
-    /// wrote. Without NOTIFY nothing is added.
+    /// What is asked of the next hop for a message that the alias forwards. Where ORCPT was not given it is the
+    /// alias, the recipient as we were told it (RFC 3461 §5.2.1 (c)): a DSN from further on then says what the sender
+    /// wrote. NOTIFY is not added where there was none.
     #[must_use]
     pub fn forwarded(&self, alias: &Address) -> Self {
-        let original_recipient = match (&self.original_recipient, self.notify) {
-            (Some(given), _) => Some(given.clone()),
-            (None, Notify::Unsaid) => None,
-            (None, Notify::Never | Notify::On { .. }) => Some(original_recipient(alias)),
-        };
-        Self { notify: self.notify.without_success(), original_recipient }
+        let given = self.original_recipient.clone();
+        let original_recipient = given.unwrap_or_else(|| original_recipient(alias));
+        Self { notify: self.notify.without_success(), original_recipient: Some(original_recipient) }
     }
 }
 

@@ -27,5 +27,14 @@ fn rfc3461_5_2_1_orcpt_is_what_the_sender_said_or_wrote() {
     };
     assert_eq!(request(Notify::Never, Some("rfc822;x@y.example")).unwrap(), "rfc822;x@y.example");
     assert_eq!(request(Notify::Never, None).unwrap(), "rfc822;info+2Btag@ours.example");
-    assert_eq!(request(Notify::Unsaid, None), None);
+    assert_eq!(request(Notify::Unsaid, None).unwrap(), "rfc822;info+2Btag@ours.example");
+    assert_eq!(request(Notify::Unsaid, Some("rfc822;x@y.example")).unwrap(), "rfc822;x@y.example");
+}
+
+#[test]
+fn rfc6533_3_orcpt_of_an_alias_outside_ascii_is_of_the_type_utf_8() {
+    let alias = Address::parse("jürgen@ours.example").unwrap();
+    let request = RecipientRequest::default().forwarded(&alias);
+    assert_eq!(request.original_recipient.unwrap(), "utf-8;j\\x{FC}rgen@ours.example");
+    assert_eq!(request.notify, Notify::Unsaid);
 }

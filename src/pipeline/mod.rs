@@ -71,7 +71,7 @@
 //! | word | is |
 //! |---|---|
 //! | alias | the address that a sender wrote, in a domain of ours; what replies may name |
-//! | destination | the private address behind an alias; in no octet that we send but RCPT TO |
+//! | destination | the private address behind an alias; in no octet that we send but RCPT TO ([`mask`]) |
 //! | rule, action | what a domain's owner wants done with mail for an alias: forward, drop, reject |
 //! | copy, target | the message for one destination by way of one alias |
 //! | shipment | copies that share a reverse-path and a destination domain: one upstream transaction |
@@ -97,6 +97,7 @@ pub mod deliver;
 mod fingerprint;
 pub mod inbound;
 pub mod joint;
+mod mask;
 pub mod memory;
 pub mod networks;
 pub mod parcel;

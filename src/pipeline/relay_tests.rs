@@ -62,18 +62,7 @@ fn rfc5321_4_5_3_1_10_552_for_too_many_recipients_is_452() {
 }
 
 #[test]
-fn the_private_destination_is_masked_in_every_disguise() {
-    let text = heard(
-        550,
-        None,
-        &[
-            "<ana@dest.example>: ANA@Dest.Example ana%40dest.example unknown",
-            "user ana. \"ana\" banana ana-x ana@mx.example",
-        ],
-    );
-    assert!(
-        text.contains("550-5.0.0 <info@example.com>: info@example.com info@example.com unknown\r\n"),
-        "{text}"
-    );
-    assert!(text.contains("550-5.0.0 user info. \"info\" banana ana-x info@mx.example\r\n"), "{text}");
+fn the_private_destination_is_masked() {
+    let text = heard(550, None, &["<ana@dest.example>: unknown", "an%61 is unknown"]);
+    assert!(text.starts_with("550-5.0.0 <info@example.com>: unknown\r\n550-5.0.0 (left out"), "{text}");
 }

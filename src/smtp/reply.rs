@@ -228,6 +228,8 @@ catalogue! {
 
 /// The reason of replies that are an upstream's own.
 pub const UPSTREAM_REASON: &str = "upstream";
+/// Stands for the lines of an upstream's reply that name the private destination in a way that cannot be masked.
+pub const LEFT_OUT: &str = "(left out: it names the private destination)";
 
 /// One reply, ready to be written: what we say, or what an upstream said.
 #[derive(Debug, Clone, PartialEq, Eq)]

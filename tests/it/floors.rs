@@ -16,6 +16,7 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "fingerprint",
     "receiver",
     "relay",
+    "mask",
     "deferred",
     "deadline",
     "silence",

@@ -189,6 +189,16 @@ async fn a_rule_to_an_unverified_destination_waits() {
     client.submit(ALICE, &["soon@ours.example"], &letter("x")).await.starts("450 4.2.1");
 }
 
+/// A DSN of the destination's own system can say so which address was written to.
+#[tokio::test]
+async fn rfc3461_5_2_1_orcpt_is_the_alias_where_the_sender_gave_none() {
+    let world = World::start().await;
+    world.mx.offer(&["PIPELINING", "DSN"]);
+    world.sender().await.submit(ALICE, &["Info+News@ours.example"], &letter("one")).await.starts("250");
+    let rcpts = world.mx.only().rcpts;
+    assert!(rcpts[0].ends_with("<ana@dest.example> ORCPT=rfc822;Info+2BNews@ours.example"), "{rcpts:?}");
+}
+
 #[tokio::test]
 async fn rfc3461_what_the_sender_asks_goes_on_but_for_success() {
     let world = World::start().await;

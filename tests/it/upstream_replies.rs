@@ -166,6 +166,31 @@ async fn the_private_destination_is_masked_as_the_alias() {
 }
 
 #[tokio::test]
+async fn a_line_that_names_the_private_destination_in_disguise_is_left_out() {
+    let world = World::start().await;
+    for said in [
+        "x-ana&#64;dest.example is unknown",
+        "x-ana%2540dest.example is unknown",
+        "a\\na\\@dest.example is unknown",
+        "x-ana at dest dot example is unknown",
+    ] {
+        for stage in [Stage::Rcpt, Stage::Dot] {
+            world.mx.be_kind();
+            world.mx.say(stage, &format!("550-5.1.1 sorry\n550-5.1.1 {said}\n550 5.1.1 bye"));
+            let heard = verdict(&world).await;
+            heard
+                .starts("550-5.1.1 sorry")
+                .contains("550-5.1.1 (left out")
+                .contains("550-5.1.1 bye")
+                .lacks("unknown");
+        }
+    }
+    world.mx.be_kind();
+    world.mx.say(Stage::Dot, "550-5.1.1 no mailbox x-ana@\n550 5.1.1 dest.example");
+    verdict(&world).await.starts("550-5.1.1 (left out").lacks("x-ana");
+}
+
+#[tokio::test]
 async fn the_alias_in_the_reply_is_the_one_the_sender_wrote() {
     let world = World::start().await;
     world.mx.say(Stage::Rcpt, "550 5.1.1 <ana@dest.example> unknown");

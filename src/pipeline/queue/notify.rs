@@ -18,6 +18,7 @@ use crate::mail::{
     ReversePath, SmtpUtf8, TraceId,
 };
 use crate::pipeline::deferred::Unsigned;
+use crate::pipeline::mask::mask;
 use crate::pipeline::parcel::Silence;
 use crate::pipeline::relay;
 use crate::routing::{Coverage, Resolution};
@@ -316,12 +317,12 @@ struct Told<'a> {
 
 impl<'a> Told<'a> {
     fn new(copy: &'a QueuedCopy) -> Self {
-        let mask = |line: &String| relay::mask(line, &copy.alias, &copy.destination);
         let lines = match &copy.last {
             Some(last) if !last.lines.is_empty() && is_silence(last) => {
                 vec![Silence::of(last.enhanced).sentence().to_owned()]
             }
-            last => last.iter().flat_map(|last| last.lines.iter().map(mask)).collect(),
+            Some(last) => mask(&last.lines, &copy.alias, &copy.destination),
+            None => Vec::new(),
         };
         Self { copy, lines }
     }

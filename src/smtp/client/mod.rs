@@ -9,4 +9,4 @@ mod reply;
 pub use capabilities::{Capabilities, Extension};
 pub use command::{MailParameters, ehlo, helo, mail, rcpt};
 pub use dot::DotStuffer;
-pub use reply::{MAX_LINE_OCTETS, MAX_LINES, MAX_REPLY_OCTETS, ReplyDecoder, ReplyError};
+pub use reply::{MAX_LINE_OCTETS, MAX_LINES, MAX_REPLY_OCTETS, MAX_TEXT_OCTETS, ReplyDecoder, ReplyError};

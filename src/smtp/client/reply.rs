@@ -10,6 +10,9 @@ use crate::smtp::reply::{Enhanced, Reply, UPSTREAM_REASON, clean};
 pub const MAX_LINE_OCTETS: usize = 4096;
 /// Lines of a reply that are kept; the text of the others is dropped.
 pub const MAX_LINES: usize = 100;
+/// Octets of all lines together that are kept. What is kept is relayed, searched for the destination of each copy of the
+/// message, and stored; upstreams explain themselves in a quarter of it.
+pub const MAX_TEXT_OCTETS: usize = 4 * 1024;
 /// Octets of one reply, with all line endings, past which it is an error.
 pub const MAX_REPLY_OCTETS: usize = 64 * 1024;
 
@@ -39,6 +42,7 @@ pub struct ReplyDecoder {
     code: Option<u16>,
     enhanced: Option<Enhanced>,
     lines: Vec<String>,
+    kept_octets: usize,
 }
 
 impl ReplyDecoder {
@@ -88,7 +92,7 @@ impl ReplyDecoder {
 
     /// Keeps a line's text, less the enhanced code that it begins with.
     fn keep(&mut self, code: u16, text: &str) {
-        if self.lines.len() == MAX_LINES {
+        if self.lines.len() == MAX_LINES || self.kept_octets == MAX_TEXT_OCTETS {
             return;
         }
         let found = split_enhanced(text).filter(|(found, _)| found.0 == class(code));
@@ -100,7 +104,10 @@ impl ReplyDecoder {
             (Some((found, rest)), Some(first)) if found == first => rest,
             (Some(_) | None, _) => text,
         };
-        self.lines.push(clean(text));
+        let mut line = clean(text);
+        line.truncate(MAX_TEXT_OCTETS - self.kept_octets);
+        self.kept_octets += line.len();
+        self.lines.push(line);
     }
 }
 

@@ -62,6 +62,8 @@ fn a_reply_is_bounded_in_line_lines_and_octets() {
     assert_eq!(reply(&long).lines[0].len(), MAX_LINE_OCTETS - 4);
     let many = ["250-x\r\n".repeat(500), "250 y\r\n".into()].concat();
     assert_eq!(reply(many.as_bytes()).lines.len(), MAX_LINES);
+    let wide = format!("250-{}\r\n", "x".repeat(600)).repeat(50) + "250 y\r\n";
+    assert_eq!(reply(wide.as_bytes()).lines.concat().len(), MAX_TEXT_OCTETS);
     assert_eq!(decode(&[b'2'; MAX_REPLY_OCTETS]), Ok(None));
     assert_eq!(decode(&[b'2'; MAX_REPLY_OCTETS + 1]), Err(ReplyError::TooLong));
     assert_eq!(decode("250-x\r\n".repeat(20_000).as_bytes()), Err(ReplyError::TooLong));

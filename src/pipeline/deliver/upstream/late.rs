@@ -12,8 +12,8 @@ use super::pool::Pool;
 use super::transaction::{after_dot, final_reply};
 use crate::mail::Address;
 use crate::pipeline::deliver::options::Timing;
+use crate::pipeline::mask;
 use crate::pipeline::parcel::{Outcome, UpstreamReply};
-use crate::pipeline::relay;
 
 /// A connection whose upstream owes the reply to a dot.
 pub(crate) struct Late {
@@ -50,7 +50,7 @@ impl Late {
                 tracing::info!(host, code = reply.code, waited_ms, "late answer to the dot");
                 self.connection.phase = after_dot(&reply);
                 let masks = self.masks.iter().map(|(alias, private)| (alias, private));
-                let reply = relay::mask_all(reply, masks);
+                let reply = mask::mask_all(reply, masks);
                 self.pool.release(self.connection, self.timing);
                 for sender in waiting {
                     // Nobody listens any more: the outcome has been given up elsewhere.

@@ -17,7 +17,7 @@ use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Timing;
 use crate::pipeline::parcel::Outcome;
 use crate::pipeline::refusal::Refusal;
-use crate::pipeline::relay;
+use crate::pipeline::{mask, relay};
 use crate::smtp::client::{Capabilities, Extension, MailParameters, mail, rcpt};
 use crate::smtp::reply::Reply;
 
@@ -48,7 +48,7 @@ pub(crate) struct Addressee<'a> {
 impl Offer<'_> {
     /// A reply to the transaction as each of its copies may have it.
     fn mask(&self, reply: Reply) -> Reply {
-        relay::mask_all(reply, self.copies.iter().map(|copy| (copy.alias, copy.forward_path)))
+        mask::mask_all(reply, self.copies.iter().map(|copy| (copy.alias, copy.forward_path)))
     }
 }
 
