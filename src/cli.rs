@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use rustix::fs::Mode;
 use thiserror::Error;
 
 use crate::check::{self, Verdict};
@@ -112,10 +113,14 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Serve(FileArgs { config: path }) => {
             let variables = config::variables();
             let config = Config::load(&path, &variables)?;
+            keep_files_private();
             Ok(node::run(config, path, variables)?)
         }
         Verb::Check(FileArgs { config }) => check(&config, out),
-        Verb::Dev(DevArgs { keep, nodes }) => Ok(dev::run(&dev::Options { keep, nodes })?),
+        Verb::Dev(DevArgs { keep, nodes }) => {
+            keep_files_private();
+            Ok(dev::run(&dev::Options { keep, nodes })?)
+        }
         Verb::Config(ConfigVerb::Example) => Ok(out.write_all(config::example().as_bytes())?),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -123,6 +128,11 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
             Ok(out.write_all(&script)?)
         }
     }
+}
+
+/// Whatever this process makes from now on, in a library too, is for its user alone.
+fn keep_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {

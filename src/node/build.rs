@@ -18,7 +18,7 @@ use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
 use super::reload::{self, Blocklists};
 use super::stages::{self, Contexts, Ends, FromInbound, Running};
-use super::state::{State, open_state, temporary};
+use super::state::{State, open_state, poison, temporary};
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::http::{Phase, Readiness};
@@ -81,6 +81,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let life = Life::default();
     let (reloader, config) = watched(config, file, &metrics);
     let first = config.borrow().clone();
+    first.warn_of_exposed_secrets();
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
     let state = open_state(first.clone(), metrics.clone()).await?;
@@ -212,8 +213,7 @@ fn open_network(
 }
 
 fn chronicle(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Chronicle {
-    let poison = config.node.data_dir.join("poison");
-    Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison)
+    Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison(&config.node.data_dir))
 }
 
 impl Parts {

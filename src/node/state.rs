@@ -10,6 +10,7 @@ use crate::aliases::Aliases;
 use crate::config::Config;
 use crate::journal::{self, Journal};
 use crate::ledger::Ledger;
+use crate::private_files;
 use crate::routing::{Coverage, Routing, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::{Committer, Store};
@@ -32,7 +33,7 @@ pub(super) struct State {
 pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
     let open = move || -> Result<State, NodeError> {
         let data_dir = &config.node.data_dir;
-        std::fs::create_dir_all(temporary(data_dir))?;
+        open_folders(data_dir)?;
         let store = Store::open(data_dir).map_err(|error| part(&error))?;
         let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
         for store in [&store, &history] {
@@ -56,6 +57,18 @@ pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Re
         })
     };
     spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+/// Makes the folder that the operator names and those of ours in it, but for what the owners of the state make.
+fn open_folders(data_dir: &Path) -> Result<(), NodeError> {
+    let failed = |path: &Path, cause: std::io::Error| {
+        NodeError::Part(format!("node.data_dir: cannot make {}: {cause}", path.display()))
+    };
+    private_files::named_folder(data_dir).map_err(|cause| failed(data_dir, cause))?;
+    for folder in [temporary(data_dir), poison(data_dir), data_dir.join("history")] {
+        private_files::folder(&folder).map_err(|cause| failed(&folder, cause))?;
+    }
+    Ok(())
 }
 
 /// Says so when the node starts without its whole routing table, which defers mail rather than refuse it.
@@ -98,4 +111,9 @@ pub(super) fn routing_options(config: &Config) -> RoutingOptions {
 /// Where large messages are kept while in flight. The files have no names.
 pub(super) fn temporary(data_dir: &Path) -> PathBuf {
     data_dir.join("temporary")
+}
+
+/// Where messages are kept for the operator whose processing panicked.
+pub(super) fn poison(data_dir: &Path) -> PathBuf {
+    data_dir.join("poison")
 }

@@ -117,6 +117,7 @@ use self::read::{Loaded, Reader};
 use self::recover::Recovery;
 use self::threads::Threads;
 use crate::mail::{Body, Domain, Message, TraceId};
+use crate::private_files;
 use crate::proto::spool::v1;
 use crate::telemetry::Metrics;
 
@@ -162,7 +163,7 @@ impl Spool {
         options: Options,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovered), SpoolError> {
-        std::fs::create_dir_all(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
+        private_files::folder(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
         let lock = lock(&dir.join("spool.lock"))?;
         let segments = Segments::open(dir.join("segments"))?;
         let bodies = Bodies::open(dir.join("bodies"))?;
@@ -443,7 +444,7 @@ async fn blocking<T: Send + 'static>(
 
 /// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
 fn lock(path: &PathBuf) -> Result<File, SpoolError> {
-    let file = File::options()
+    let file = private_files::options()
         .create(true)
         .truncate(false)
         .write(true)

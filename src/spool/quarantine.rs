@@ -1,12 +1,13 @@
 //! What cannot be read, kept for the operator.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::SpoolError;
 use super::log::{Position, sync_dir};
+use crate::private_files;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Contained;
 
@@ -65,8 +66,8 @@ impl Quarantine {
         let kept = self.path(at);
         let is_new = !kept.exists();
         let write = || {
-            fs::create_dir_all(&self.dir)?;
-            let mut file = File::create(&kept)?;
+            private_files::folder(&self.dir)?;
+            let mut file = private_files::create(&kept)?;
             file.write_all(octets).and_then(|()| file.sync_all())
         };
         write().map_err(|cause| SpoolError::io("write", &kept, cause))?;

@@ -46,6 +46,8 @@ pub use committer::Committer;
 pub use error::StoreError;
 pub use tree::{Batch, Pair, Tree};
 
+use crate::private_files;
+
 /// Largest value, in octets: below sled's 131,052, past which a value goes to a file that is never synced.
 pub const MAX_VALUE_OCTETS: usize = 100_000;
 /// Largest key, in octets: an address and an id with room to spare. Sled itself has no bound.
@@ -95,7 +97,7 @@ impl Store {
     /// cannot be understood, [`StoreError::Io`] when the disk does not let us.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = data_dir.join("store");
-        fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
+        private_files::folder(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
         let lock_path = data_dir.join("store.lock");
         let mut lock = lock(&lock_path)?;
         let log_path = dir.join("db");
@@ -214,7 +216,7 @@ impl std::fmt::Debug for Store {
 /// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
 /// Sled has a lock too, but takes it only after the point where we clean up.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = File::options()
+    let file = private_files::options()
         .create(true)
         .truncate(false)
         .read(true)

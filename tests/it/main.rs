@@ -23,6 +23,7 @@ mod observation;
 mod octets;
 mod outage;
 mod permanent_faults;
+mod privacy;
 mod queue;
 mod queue_orders;
 mod reload;
