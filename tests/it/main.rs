@@ -15,6 +15,7 @@ mod crash;
 mod cut_through;
 mod dialogue;
 mod floors;
+mod formats;
 mod forwarding;
 mod judgement;
 mod loops;

@@ -37,6 +37,7 @@ mod late;
 mod notify;
 mod permits;
 mod poison;
+mod returned;
 mod run;
 mod schedule;
 mod suspend;
