@@ -10,9 +10,7 @@ use crate::clock;
 use crate::config::{Config, files};
 use crate::dns::{Dns, DnsError};
 use crate::telemetry::free_octets;
-
-/// Certificates that end sooner should be in renewal by now: ACME clients renew 30 days before.
-const RENEWAL_TIME: Duration = Duration::from_secs(14 * 86_400);
+use crate::tls::RENEWAL_TIME;
 
 /// What can be seen without asking anybody.
 pub(super) fn local(config: &Config) -> Vec<Finding> {

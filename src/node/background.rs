@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
@@ -22,7 +23,7 @@ use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::QueueState;
-use crate::tls::Reporter;
+use crate::tls::{Ending, Endings, Reporter};
 
 /// How often records that are over are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
@@ -30,6 +31,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 const ALIAS_EXPIRY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// How often finished days are looked for that a TLS report is due on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often certificates at their end are told of.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
 /// How often the databases are looked at.
 const STORAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// What a disk must take to be well again: two of the pieces by which a database grows.
@@ -48,10 +51,11 @@ pub(super) struct Background<'a> {
 
 impl Background<'_> {
     /// Starts all of it.
-    pub(super) fn start(&self, life: &Life) {
+    pub(super) fn start(&self, endings: Endings, life: &Life) {
         let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
+        tasks.spawn(tell_endings(endings, background.clone()));
         tasks.spawn(expire_aliases(state.aliases.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
@@ -165,6 +169,14 @@ impl Storage {
             file.sync_all()
         };
         matches!(spawn_blocking(probe).await, Ok(Ok(())))
+    }
+}
+
+/// Tells of certificates at their end once a day; of a new one, it was told when it was taken.
+async fn tell_endings(endings: Endings, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        endings(clock::now()).iter().for_each(Ending::tell);
     }
 }
 

@@ -81,13 +81,12 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let life = Life::default();
     let (reloader, config) = watched(config, file, &metrics);
     let first = config.borrow().clone();
-    first.warn_of_exposed_secrets();
     metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
     let state = open_state(first.clone(), metrics.clone()).await?;
     let network = open_network(&first, &state, &metrics, &life)?;
     let readiness = Readiness::default();
-    let faces = Faces::bind(&config, &state, &metrics, &readiness).await?;
+    let faces = Faces::bind(&config, &state, &metrics, &readiness, &network.certificate).await?;
     let chronicle = chronicle(&first, &state, &metrics);
     let memory = Memory::new(&first);
     let contiguous = memory.contiguous.permits();
@@ -125,7 +124,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
 
     let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
-        .start(&life);
+        .start(faces.endings(), &life);
     let following = state.following().with(memory).with(reload::chronicle(chronicle)).with(contexts);
     let following = following.with(reload::queue(queue.clone())).with(reload::on_tempfail(on_tempfail));
     let following = network.serve(faces.following(following), &connected, &life);
@@ -170,6 +169,7 @@ fn watched(
     file: Option<(PathBuf, Vec<(String, String)>)>,
     metrics: &Arc<Metrics>,
 ) -> (Option<Reloader>, watch::Receiver<Arc<Config>>) {
+    config.warn_of_exposed_secrets();
     let metrics = metrics.clone();
     let observe = move |reading| {
         let (successful, restart_required) = match reading {
