@@ -30,7 +30,7 @@ pub struct Command {
 enum Verb {
     /// Runs a node until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.
     Serve(FileArgs),
-    /// Checks the node file and everything that it names, then what can be checked from outside.
+    /// Checks the node file and everything that it names, what a start would need, then what can be seen from outside.
     Check(FileArgs),
     /// Runs a whole world on loopback, sends four messages through it and says what became of them.
     Dev(DevArgs),
@@ -141,8 +141,11 @@ fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(async {
         let metrics = Metrics::new().map_err(|cause| io::Error::other(cause.to_string()))?;
-        let dns = Dns::new(&config.dns, Arc::new(metrics))?;
-        Ok::<_, Failure>(check::check(&config, &dns).await)
+        let metrics = Arc::new(metrics);
+        let mut findings = node::rehearse(&config, &metrics).await;
+        let dns = Dns::new(&config.dns, metrics)?;
+        findings.extend(check::check(&config, &dns).await);
+        Ok::<_, Failure>(findings)
     })?;
     for finding in &findings {
         writeln!(out, "{finding}")?;

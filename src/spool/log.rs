@@ -44,6 +44,11 @@ impl Segments {
         Ok(Self { dir })
     }
 
+    /// The folder as it is.
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
     pub(super) fn path(&self, segment: u64) -> PathBuf {
         self.dir.join(format!("{segment:016}.log"))
     }

@@ -102,6 +102,9 @@ impl Store {
         let mut lock = lock(&lock_path)?;
         let log_path = dir.join("db");
         let age = age(&mut lock, &lock_path, &dir)?;
+        if age == Age::Lost {
+            note(&lock, LOST, &lock_path)?;
+        }
         remove_unfinished_snapshots(&dir)?;
         let db = recover(&dir, LOCK_PATIENCE)?;
         let replaces_lost = stamp(&db, age, &dir)?;
@@ -120,6 +123,21 @@ impl Store {
             note(&mark, MARK, &lock_path)?;
         }
         Ok(store)
+    }
+
+    /// Looks for what [`Store::open`] would refuse, as far as that shows without recovery, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn inspect(data_dir: &Path) -> Result<(), StoreError> {
+        let lock_path = data_dir.join("store.lock");
+        let mut lock = match File::options().read(true).write(true).open(&lock_path) {
+            Ok(lock) => lock,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(StoreError::io("open", &lock_path, cause)),
+        };
+        hold(&lock, &lock_path)?;
+        age(&mut lock, &lock_path, &data_dir.join("store")).map(drop)
     }
 
     /// As [`Store::open`], for what its owners can do without: a database that cannot be understood is put aside as
@@ -223,8 +241,13 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(path)
         .map_err(|cause| StoreError::io("open", path, cause))?;
+    hold(&file, path)?;
+    Ok(file)
+}
+
+fn hold(file: &File, path: &Path) -> Result<(), StoreError> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(StoreError::io("lock", path, cause)),
     }
@@ -254,7 +277,6 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
         _ => return Err(StoreError::Unknown { path: lock_path.to_owned() }),
     }
     if is_empty(dir)? {
-        note(lock, LOST, lock_path)?;
         return Ok(Age::Lost);
     }
     let log = dir.join("db");
@@ -267,8 +289,11 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
 }
 
 fn is_empty(dir: &Path) -> Result<bool, StoreError> {
-    let mut entries = fs::read_dir(dir).map_err(|cause| StoreError::io("read", dir, cause))?;
-    Ok(entries.next().is_none())
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(true),
+        Err(cause) => Err(StoreError::io("read", dir, cause)),
+    }
 }
 
 /// Writes a mark into the lock file, durably.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{ALICE, Client, SENDER, World, letter};
 
-fn postroad(arguments: &[&str]) -> Command {
+pub(crate) fn postroad(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -88,7 +88,7 @@ async fn a_bad_file_is_refused_with_every_error_and_its_key() {
 }
 
 /// Starts `serve` and waits for its ready line.
-fn serve(file: &str) -> (Served, serde_json::Value) {
+pub(crate) fn serve(file: &str) -> (Served, serde_json::Value) {
     let mut served = Served(postroad(&["serve", "--config", file]).spawn().unwrap());
     let ready = ready(&mut served);
     (served, ready)

@@ -27,6 +27,7 @@ mod permanent_faults;
 mod privacy;
 mod queue;
 mod queue_orders;
+mod rehearsal;
 mod reload;
 mod reply_owed;
 mod return_path;
