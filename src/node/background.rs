@@ -193,7 +193,7 @@ async fn expire_aliases(aliases: Arc<Aliases>, stop: CancellationToken) {
 async fn expire(ledger: Ledger, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = ledger.expire() {
+        if let Err(error) = ledger.expire().await {
             tracing::error!(%error, "idempotence records cannot be forgotten");
         }
     }

@@ -113,7 +113,7 @@ impl Lasting {
         let keep_alias: rewrite::KeepAlias = Arc::new(move |token, original| {
             let aliases = aliases.clone();
             Box::pin(async move {
-                let kept = aliases.keep(&token, &original).await;
+                let kept = aliases.keep(token, original).await;
                 kept.map_err(|error| rewrite::AliasNotKept(error.to_string()))
             })
         });

@@ -225,6 +225,19 @@ impl Store {
     }
 }
 
+/// Runs what may wait for the disk on a thread that may: a page that is not in memory is read, and sled's writers wait
+/// for each other.
+///
+/// # Errors
+/// What `run` says, or [`StoreError::Stopped`] when it did not end.
+pub async fn off_runtime<T, E>(run: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    tokio::task::spawn_blocking(run).await.map_err(|_| StoreError::Stopped)?
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("failed", &self.shared.failed).finish_non_exhaustive()

@@ -29,7 +29,7 @@ use super::{TlsError, TlsFailure};
 use crate::clock;
 use crate::dns::Dns;
 use crate::mail::Domain;
-use crate::store::{Store, Tree};
+use crate::store::{Store, Tree, off_runtime};
 
 pub use policy::{MAX_AGE, MAX_POLICY_OCTETS, StsMode, StsPolicy, StsPolicyError, announced_id};
 
@@ -228,7 +228,7 @@ impl Shared {
                 Known { held, trouble: None, certainty: Certainty::Final, look_at }
             }
         };
-        self.remember(domain, known);
+        self.remember(domain, known).await;
     }
 
     async fn follow(&self, domain: &Domain, id: String, held: Option<Held>, look_at: Instant) -> Known {
@@ -254,25 +254,32 @@ impl Shared {
         Known { held, trouble: Some(failure), certainty: Certainty::Open, look_at }
     }
 
-    fn remember(&self, domain: &Domain, new: Known) {
+    async fn remember(&self, domain: &Domain, new: Known) {
+        let held = new.held.clone();
+        let Some(before) = self.replace(domain, new) else { return };
+        let (tree, domain) = (self.tree.clone(), domain.clone());
+        let change = move || match (before, held) {
+            (Some(before), Some(held)) if before.fetched_at == held.fetched_at => Ok(()),
+            (_, Some(held)) => keep(&tree, &domain, &held),
+            (Some(_), None) => tree.remove(domain.as_str().as_bytes()).map_err(TlsError::from),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = off_runtime(change).await {
+            tracing::error!(%error, "MTA-STS policy not kept for the next start");
+        }
+    }
+
+    /// What is known from now on, and the policy that was known before. `None`: there is no room for it.
+    fn replace(&self, domain: &Domain, new: Known) -> Option<Option<Held>> {
         let mut known = self.known.lock();
         if known.len() >= MAX_DOMAINS && !known.contains_key(domain) {
             known.retain(|_, known| known.held.as_ref().is_some_and(|held| !held.is_expired()));
             if known.len() >= MAX_DOMAINS {
-                return;
+                return None;
             }
         }
-        let before = known.insert(domain.clone(), new.clone());
-        drop(known);
-        let kept = match (before.and_then(|before| before.held), &new.held) {
-            (Some(before), Some(held)) if before.fetched_at == held.fetched_at => Ok(()),
-            (_, Some(held)) => keep(&self.tree, domain, held),
-            (Some(_), None) => self.tree.remove(domain.as_str().as_bytes()).map_err(TlsError::from),
-            (None, None) => Ok(()),
-        };
-        if let Err(error) = kept {
-            tracing::error!(%domain, %error, "MTA-STS policy not kept for the next start");
-        }
+        let before = known.insert(domain.clone(), new);
+        Some(before.and_then(|before| before.held))
     }
 }
 
