@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
-use super::state::{State, temporary};
+use super::state::{State, poison, temporary};
 use crate::aliases::Aliases;
 use crate::clock;
 use crate::config::Config;
+use crate::kept_aside;
 use crate::ledger::Ledger;
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::queue::Queue;
@@ -31,6 +32,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 const ALIAS_EXPIRY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// How often finished days are looked for that a TLS report is due on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often what is kept aside for the operator is looked at.
+const KEPT_ASIDE_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often certificates at their end are told of.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
 /// How often the databases are looked at.
@@ -55,13 +58,15 @@ impl Background<'_> {
         let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
+        let data_dir = config.borrow().node.data_dir.clone();
+        tasks.spawn(expire_kept_aside(poison(&data_dir), state.spool.clone(), background.clone()));
         tasks.spawn(tell_endings(endings, background.clone()));
         tasks.spawn(expire_aliases(state.aliases.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
-        let folder = temporary(&config.borrow().node.data_dir);
+        let folder = temporary(&data_dir);
         let stores = [state.store.clone(), state.history.clone()];
         let storage = Storage { stores, spool: state.spool.clone(), folder };
         tasks.spawn(storage.watch(background.clone(), stale.clone()));
@@ -169,6 +174,21 @@ impl Storage {
             file.sync_all()
         };
         matches!(spawn_blocking(probe).await, Ok(Ok(())))
+    }
+}
+
+/// Bounds what is kept aside for the operator, at the start and as long as the node runs.
+async fn expire_kept_aside(poison: PathBuf, spool: Spool, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(KEPT_ASIDE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let folder = poison.clone();
+        let expire = move || kept_aside::expire(&folder, kept_aside::BOUNDS, clock::now());
+        if let Ok(Err(error)) = spawn_blocking(expire).await {
+            tracing::error!(%error, "poison messages cannot be removed");
+        }
+        if let Err(error) = spool.expire_quarantined(clock::now()).await {
+            tracing::error!(%error, "quarantined records cannot be removed");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use crate::clock;
 use crate::config::{AddressLog, Config};
 use crate::journal::{Entry, Journal, Outcome};
+use crate::kept_aside;
 use crate::mail::{Address, Body, Message, ReversePath, TraceId, header};
 use crate::private_files;
 use crate::smtp::reply::Reply;
@@ -216,7 +217,8 @@ impl Chronicle {
             if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
                 return Err(std::io::Error::other("the folder is full"));
             }
-            write_message(&folder.join(format!("{id}.eml")), message)
+            write_message(&folder.join(format!("{id}.eml")), message)?;
+            kept_aside::expire(folder, kept_aside::BOUNDS, clock::now()).map(drop)
         });
         match kept {
             Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),

@@ -394,7 +394,16 @@ impl Spool {
         self.inner.index.counts()
     }
 
-    /// How many records are in `quarantine/`: what could not be read, until the operator removes it.
+    /// Removes from `quarantine/` what is past the bounds of [`crate::kept_aside`], the oldest first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn expire_quarantined(&self, now: SystemTime) -> Result<(), SpoolError> {
+        let reader = self.inner.reader.clone();
+        blocking(move || reader.quarantine.expire(now)).await
+    }
+
+    /// How many records are in `quarantine/`: what could not be read, until the operator removes it or it is too old.
     ///
     /// # Errors
     /// When the folder cannot be read.

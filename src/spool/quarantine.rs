@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::error::SpoolError;
 use super::log::{Position, sync_dir};
+use crate::kept_aside;
 use crate::private_files;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Contained;
@@ -56,6 +58,12 @@ impl Quarantine {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(cause) => Err(SpoolError::io("read", &self.dir, cause)),
         }
+    }
+
+    /// Removes what is past the bounds of what is kept aside, the oldest first.
+    pub(super) fn expire(&self, now: SystemTime) -> Result<(), SpoolError> {
+        let expired = kept_aside::expire(&self.dir, kept_aside::BOUNDS, now);
+        expired.map(drop).map_err(|cause| SpoolError::io("expire", &self.dir, cause))
     }
 
     /// Keeps octets of the log, and tells the operator. Kept before means replaced, and told before.
