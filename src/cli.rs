@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use rustix::fs::Mode;
 use thiserror::Error;
 
 use crate::check::{self, Verdict};
@@ -29,7 +30,7 @@ pub struct Command {
 enum Verb {
     /// Runs a node until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.
     Serve(FileArgs),
-    /// Checks the node file and everything that it names, then what can be checked from outside.
+    /// Checks the node file and everything that it names, what a start would need, then what can be seen from outside.
     Check(FileArgs),
     /// Runs a whole world on loopback, sends four messages through it and says what became of them.
     Dev(DevArgs),
@@ -112,10 +113,14 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Serve(FileArgs { config: path }) => {
             let variables = config::variables();
             let config = Config::load(&path, &variables)?;
+            keep_files_private();
             Ok(node::run(config, path, variables)?)
         }
         Verb::Check(FileArgs { config }) => check(&config, out),
-        Verb::Dev(DevArgs { keep, nodes }) => Ok(dev::run(&dev::Options { keep, nodes })?),
+        Verb::Dev(DevArgs { keep, nodes }) => {
+            keep_files_private();
+            Ok(dev::run(&dev::Options { keep, nodes })?)
+        }
         Verb::Config(ConfigVerb::Example) => Ok(out.write_all(config::example().as_bytes())?),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -125,14 +130,22 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
+/// Whatever this process makes from now on, in a library too, is for its user alone.
+fn keep_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
 fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let config = Config::load(path, &config::variables())?;
     writeln!(out, "ok    config {} and the {} files it names", path.display(), config.files().len())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(async {
         let metrics = Metrics::new().map_err(|cause| io::Error::other(cause.to_string()))?;
-        let dns = Dns::new(&config.dns, Arc::new(metrics))?;
-        Ok::<_, Failure>(check::check(&config, &dns).await)
+        let metrics = Arc::new(metrics);
+        let mut findings = node::rehearse(&config, &metrics).await;
+        let dns = Dns::new(&config.dns, metrics)?;
+        findings.extend(check::check(&config, &dns).await);
+        Ok::<_, Failure>(findings)
     })?;
     for finding in &findings {
         writeln!(out, "{finding}")?;

@@ -70,10 +70,16 @@ fn serve_and_check_print_every_error_of_the_file() {
 fn check_looks_outside_and_fails_with_one_line() {
     let files = Files::new();
     // Nobody listens on port 1 of loopback: every look-up fails at once.
-    files.write("good.toml", &files.with("dns.servers = ['127.0.0.1:1']\nlimits.min_free_octets = 0"));
+    let lines = "dns.servers = ['127.0.0.1:1']\nlimits.min_free_octets = 0\nsmtp.listen = ['127.0.0.1:0']\n\
+                 http.listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'";
+    files.write("good.toml", &files.with(lines));
     let (status, out, err) = postroad(&["check", "--config", files.path("good.toml").to_str().unwrap()]);
     assert_eq!(status, 1, "{out}{err}");
     assert!(out.starts_with("ok    config "), "{out}");
+    for line in ["ok    files  ", "ok    data   ", "ok    listen smtp.listen 127.0.0.1:0 can be listened on"]
+    {
+        assert!(out.contains(line), "{out}");
+    }
     assert!(
         out.contains("FAIL  dns    service.domain: ") && out.contains("FAIL  dkim   2022._domainkey"),
         "{out}"

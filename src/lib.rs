@@ -10,7 +10,7 @@
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
-//! 1  config  clock  telemetry  store  connections
+//! 1  config  clock  telemetry  private_files  kept_aside  store  connections
 //! 0  mail  smtp  srs  spf  proto  error_text words: pure, no I/O, no async, no clock
 //! ```
 
@@ -38,10 +38,12 @@ pub mod dns;
 pub mod error_text;
 pub mod http;
 pub mod journal;
+pub mod kept_aside;
 pub mod ledger;
 pub mod mail;
 pub mod node;
 pub mod pipeline;
+pub mod private_files;
 pub mod proto;
 pub mod routing;
 pub mod smtp;

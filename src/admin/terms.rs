@@ -28,7 +28,7 @@ pub enum TermsError {
         source: FileError,
     },
     /// A file of TLS is unusable.
-    #[error("admin TLS")]
+    #[error(transparent)]
     Tls(#[from] TlsError),
     /// A client CA means nothing without TLS; everybody would be admin.
     #[error("admin.client_ca_file needs admin.certificate_file and admin.private_key_file")]
@@ -97,7 +97,7 @@ pub struct LiveTerms {
 
 impl LiveTerms {
     /// Reads the files. Blocks on the disk.
-    pub(super) fn new(config: &config::Admin, metrics: Arc<Metrics>) -> Result<Self, TermsError> {
+    pub fn new(config: &config::Admin, metrics: Arc<Metrics>) -> Result<Self, TermsError> {
         let terms = Terms::read(config, None)?;
         announce_change(None, terms.identity.as_ref(), ServerUse::Admin, &metrics);
         Ok(Self { current: Arc::new(ArcSwap::from_pointee(terms)), metrics })
@@ -106,6 +106,12 @@ impl LiveTerms {
     /// Those of now.
     pub(super) fn now(&self) -> Arc<Terms> {
         self.current.load_full()
+    }
+
+    /// What the listener shows now.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<ServerIdentity>> {
+        self.current.load().identity.clone()
     }
 
     /// Whether these are still in force.

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::{Config, Live};
 use crate::mail::Address;
 use crate::srs::AliasToken;
-use crate::store::{Committer, Store, StoreError, Tree};
+use crate::store::{Committer, Store, StoreError, Tree, off_runtime};
 
 /// Aliases kept at most: about 100 MB. Past it no new ones are made, and such senders hear 451.
 pub const MAX_ALIASES: usize = 1_000_000;
@@ -100,14 +100,15 @@ impl Aliases {
     ///
     /// # Errors
     /// When the store fails, or is full.
-    pub async fn keep(&self, token: &AliasToken, original: &Address) -> Result<(), AliasError> {
-        if self.put(token, original)? {
+    pub async fn keep(self: Arc<Self>, token: AliasToken, original: Address) -> Result<(), AliasError> {
+        let this = self.clone();
+        if off_runtime(move || this.put(&token, &original)).await? {
             self.committer.durable().await?;
         }
         Ok(())
     }
 
-    /// Whether anything was written: an alias of today is there already.
+    /// Whether anything was written: an alias of today is there already. Blocks on the disk.
     fn put(&self, token: &AliasToken, original: &Address) -> Result<bool, AliasError> {
         let key = token.as_str().as_bytes();
         let mut count = self.count.lock();
@@ -126,7 +127,7 @@ impl Aliases {
         Ok(true)
     }
 
-    /// The original that a token stands for.
+    /// The original that a token stands for. Blocks on the disk.
     ///
     /// # Errors
     /// When the store fails.

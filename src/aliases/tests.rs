@@ -21,7 +21,7 @@ async fn world(max_age_days: u16, days_ago: u32) -> World {
     let original = Address::parse(&format!("{}@long.example", "l".repeat(60))).unwrap();
     let forwarding = Domain::parse("ours.example").unwrap();
     let (_, token) = srs.alias(&original, &forwarding, clock::now()).unwrap();
-    aliases.keep(&token, &original).await.unwrap();
+    aliases.clone().keep(token.clone(), original.clone()).await.unwrap();
     let tree = store.tree("srs_aliases").unwrap();
     let value = [&(today() - days_ago).to_be_bytes()[..], original.to_string().as_bytes()].concat();
     tree.insert(token.as_str().as_bytes(), &value).unwrap();
@@ -61,4 +61,25 @@ async fn an_original_that_is_too_old_is_forgotten_while_the_node_runs() {
     world.aliases.expire().unwrap();
     assert!(!world.is_kept());
     assert_eq!(*world.aliases.count.lock(), 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_holds_up_no_thread_of_the_runtime() {
+    let world = world(21, 10).await;
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let aliases = world.aliases.clone();
+    let disk = std::thread::spawn(move || {
+        let _count = aliases.count.lock();
+        held.send(()).unwrap();
+        // Bounded, for a runtime that is held up: it cannot say that it is not.
+        released.recv_timeout(Duration::from_secs(5)).is_ok()
+    });
+    is_held.await.unwrap();
+    let keep = tokio::spawn(world.aliases.clone().keep(world.token.clone(), world.original.clone()));
+    tokio::task::yield_now().await;
+    // The only thread of this test's runtime comes here while the alias waits.
+    let was_free = release.send(()).is_ok();
+    keep.await.unwrap().unwrap();
+    assert!(was_free && disk.join().unwrap(), "the runtime waited for the disk");
 }

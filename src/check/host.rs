@@ -10,9 +10,7 @@ use crate::clock;
 use crate::config::{Config, files};
 use crate::dns::{Dns, DnsError};
 use crate::telemetry::free_octets;
-
-/// Certificates that end sooner should be in renewal by now: ACME clients renew 30 days before.
-const RENEWAL_TIME: Duration = Duration::from_secs(14 * 86_400);
+use crate::tls::RENEWAL_TIME;
 
 /// What can be seen without asking anybody.
 pub(super) fn local(config: &Config) -> Vec<Finding> {
@@ -30,9 +28,7 @@ pub(super) fn local(config: &Config) -> Vec<Finding> {
 }
 
 fn disk(config: &Config) -> Finding {
-    // The directory is made when the node starts; until then its parent says where it will be.
-    let directory = config.node.data_dir.ancestors().find(|path| path.exists());
-    let directory = directory.unwrap_or_else(|| Path::new("."));
+    let directory = nearest_folder(&config.node.data_dir);
     let shown = directory.display();
     match free_octets(directory) {
         Ok(free) if free < config.limits.min_free_octets => {
@@ -45,6 +41,11 @@ fn disk(config: &Config) -> Finding {
         Ok(free) => Finding::new(Verdict::Ok, "disk", format!("{free} octets free at {shown}")),
         Err(cause) => Finding::new(Verdict::Fail, "disk", format!("{shown}: {cause}")),
     }
+}
+
+/// A folder that the node makes when it starts, or until then the nearest that is there.
+pub(crate) fn nearest_folder(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."))
 }
 
 fn certificate(name: &str, path: &Path) -> Finding {

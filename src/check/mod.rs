@@ -1,11 +1,13 @@
 //! `postroad check`: what a good node file alone cannot tell. Certificates, room on the disk, and the outside:
 //! DNS, PTR and SPF of the outbound addresses, the published DKIM keys, the DNSBLs' test points. Asks the DNS
-//! and nothing else, and changes nothing.
+//! and nothing else, and changes nothing. What a start would refuse is found by who starts (`node::rehearse`).
 
 mod dkim;
 mod dnsbl;
 mod host;
 mod source;
+
+pub(crate) use self::host::nearest_folder;
 
 use std::fmt;
 use std::future::Future;
@@ -43,7 +45,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(verdict: Verdict, area: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(verdict: Verdict, area: &'static str, detail: impl Into<String>) -> Self {
         Self { verdict, area, detail: detail.into() }
     }
 }

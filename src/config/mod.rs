@@ -14,6 +14,7 @@ mod address_log;
 mod environment;
 mod error;
 mod example;
+mod exposure;
 mod load;
 mod read;
 mod sections;
@@ -23,6 +24,7 @@ pub use address_log::AddressLog;
 pub use environment::variables;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use example::example;
+pub use exposure::ExposedSecret;
 pub use live::{Live, Parts, taking};
 pub use reload::{Reading, Reloader};
 

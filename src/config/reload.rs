@@ -162,6 +162,7 @@ impl Reloader {
         let changed = running.changed(&config);
         let config = Arc::new(config);
         self.parts.follow(&config)?;
+        config.warn_of_exposed_secrets();
         self.current.send_replace(config);
         info!(path = %self.path.display(), changed = paths(&changed), "configuration reloaded");
         for key in &kept {

@@ -18,6 +18,11 @@ impl Settings {
         &self.0
     }
 
+    /// Whether the file, not a default, gives a key of a section that stands there once.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        sections(&self.0, key.section).iter().any(|section| section.contains_key(key.name))
+    }
+
     /// The keys of this class whose values here and there differ. A default counts as the value that it is.
     pub(super) fn differing(&self, other: &Self, effect: Effect) -> Vec<&'static Key> {
         // The keys of its tables stand for an array of tables.

@@ -1,6 +1,7 @@
 //! For tests: a directory with one good file of each kind, and node files that name them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -38,6 +39,11 @@ impl Files {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+        self.permit(name, 0o600);
+    }
+
+    pub(crate) fn permit(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// The mandatory keys, and no more.

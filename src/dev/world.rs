@@ -1,5 +1,6 @@
 //! Owns the parts of the demo world: zones, keys, files, sink and nodes, all on loopback.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::config::{self, Config};
 use crate::dns::Dns;
 use crate::mail::{Address, Domain};
 use crate::node::Node;
+use crate::private_files;
 use crate::routing::{Change, Matcher, NewDomain, NewRule, RuleAction};
 use crate::telemetry::Metrics;
 
@@ -60,8 +62,8 @@ impl World {
         let dns = start_dns(&sender_key, &service_key).await?;
         let sink = Sink::start(SocketAddr::from((SINK, 0))).await.map_err(DevError::Loopback)?;
         let directory = tempfile::Builder::new().prefix("postroad-dev-").tempdir()?;
-        std::fs::write(directory.path().join("dkim.pem"), service_key.pem())?;
-        std::fs::write(directory.path().join("srs.secret"), format!("{:032x}\n", rand::random::<u128>()))?;
+        write(&directory.path().join("dkim.pem"), &service_key.pem())?;
+        write(&directory.path().join("srs.secret"), &format!("{:032x}\n", rand::random::<u128>()))?;
         let metrics = Metrics::new().map_err(|error| DevError::Metrics(error.to_string()))?;
         let lookups =
             Dns::new(&config::Dns { servers: vec![dns.addr()], ..Default::default() }, Arc::new(metrics))?;
@@ -76,7 +78,7 @@ impl World {
     async fn start_node(&self, name: &str) -> Result<Node, DevError> {
         let text = node_file(self.directory.path(), name, self.sink.address().port(), self.dns.addr());
         let file = self.directory.path().join(format!("{name}.toml"));
-        std::fs::write(&file, text)?;
+        write(&file, &text)?;
         let node = Node::start(Config::load(&file, &[])?).await?;
         node.routing().change(table()?).await?;
         Ok(node)
@@ -88,6 +90,11 @@ impl World {
             node.drain().await;
         }
     }
+}
+
+/// Writes a file that nobody else may read.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    private_files::create(path)?.write_all(text.as_bytes())
 }
 
 /// The routing table of every node.

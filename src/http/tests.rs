@@ -29,7 +29,8 @@ async fn node() -> Node {
         postmaster: Address::parse("ops@relay.example").unwrap(),
     };
     let routing = Routing::open(&Store::open(data.path()).unwrap(), options).unwrap();
-    let pages = operator_pages(metrics, readiness.clone(), routing, data.path().to_owned());
+    let pages =
+        operator_pages(metrics, readiness.clone(), routing, Arc::new(|_| Vec::new()), data.path().to_owned());
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), pages).await.unwrap();
     let (address, stop) = (server.address(), CancellationToken::new());
     let served = tokio::spawn(server.serve(stop.clone()));

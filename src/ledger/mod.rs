@@ -29,7 +29,7 @@ pub use fingerprint::Fingerprint;
 use crate::clock;
 use crate::mail::{Address, ReversePath};
 use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
-use crate::store::{Committer, Store, StoreError, Tree};
+use crate::store::{Committer, Store, StoreError, Tree, off_runtime};
 
 /// How long a delivery is remembered: as long as senders retry (RFC 5321 §4.5.4.1).
 pub const DELIVERED_FOR: Duration = Duration::from_secs(5 * 86_400);
@@ -83,6 +83,8 @@ struct Inner {
     committer: Committer,
     key: hmac::Key,
     records: Mutex<HashMap<Key, Record>>,
+    /// Held while records are written back, so that the disk ends with what memory has.
+    writing: Mutex<()>,
     /// The size of `records`, readable without its lock: on the hot path it is zero.
     len: AtomicUsize,
 }
@@ -138,7 +140,8 @@ impl Ledger {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
         let len = AtomicUsize::new(records.len());
-        let inner = Inner { tree, committer, key, records: Mutex::new(records), len };
+        let records = Mutex::new(records);
+        let inner = Inner { tree, committer, key, records, writing: Mutex::new(()), len };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -183,32 +186,29 @@ impl Ledger {
     /// durable.
     pub async fn record(&self, answers: Vec<(Key, Recorded)>) -> Result<(), LedgerError> {
         let at = clock::now();
-        let mut durable = false;
-        let mut outcome = Ok(());
+        let mut stored = Vec::new();
         for (key, answer) in answers {
             let record = Record::new(answer, at);
-            if self.keep(key, &record)
-                && let Some(stored) = Stored::of(&record)
-            {
-                let value = serde_json::to_vec(&stored).unwrap_or_default();
-                let inserted = self.inner.tree.insert(&key.0, &value);
-                outcome = outcome.and(inserted);
-                durable = true;
+            let is_open = record.answer == Recorded::Open;
+            if self.keep(key, record) && !is_open {
+                stored.push(key);
             }
         }
-        if durable {
-            let synced = self.inner.committer.durable().await;
-            outcome = outcome.and(synced);
+        if stored.is_empty() {
+            return Ok(());
         }
-        Ok(outcome?)
+        let inner = self.inner.clone();
+        let written = off_runtime(move || inner.write_back(&stored)).await;
+        let synced = self.inner.committer.durable().await;
+        Ok(written.and(synced)?)
     }
 
-    fn keep(&self, key: Key, record: &Record) -> bool {
+    fn keep(&self, key: Key, record: Record) -> bool {
         let mut records = self.inner.records.lock();
         if records.len() >= MAX_RECORDS && !records.contains_key(&key) {
             return false;
         }
-        records.insert(key, record.clone());
+        records.insert(key, record);
         self.inner.len.store(records.len(), Ordering::Release);
         true
     }
@@ -218,14 +218,18 @@ impl Ledger {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn forget(&self, keys: &[Key]) -> Result<(), LedgerError> {
+    pub async fn forget(&self, keys: Vec<Key>) -> Result<(), LedgerError> {
+        self.drop_records(&keys);
+        let inner = self.inner.clone();
+        Ok(off_runtime(move || inner.write_back(&keys)).await?)
+    }
+
+    fn drop_records(&self, keys: &[Key]) {
         let mut records = self.inner.records.lock();
         for key in keys {
             records.remove(key);
-            self.inner.tree.remove(&key.0)?;
         }
         self.inner.len.store(records.len(), Ordering::Release);
-        Ok(())
     }
 
     /// Forgets an open copy whose answer will never come.
@@ -241,11 +245,28 @@ impl Ledger {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn expire(&self) -> Result<(), LedgerError> {
+    pub async fn expire(&self) -> Result<(), LedgerError> {
         let now = clock::now();
         let over: Vec<Key> =
             self.inner.records.lock().iter().filter(|(_, r)| r.is_over(now)).map(|(key, _)| *key).collect();
-        self.forget(&over)
+        if over.is_empty() { Ok(()) } else { self.forget(over).await }
+    }
+}
+
+impl Inner {
+    /// Has the tree say of these what memory says. Blocks on the disk.
+    fn write_back(&self, keys: &[Key]) -> Result<(), StoreError> {
+        let _writing = self.writing.lock();
+        let mut outcome = Ok(());
+        for key in keys {
+            let stored = self.records.lock().get(key).and_then(Stored::of);
+            let written = match stored {
+                Some(stored) => self.tree.insert(&key.0, &serde_json::to_vec(&stored).unwrap_or_default()),
+                None => self.tree.remove(&key.0),
+            };
+            outcome = outcome.and(written);
+        }
+        outcome
     }
 }
 

@@ -83,7 +83,7 @@ async fn a_delivery_is_remembered_over_a_restart_and_forgotten_when_heard() {
     let ledger = fixture.open();
     assert_eq!(key(&ledger, MESSAGE), name, "the key of the names is durable");
     assert_eq!(ledger.recall(&name), Some(delivered()));
-    ledger.forget(&[name]).unwrap();
+    ledger.forget(vec![name]).await.unwrap();
     assert_eq!(ledger.recall(&name), None);
     assert!(ledger.is_empty());
 }
@@ -158,4 +158,42 @@ fn trace_fields_do_not_change_the_fingerprint_and_content_does() {
     );
     assert_ne!(plain, print("From: a@b\r\nMessage-ID: <2@b>\r\n\r\nbody\r\n"));
     assert_ne!(plain, print("From: a@b\r\nMessage-ID: <1@b>\r\n\r\nother\r\n"));
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_holds_up_no_thread_of_the_runtime() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let inner = ledger.inner.clone();
+    let disk = std::thread::spawn(move || {
+        let _writing = inner.writing.lock();
+        held.send(()).unwrap();
+        // Bounded, for a runtime that is held up: it cannot say that it is not.
+        released.recv_timeout(Duration::from_secs(5)).is_ok()
+    });
+    is_held.await.unwrap();
+    let recording = ledger.clone();
+    let record = tokio::spawn(async move { recording.record(vec![(name, delivered())]).await });
+    tokio::task::yield_now().await;
+    // What is in memory is known at once.
+    assert_eq!(ledger.recall(&name), Some(delivered()));
+    let was_free = release.send(()).is_ok();
+    record.await.unwrap().unwrap();
+    assert!(was_free && disk.join().unwrap(), "the runtime waited for the disk");
+}
+
+#[tokio::test]
+async fn the_disk_ends_with_what_memory_has_however_the_writes_cross() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let name = key(&ledger, MESSAGE);
+    for _ in 0..20 {
+        let (recorded, forgotten) =
+            tokio::join!(ledger.record(vec![(name, delivered())]), ledger.forget(vec![name]));
+        recorded.and(forgotten).unwrap();
+        let on_disk = ledger.inner.tree.get(&name.0).unwrap().is_some();
+        assert_eq!(on_disk, ledger.recall(&name).is_some());
+    }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use thiserror::Error;
 
 /// Longest local part, in octets of the unquoted form (RFC 5321 §4.5.3.1.1).
@@ -179,6 +180,17 @@ impl Address {
     #[must_use]
     pub fn folded(&self) -> Self {
         Self { local: self.local.to_lowercase().into(), domain: self.domain.clone() }
+    }
+
+    /// The form by which an alias finds its rule: as [`Address::folded`], and composed, since devices write one name in
+    /// NFC or NFD (RFC 6532 §3.1). For look-ups only: what is shown and sent is as it was written.
+    #[must_use]
+    pub fn lookup_form(&self) -> Self {
+        if self.local.is_ascii() {
+            return self.folded();
+        }
+        let local = ComposingNormalizerBorrowed::new_nfc().normalize(&self.local.to_lowercase()).into_owned();
+        Self { local: local.into(), domain: self.domain.clone() }
     }
 
     /// The address without its subaddress (`user+tag` becomes `user`, RFC 5233), if it has one.

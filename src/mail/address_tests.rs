@@ -52,3 +52,13 @@ fn subaddress_is_what_follows_the_first_plus() {
     assert_eq!(parse("+x@b.example").without_subaddress(), None);
     assert_eq!(parse("ana@b.example").without_subaddress(), None);
 }
+
+#[test]
+fn rfc6532_3_1_one_name_has_one_lookup_form_however_it_is_composed() {
+    let (composed, decomposed) = (parse("Jos\u{e9}@b.example"), parse("JOSE\u{301}@b.example"));
+    assert_eq!(composed.lookup_form(), decomposed.lookup_form());
+    assert_eq!(composed.lookup_form().local(), "jos\u{e9}");
+    assert_eq!(parse("ANA@b.example").lookup_form(), parse("ana@b.example"));
+    // Hangul, which is composed by rule.
+    assert_eq!(parse("\u{1112}\u{1161}\u{11ab}@b.example").lookup_form().local(), "\u{d55c}");
+}

@@ -100,6 +100,14 @@ fn values_of_peers_stay_one_value() {
 }
 
 #[test]
+fn of_many_ids_only_so_many_are_read_and_the_rest_is_nobodys_word() {
+    for (value, words) in [(" mx.third.example; none", 1), (" \u{e9}. \u{e9}. 1; none", 3)] {
+        let section = format!("Authentication-Results:{value}\r\n").repeat(MAX_IDS);
+        assert_eq!(forged(section.as_bytes(), &ours()).len(), MAX_IDS - MAX_IDS / words, "{value}");
+    }
+}
+
+#[test]
 fn of_a_field_that_says_pass_of_many_the_first_are_read() {
     let others = |count: usize| "dmarc=pass header.from=x.example; ".repeat(count);
     let says = |count| {

@@ -19,7 +19,7 @@ pub const MAX_ORIGINAL_RECIPIENT_OCTETS: usize = 500;
 /// What a DSN gives back of the message: the RET parameter of MAIL (RFC 3461 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Return {
-    /// `FULL`: asked for, and not done; a forwarder's DSN holds the header section only.
+    /// `FULL`: the message, where it failed and is of a decent size; else the header section.
     Full,
     /// `HDRS`: the header section.
     Headers,

@@ -45,7 +45,7 @@ impl LoopKey {
     /// The token of an alias, whatever its case.
     #[must_use]
     pub fn token(&self, alias: &Address) -> LoopToken {
-        let text = format!("postroad-loop\0{}\0{}", self.service, alias.folded());
+        let text = format!("postroad-loop\0{}\0{}", self.service, alias.lookup_form());
         let tag = hmac::sign(&self.key, text.as_bytes());
         let shown = tag.as_ref().get(..TOKEN_DIGITS / 2).unwrap_or_default();
         LoopToken(HEXLOWER.encode(shown))

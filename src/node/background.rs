@@ -7,13 +7,15 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::life::Life;
-use super::state::{State, temporary};
+use super::state::{State, poison, temporary};
 use crate::aliases::Aliases;
 use crate::clock;
 use crate::config::Config;
+use crate::kept_aside;
 use crate::ledger::Ledger;
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::queue::Queue;
@@ -22,7 +24,7 @@ use crate::spool::Spool;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::QueueState;
-use crate::tls::Reporter;
+use crate::tls::{Ending, Endings, Reporter};
 
 /// How often records that are over are forgotten.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
@@ -30,6 +32,10 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 const ALIAS_EXPIRY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// How often finished days are looked for that a TLS report is due on.
 const REPORT_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often what is kept aside for the operator is looked at.
+const KEPT_ASIDE_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often certificates at their end are told of.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(86_400);
 /// How often the databases are looked at.
 const STORAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// What a disk must take to be well again: two of the pieces by which a database grows.
@@ -48,16 +54,19 @@ pub(super) struct Background<'a> {
 
 impl Background<'_> {
     /// Starts all of it.
-    pub(super) fn start(&self, life: &Life) {
+    pub(super) fn start(&self, endings: Endings, life: &Life) {
         let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
+        let data_dir = config.borrow().node.data_dir.clone();
+        tasks.spawn(expire_kept_aside(poison(&data_dir), state.spool.clone(), background.clone()));
+        tasks.spawn(tell_endings(endings, background.clone()));
         tasks.spawn(expire_aliases(state.aliases.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
-        let folder = temporary(&config.borrow().node.data_dir);
+        let folder = temporary(&data_dir);
         let stores = [state.store.clone(), state.history.clone()];
         let storage = Storage { stores, spool: state.spool.clone(), folder };
         tasks.spawn(storage.watch(background.clone(), stale.clone()));
@@ -168,6 +177,29 @@ impl Storage {
     }
 }
 
+/// Bounds what is kept aside for the operator, at the start and as long as the node runs.
+async fn expire_kept_aside(poison: PathBuf, spool: Spool, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(KEPT_ASIDE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let folder = poison.clone();
+        let expire = move || kept_aside::expire(&folder, kept_aside::BOUNDS, clock::now());
+        if let Ok(Err(error)) = spawn_blocking(expire).await {
+            tracing::error!(%error, "poison messages cannot be removed");
+        }
+        if let Err(error) = spool.expire_quarantined(clock::now()).await {
+            tracing::error!(%error, "quarantined records cannot be removed");
+        }
+    }
+}
+
+/// Tells of certificates at their end once a day; of a new one, it was told when it was taken.
+async fn tell_endings(endings: Endings, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + CERTIFICATE_INTERVAL, CERTIFICATE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        endings(clock::now()).iter().for_each(Ending::tell);
+    }
+}
+
 async fn expire_aliases(aliases: Arc<Aliases>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(ALIAS_EXPIRY_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -181,7 +213,7 @@ async fn expire_aliases(aliases: Arc<Aliases>, stop: CancellationToken) {
 async fn expire(ledger: Ledger, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = ledger.expire() {
+        if let Err(error) = ledger.expire().await {
             tracing::error!(%error, "idempotence records cannot be forgotten");
         }
     }

@@ -18,7 +18,7 @@ use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
 use super::reload::{self, Blocklists};
 use super::stages::{self, Contexts, Ends, FromInbound, Running};
-use super::state::{State, open_state, temporary};
+use super::state::{State, open_state, poison, temporary};
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::http::{Phase, Readiness};
@@ -86,7 +86,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let state = open_state(first.clone(), metrics.clone()).await?;
     let network = open_network(&first, &state, &metrics, &life)?;
     let readiness = Readiness::default();
-    let faces = Faces::bind(&config, &state, &metrics, &readiness).await?;
+    let faces = Faces::bind(&config, &state, &metrics, &readiness, &network.certificate).await?;
     let chronicle = chronicle(&first, &state, &metrics);
     let memory = Memory::new(&first);
     let contiguous = memory.contiguous.permits();
@@ -124,7 +124,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
 
     let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
-        .start(&life);
+        .start(faces.endings(), &life);
     let following = state.following().with(memory).with(reload::chronicle(chronicle)).with(contexts);
     let following = following.with(reload::queue(queue.clone())).with(reload::on_tempfail(on_tempfail));
     let following = network.serve(faces.following(following), &connected, &life);
@@ -169,6 +169,7 @@ fn watched(
     file: Option<(PathBuf, Vec<(String, String)>)>,
     metrics: &Arc<Metrics>,
 ) -> (Option<Reloader>, watch::Receiver<Arc<Config>>) {
+    config.warn_of_exposed_secrets();
     let metrics = metrics.clone();
     let observe = move |reading| {
         let (successful, restart_required) = match reading {
@@ -212,8 +213,7 @@ fn open_network(
 }
 
 fn chronicle(config: &Config, state: &State, metrics: &Arc<Metrics>) -> Chronicle {
-    let poison = config.node.data_dir.join("poison");
-    Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison)
+    Chronicle::new(state.journal.clone(), metrics.clone(), config.into(), poison(&config.node.data_dir))
 }
 
 impl Parts {

@@ -9,17 +9,19 @@ use tokio_util::task::TaskTracker;
 
 use super::error::{NodeError, part};
 use super::state::State;
-use crate::admin::{AdminServer, Services};
+use crate::admin::{AdminServer, LiveTerms, Services};
 use crate::config::{Config, Parts};
 use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
 use crate::pipeline::queue::Queue;
 use crate::telemetry::{Addresses, Metrics};
+use crate::tls::{Ending, Endings, ServerUse, StartTls};
 
 /// What is bound.
 pub(super) struct Faces {
     http: HttpServer,
     public: Option<HttpServer>,
     admin: AdminServer,
+    endings: Endings,
 }
 
 impl Faces {
@@ -29,10 +31,18 @@ impl Faces {
         state: &State,
         metrics: &Arc<Metrics>,
         readiness: &Readiness,
+        certificate: &StartTls,
     ) -> Result<Self, NodeError> {
         let first = config.borrow().clone();
+        let services = Services {
+            routing: state.routing.clone(),
+            journal: state.journal.clone(),
+            metrics: metrics.clone(),
+        };
+        let admin = AdminServer::bind(&first.admin, services).await.map_err(|error| part(&error))?;
+        let endings = endings(certificate.clone(), admin.terms());
         let (routing, data_dir) = (state.routing.clone(), first.node.data_dir.clone());
-        let pages = operator_pages(metrics.clone(), readiness.clone(), routing, data_dir);
+        let pages = operator_pages(metrics.clone(), readiness.clone(), routing, endings.clone(), data_dir);
         let http = HttpServer::bind(first.http.listen, pages).await.map_err(named(first.http.listen))?;
         let public = match &first.public {
             Some(public) => {
@@ -41,13 +51,12 @@ impl Faces {
             }
             None => None,
         };
-        let services = Services {
-            routing: state.routing.clone(),
-            journal: state.journal.clone(),
-            metrics: metrics.clone(),
-        };
-        let admin = AdminServer::bind(&first.admin, services).await.map_err(|error| part(&error))?;
-        Ok(Self { http, public, admin })
+        Ok(Self { http, public, admin, endings })
+    }
+
+    /// Tells of the certificates at their end.
+    pub(super) fn endings(&self) -> Endings {
+        self.endings.clone()
     }
 
     /// Where they listen, beside these SMTP listeners.
@@ -78,6 +87,14 @@ impl Faces {
             }
         });
     }
+}
+
+/// The certificates at their end that either listener shows when asked.
+fn endings(smtp: StartTls, admin: LiveTerms) -> Endings {
+    Arc::new(move |now| {
+        let shown = [(smtp.identity(), ServerUse::Smtp), (admin.identity(), ServerUse::Admin)];
+        shown.into_iter().filter_map(|(identity, purpose)| Ending::of(&*identity?, purpose, now)).collect()
+    })
 }
 
 fn named(address: SocketAddr) -> impl Fn(std::io::Error) -> NodeError {

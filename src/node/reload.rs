@@ -1,6 +1,7 @@
 //! What of a node follows its configuration, part by part. A part that is not here, and reads no configuration from
 //! the channel, keeps what it began with: its keys are classed so in the schema.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -103,7 +104,7 @@ pub(super) struct Blocklists {
 }
 
 /// Zones with their subscribers' keys.
-type Keyed = Vec<(Dnsbl, Option<Secret>)>;
+pub(super) type Keyed = Vec<(Dnsbl, Option<Secret>)>;
 
 /// What the zones were made from, and what ends their tests.
 struct Zones {
@@ -166,8 +167,10 @@ impl Live for Blocklists {
 }
 
 /// The zones with their subscribers' keys.
-fn keyed(zones: &[Dnsbl]) -> Result<Keyed, NodeError> {
-    let key = |zone: &Dnsbl| zone.key_file.as_deref().map(dnsbl_key).transpose();
-    let keyed = zones.iter().map(|zone| Ok((zone.clone(), key(zone).map_err(|error| part(&error))?)));
-    keyed.collect()
+pub(super) fn keyed(zones: &[Dnsbl]) -> Result<Keyed, NodeError> {
+    let key = |path: &Path| {
+        dnsbl_key(path)
+            .map_err(|error| NodeError::Part(format!("dnsbl key_file: {}: {error}", path.display())))
+    };
+    zones.iter().map(|zone| Ok((zone.clone(), zone.key_file.as_deref().map(key).transpose()?))).collect()
 }

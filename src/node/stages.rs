@@ -12,8 +12,7 @@ use super::error::{NodeError, part};
 use super::state::State;
 use crate::aliases::Aliases;
 use crate::clock;
-use crate::config::files::srs_secrets;
-use crate::config::{Config, OnTempfail};
+use crate::config::{Config, OnTempfail, files};
 use crate::dns::Dns;
 use crate::mail::loop_token::LoopKey;
 use crate::pipeline::authenticate::{self, Authenticate, Early};
@@ -94,7 +93,7 @@ pub(super) type Prepared = (authenticate::Context, route::Context, rewrite::Cont
 impl Lasting {
     /// `before` is what return addresses were made and read with until now.
     fn contexts(&self, config: &Config, before: Option<&Srs>) -> Result<Prepared, NodeError> {
-        let secrets = srs_secrets(&config.srs.secret_file).map_err(|error| part(&error))?;
+        let Keys { secrets, signing } = Keys::read(config)?;
         let first =
             secrets.first().ok_or_else(|| NodeError::Part("srs.secret_file holds no secret".to_owned()))?;
         let loop_key = || LoopKey::new(first.expose().as_bytes(), &config.service.domain);
@@ -119,22 +118,35 @@ impl Lasting {
             hops: config.limits.hops,
             chronicle: self.chronicle.clone(),
         };
-        let secrets = rewrite::Secrets {
-            keys: rewrite::SigningKeys::load(&config.dkim).map_err(|error| part(&error))?,
-            srs,
-            loop_key: loop_key(),
-        };
+        let secrets = rewrite::Secrets { keys: signing, srs, loop_key: loop_key() };
         let aliases = self.aliases.clone();
         let keep_alias: rewrite::KeepAlias = Arc::new(move |token, original| {
             let aliases = aliases.clone();
             Box::pin(async move {
-                let kept = aliases.keep(&token, &original).await;
+                let kept = aliases.keep(token, original).await;
                 kept.map_err(|error| rewrite::AliasNotKept(error.to_string()))
             })
         });
         let (cores, chronicle) = (self.cores.clone(), self.chronicle.clone());
         let rewrite = rewrite::Context::new(config.into(), secrets, keep_alias, cores, chronicle);
         Ok((authenticate, route, rewrite))
+    }
+}
+
+/// What the stages read from files.
+pub(super) struct Keys {
+    secrets: Vec<files::Secret>,
+    signing: rewrite::SigningKeys,
+}
+
+impl Keys {
+    /// Reads the files. Blocks on the disk.
+    pub(super) fn read(config: &Config) -> Result<Self, NodeError> {
+        let path = &config.srs.secret_file;
+        let secrets = files::srs_secrets(path)
+            .map_err(|error| NodeError::Part(format!("srs.secret_file: {}: {error}", path.display())))?;
+        let signing = rewrite::SigningKeys::load(&config.dkim).map_err(|error| part(&error))?;
+        Ok(Self { secrets, signing })
     }
 }
 

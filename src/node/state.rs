@@ -7,12 +7,15 @@ use tokio::task::spawn_blocking;
 
 use super::error::{NodeError, part};
 use crate::aliases::Aliases;
+use crate::check::nearest_folder;
 use crate::config::Config;
+use crate::error_text::error_text;
 use crate::journal::{self, Journal};
 use crate::ledger::Ledger;
+use crate::private_files;
 use crate::routing::{Coverage, Routing, RoutingOptions};
-use crate::spool::{self, Spool};
-use crate::store::{Committer, Store};
+use crate::spool::{self, Spool, SpoolError};
+use crate::store::{Committer, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// What owns the node's state on disk.
@@ -32,7 +35,7 @@ pub(super) struct State {
 pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
     let open = move || -> Result<State, NodeError> {
         let data_dir = &config.node.data_dir;
-        std::fs::create_dir_all(temporary(data_dir))?;
+        open_folders(data_dir)?;
         let store = Store::open(data_dir).map_err(|error| part(&error))?;
         let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
         for store in [&store, &history] {
@@ -56,6 +59,58 @@ pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Re
         })
     };
     spawn_blocking(open).await.map_err(|error| part(&error))?
+}
+
+/// Whether the state on disk is there for the taking.
+pub(super) enum Occupancy {
+    /// It is.
+    Free,
+    /// Another process has it, or a node does that runs.
+    Taken,
+}
+
+/// Looks for what [`open_state`] would refuse, and changes nothing. Blocks.
+pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
+    let spool = data_dir.join("spool");
+    for folder in folders(data_dir).iter().chain([&data_dir.to_owned(), &data_dir.join("store"), &spool]) {
+        let nearest = nearest_folder(folder);
+        tempfile::tempfile_in(nearest).map_err(|cause| {
+            let nearest = nearest.display();
+            NodeError::Part(format!("node.data_dir: nothing can be written in {nearest}: {cause}"))
+        })?;
+    }
+    let stores = [data_dir.to_owned(), data_dir.join("history")].map(|folder| Store::inspect(&folder));
+    for store in stores {
+        match store {
+            Err(StoreError::Locked { .. }) => return Ok(Occupancy::Taken),
+            // It would be put aside and begun anew.
+            Err(StoreError::Damaged { path, .. }) if path.starts_with(data_dir.join("history")) => {}
+            Err(error) => return Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
+            Ok(()) => {}
+        }
+    }
+    match Spool::inspect(&spool) {
+        Err(SpoolError::Locked { .. }) => Ok(Occupancy::Taken),
+        Err(error) => Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
+        Ok(()) => Ok(Occupancy::Free),
+    }
+}
+
+/// Our own folders beside those of the state's owners.
+fn folders(data_dir: &Path) -> [PathBuf; 3] {
+    [temporary(data_dir), poison(data_dir), data_dir.join("history")]
+}
+
+/// Makes the folder that the operator names and those of ours in it, but for what the owners of the state make.
+fn open_folders(data_dir: &Path) -> Result<(), NodeError> {
+    let failed = |path: &Path, cause: std::io::Error| {
+        NodeError::Part(format!("node.data_dir: cannot make {}: {cause}", path.display()))
+    };
+    private_files::named_folder(data_dir).map_err(|cause| failed(data_dir, cause))?;
+    for folder in folders(data_dir) {
+        private_files::folder(&folder).map_err(|cause| failed(&folder, cause))?;
+    }
+    Ok(())
 }
 
 /// Says so when the node starts without its whole routing table, which defers mail rather than refuse it.
@@ -98,4 +153,9 @@ pub(super) fn routing_options(config: &Config) -> RoutingOptions {
 /// Where large messages are kept while in flight. The files have no names.
 pub(super) fn temporary(data_dir: &Path) -> PathBuf {
     data_dir.join("temporary")
+}
+
+/// Where messages are kept for the operator whose processing panicked.
+pub(super) fn poison(data_dir: &Path) -> PathBuf {
+    data_dir.join("poison")
 }

@@ -13,7 +13,9 @@ use super::refusal::Refusal;
 use crate::clock;
 use crate::config::{AddressLog, Config};
 use crate::journal::{Entry, Journal, Outcome};
+use crate::kept_aside;
 use crate::mail::{Address, Body, Message, ReversePath, TraceId, header};
+use crate::private_files;
 use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Contained, Verdict};
@@ -219,11 +221,12 @@ impl Chronicle {
     pub fn keep_aside(&self, id: TraceId, message: &Message) {
         self.inner.metrics.poisoned_messages_total.of(Contained::Pipeline).inc();
         let folder = &self.inner.poison;
-        let kept = std::fs::create_dir_all(folder).and_then(|()| {
+        let kept = private_files::folder(folder).and_then(|()| {
             if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
                 return Err(std::io::Error::other("the folder is full"));
             }
-            write_message(&folder.join(format!("{id}.eml")), message)
+            write_message(&folder.join(format!("{id}.eml")), message)?;
+            kept_aside::expire(folder, kept_aside::BOUNDS, clock::now()).map(drop)
         });
         match kept {
             Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),
@@ -233,7 +236,7 @@ impl Chronicle {
 }
 
 fn write_message(path: &std::path::Path, message: &Message) -> std::io::Result<()> {
-    let mut out = std::fs::File::create(path)?;
+    let mut out = private_files::create(path)?;
     out.write_all(message.head())?;
     match message.body() {
         Body::Memory(octets) => out.write_all(octets),

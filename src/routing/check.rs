@@ -21,7 +21,7 @@ pub(super) fn checked_matcher(matcher: &Matcher, domain: &Domain) -> Result<Matc
     if has_srs_form(local) {
         return Err(RoutingError::LocalPartReserved(local.clone()));
     }
-    Ok(Matcher::Local(address.folded().local().to_owned()))
+    Ok(Matcher::Local(address.lookup_form().local().to_owned()))
 }
 
 pub(super) fn checked_action(action: &RuleAction) -> Result<RuleAction, RoutingError> {

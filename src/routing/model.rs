@@ -78,7 +78,7 @@ pub struct Rule {
 /// Which recipients a rule is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Matcher {
-    /// One local part, compared in lower case.
+    /// One local part, in its look-up form: in lower case and composed.
     Local(String),
     /// Every local part; always last.
     CatchAll,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::error::RoutingError;
-use super::model::{Destination, DomainEntry, Rule};
+use super::model::{Destination, DomainEntry, Matcher, Rule};
 use super::table::{Coverage, RoutingOptions, Table};
 use crate::mail::{Address, Domain};
 use crate::store::{Batch, Tree};
@@ -138,6 +138,12 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
         // One name for all rules of a domain, not a copy each.
         if let Some(domain) = table.domain(&rule.domain) {
             rule.domain = domain.name.clone();
+        }
+        // Earlier versions kept it as it was composed.
+        if let Matcher::Local(local) = &rule.matcher
+            && let Ok(alias) = Address::from_parts(local, rule.domain.clone())
+        {
+            rule.matcher = Matcher::Local(alias.lookup_form().local().to_owned());
         }
         table.put_rule(rule.into());
     })?;

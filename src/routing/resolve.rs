@@ -176,11 +176,11 @@ impl Table {
         if !domain.enabled && regard == Regard::AsItIs {
             return Met::Disabled;
         }
-        let folded = address.folded();
-        if let Some(rule) = self.exact(&domain.name, folded.local()) {
+        let sought = address.lookup_form();
+        if let Some(rule) = self.exact(&domain.name, sought.local()) {
             return Met::Rule(rule, MatchedBy::Exact);
         }
-        let user = folded.without_subaddress().filter(|_| domain.subaddressing);
+        let user = sought.without_subaddress().filter(|_| domain.subaddressing);
         if let Some(rule) = user.and_then(|user| self.exact(&domain.name, user.local())) {
             return Met::Rule(rule, MatchedBy::Subaddress);
         }

@@ -198,9 +198,9 @@ impl Table {
         !rule.destinations().iter().all(verified)
     }
 
-    /// The first enabled rule for a local part in lower case.
-    pub(super) fn exact(&self, domain: &Domain, folded: &str) -> Option<&Arc<Rule>> {
-        first_enabled(self.domains.get(domain)?.by_local.get(folded)?)
+    /// The first enabled rule for a local part in its look-up form.
+    pub(super) fn exact(&self, domain: &Domain, sought: &str) -> Option<&Arc<Rule>> {
+        first_enabled(self.domains.get(domain)?.by_local.get(sought)?)
     }
 
     /// The first enabled catch-all of a domain.

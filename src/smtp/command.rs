@@ -106,6 +106,10 @@ pub fn verb(line: &[u8]) -> &'static str {
     VERBS.iter().find(|verb| word.eq_ignore_ascii_case(verb.as_bytes())).copied().unwrap_or("OTHER")
 }
 
+const BDAT: &[u8] = b"BDAT";
+/// Digits of a chunk's size that are read: an octet count of 64 bits has no more.
+const MAX_SIZE_DIGITS: usize = 19;
+
 /// Every word of the `command` label that a client's line can give.
 pub const VERBS: &[&str] = &[
     "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "STARTTLS", "RSET", "NOOP", "VRFY", "EXPN", "HELP",
@@ -296,18 +300,50 @@ fn original_recipient(value: &str) -> Result<String, Reply> {
     Ok(value.to_owned())
 }
 
+/// What BDAT should have said.
+#[must_use]
+pub fn bad_bdat() -> Reply {
+    reply::BAD_ARGUMENTS.with(&["BDAT octets [LAST]"])
+}
+
 fn bdat(rest: &str) -> Result<Chunk, Reply> {
-    let syntax = || reply::BAD_ARGUMENTS.with(&["BDAT octets [LAST]"]);
     let (digits, last) = rest.split_once(' ').unwrap_or((rest, ""));
-    if digits.is_empty() || digits.len() > 19 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(syntax());
-    }
+    let octets = octets(digits.as_bytes()).ok_or_else(bad_bdat)?;
     let position = match last.trim().to_ascii_uppercase().as_str() {
         "" => ChunkPosition::More,
         "LAST" => ChunkPosition::Last,
-        _ => return Err(syntax()),
+        _ => return Err(bad_bdat()),
     };
-    Ok(Chunk { octets: digits.parse().map_err(|_| syntax())?, position })
+    Ok(Chunk { octets, position })
+}
+
+/// What follows a line that [`parse`] refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Following {
+    /// The next command.
+    Command,
+    /// A chunk of so many octets.
+    Chunk(u64),
+    /// A chunk, and nobody knows of how many octets.
+    UnknownChunk,
+}
+
+/// What a client sends behind a line. The octets of a chunk follow BDAT without a reply between them (RFC 3030 §2),
+/// refused or not: taken for commands, they would be obeyed.
+#[must_use]
+pub fn following(line: &[u8]) -> Following {
+    let Some((word, rest)) = line.split_at_checked(BDAT.len()) else { return Following::Command };
+    if !word.eq_ignore_ascii_case(BDAT) || rest.first().is_some_and(u8::is_ascii_alphanumeric) {
+        return Following::Command;
+    }
+    let size = rest.split(|b| matches!(b, b' ' | b'\t')).find(|word| !word.is_empty()).unwrap_or_default();
+    octets(size).map_or(Following::UnknownChunk, Following::Chunk)
+}
+
+/// A chunk's size: digits, as many as RFC 3030 §2 allows at least.
+fn octets(digits: &[u8]) -> Option<u64> {
+    let fits = (1..=MAX_SIZE_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(digits).ok().filter(|_| fits)?.parse().ok()
 }
 
 /// Splits `FROM:<path> parameters` into the content of the brackets and the rest.

@@ -77,6 +77,38 @@ fn malformed_commands_name_their_syntax() {
 }
 
 #[test]
+fn rfc3030_2_what_a_refused_bdat_announces_is_known_where_its_size_is() {
+    for (line, size) in [
+        (&b"BDAT 6 FIRST"[..], 6),
+        (b"BDAT 6 LAST x", 6),
+        (b"bdat  6", 6),
+        (b"BDAT\t6", 6),
+        (b"BDAT 6 \xff", 6),
+        (b"BDAT 6\tLAST", 6),
+        (b"BDAT 9223372036854775807 FIRST", i64::MAX as u64),
+    ] {
+        assert!(parse(line).is_err() || line == b"bdat  6", "{line:?}");
+        assert_eq!(following(line), Following::Chunk(size), "{line:?}");
+    }
+    for line in [
+        "BDAT",
+        "BDAT ",
+        "BDAT many",
+        "BDAT -6",
+        "BDAT +6",
+        "BDAT 6LAST",
+        "BDAT:6",
+        "BDAT 99999999999999999999",
+    ] {
+        assert!(parse(line.as_bytes()).is_err(), "{line}");
+        assert_eq!(following(line.as_bytes()), Following::UnknownChunk, "{line}");
+    }
+    for line in ["", "BDA", "BDATA 6", "NOOP BDAT 6", "MAIL FROM:<a@b> X=6"] {
+        assert_eq!(following(line.as_bytes()), Following::Command, "{line}");
+    }
+}
+
+#[test]
 fn rfc8689_2_requiretls_has_no_value() {
     let Ok(Command::Mail(mail)) = parse(b"MAIL FROM:<a@b.example> requiretls") else { panic!() };
     assert_eq!(mail.request.require_tls, RequireTls::Yes);

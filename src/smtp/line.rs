@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::command::MAX_COMMAND_LINE_OCTETS;
+use super::command::{Following, MAX_COMMAND_LINE_OCTETS, following};
 
 /// Octets of one over-long line that are read and thrown away before the session is given up.
 pub const MAX_DISCARDED_OCTETS: usize = 65_536;
@@ -20,6 +20,8 @@ pub enum Line {
     Malformed,
     /// A line longer than [`MAX_COMMAND_LINE_OCTETS`]; it has been read to its end.
     TooLong,
+    /// A line that is malformed or too long, and begins as BDAT does: octets follow of which nobody knows how many.
+    Chunk,
     /// A line that does not end within [`MAX_DISCARDED_OCTETS`].
     Endless,
 }
@@ -28,6 +30,8 @@ pub enum Line {
 #[derive(Debug, Default)]
 pub struct LineDecoder {
     discarded: usize,
+    /// Whether the line of which octets were thrown away begins as BDAT does.
+    is_chunk: bool,
 }
 
 impl LineDecoder {
@@ -41,6 +45,7 @@ impl LineDecoder {
             None if self.discarded + buffer.len() >= MAX_DISCARDED_OCTETS => Some(Line::Endless),
             None => {
                 if self.discarded > 0 || buffer.len() > MAX_COMMAND_LINE_OCTETS {
+                    self.is_chunk |= self.discarded == 0 && is_chunk(buffer);
                     self.discarded += buffer.len();
                     buffer.advance(buffer.len());
                 }
@@ -50,14 +55,23 @@ impl LineDecoder {
     }
 
     fn finish(&mut self, line: Bytes) -> Line {
-        if std::mem::take(&mut self.discarded) > 0 || line.len() > MAX_COMMAND_LINE_OCTETS {
-            return Line::TooLong;
-        }
+        let was_chunk = std::mem::take(&mut self.is_chunk);
+        let discarded = std::mem::take(&mut self.discarded);
         match line.strip_suffix(b"\r\n") {
-            Some(text) if memchr(b'\r', text).is_none() => Line::Complete(line.slice(..line.len() - 2)),
+            _ if was_chunk => Line::Chunk,
+            _ if discarded > 0 => Line::TooLong,
+            Some(text) if line.len() <= MAX_COMMAND_LINE_OCTETS && memchr(b'\r', text).is_none() => {
+                Line::Complete(line.slice(..line.len() - 2))
+            }
+            _ if is_chunk(&line) => Line::Chunk,
+            _ if line.len() > MAX_COMMAND_LINE_OCTETS => Line::TooLong,
             _ => Line::Malformed,
         }
     }
+}
+
+fn is_chunk(line: &[u8]) -> bool {
+    following(line) != Following::Command
 }
 
 #[cfg(test)]

@@ -27,6 +27,24 @@ fn an_over_long_line_is_read_to_its_end_and_the_next_one_is_understood() {
 }
 
 #[test]
+fn a_bdat_that_is_no_valid_line_is_told_from_other_lines() {
+    let long = |verb: &str| format!("{verb} 6{}\r\n", " ".repeat(3000));
+    assert_eq!(decode(b"BDAT 6\nNOOP\n"), [Line::Chunk, Line::Malformed]);
+    assert_eq!(decode(b"bdat\r 6\r\n"), [Line::Chunk]);
+    assert_eq!(decode(long("BDAT").as_bytes()), [Line::Chunk]);
+    assert_eq!(decode(long("NOOP").as_bytes()), [Line::TooLong]);
+    let mut decoder = LineDecoder::default();
+    let text = long("BDAT");
+    let (head, tail) = text.split_at(2500);
+    let mut buffer = BytesMut::from(head);
+    assert_eq!(decoder.decode(&mut buffer), None);
+    buffer.extend_from_slice(tail.as_bytes());
+    buffer.extend_from_slice(b"NOOP\r\n");
+    assert_eq!(decoder.decode(&mut buffer), Some(Line::Chunk));
+    assert_eq!(decoder.decode(&mut buffer), Some(Line::Complete("NOOP".into())));
+}
+
+#[test]
 fn a_line_without_end_is_given_up() {
     let mut decoder = LineDecoder::default();
     let mut buffer = BytesMut::new();

@@ -13,6 +13,7 @@ use super::error::SpoolError;
 use super::log::{Positioned, sync_dir};
 use super::read::Unread;
 use crate::mail::{Body, TraceId};
+use crate::private_files;
 use crate::proto::spool::v1;
 
 /// Octets read at once.
@@ -29,7 +30,7 @@ pub(super) struct Bodies {
 impl Bodies {
     /// Creates the folder where it is missing.
     pub(super) fn open(dir: PathBuf) -> Result<Self, SpoolError> {
-        fs::create_dir_all(&dir).map_err(|cause| SpoolError::io("create", &dir, cause))?;
+        private_files::folder(&dir).map_err(|cause| SpoolError::io("create", &dir, cause))?;
         Ok(Self { dir })
     }
 
@@ -70,7 +71,7 @@ impl Bodies {
     /// Writes a file to its end before it gets its name.
     fn write(&self, id: TraceId, octets: &mut impl Read) -> io::Result<u64> {
         let partial = self.path(id).with_extension(PARTIAL);
-        let mut file = File::create(&partial)?;
+        let mut file = private_files::create(&partial)?;
         let copied = copy(octets, &mut file).and_then(|copied| file.sync_data().map(|()| copied));
         match copied.and_then(|copied| fs::rename(&partial, self.path(id)).map(|()| copied)) {
             Ok(copied) => Ok(copied),

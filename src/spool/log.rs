@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SpoolError;
 use super::frame::{Draft, HEADER_OCTETS, Header, Salt, VERSION};
+use crate::private_files;
 
 /// What of a segment may be without a sync, in octets: a batch and the largest record. Memory for more than
 /// that is given back.
@@ -39,8 +40,13 @@ pub(super) struct Segments {
 impl Segments {
     /// Creates the folder where it is missing.
     pub(super) fn open(dir: PathBuf) -> Result<Self, SpoolError> {
-        fs::create_dir_all(&dir).map_err(|cause| SpoolError::io("create", &dir, cause))?;
+        private_files::folder(&dir).map_err(|cause| SpoolError::io("create", &dir, cause))?;
         Ok(Self { dir })
+    }
+
+    /// The folder as it is.
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self { dir }
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {
@@ -319,7 +325,7 @@ fn create(segments: &Segments, number: u64) -> Result<(File, Salt, Vec<u8>), Spo
     let mut header = Vec::with_capacity(HEADER_OCTETS);
     Draft::segment().write(salt, &mut header);
     let start = |file: File| file.write_all_at(&header, 0).and_then(|()| file.sync_all()).map(|()| file);
-    let created = File::options().write(true).create_new(true).open(&path).and_then(start);
+    let created = private_files::options().write(true).create_new(true).open(&path).and_then(start);
     let synced = created.map_err(|cause| SpoolError::io("create", &path, cause)).and_then(|file| {
         sync_dir(&segments.dir)?;
         Ok(file)

@@ -83,6 +83,7 @@ mod error;
 mod frame;
 mod index;
 mod indexer;
+mod lock;
 mod log;
 mod model;
 mod quarantine;
@@ -91,8 +92,8 @@ mod record;
 mod recover;
 mod threads;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -117,8 +118,12 @@ use self::read::{Loaded, Reader};
 use self::recover::Recovery;
 use self::threads::Threads;
 use crate::mail::{Body, Domain, Message, TraceId};
+use crate::private_files;
 use crate::proto::spool::v1;
 use crate::telemetry::Metrics;
+
+/// The name of the lock, in the spool's folder.
+const LOCK: &str = "spool.lock";
 
 /// How a spool is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,8 +167,8 @@ impl Spool {
         options: Options,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovered), SpoolError> {
-        std::fs::create_dir_all(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
-        let lock = lock(&dir.join("spool.lock"))?;
+        private_files::folder(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
+        let lock = lock::take(&dir.join(LOCK))?;
         let segments = Segments::open(dir.join("segments"))?;
         let bodies = Bodies::open(dir.join("bodies"))?;
         // A folder whose name is not durable takes all that is in it along when power is lost.
@@ -187,6 +192,20 @@ impl Spool {
             .map_err(|cause| SpoolError::io("serve", dir, cause))?;
         let inner = Inner { threads, index, bodies, reader, _lock: lock };
         Ok((Self { inner: Arc::new(inner) }, recovered))
+    }
+
+    /// Looks for what [`Spool::open`] would refuse, as far as that shows without recovery, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn inspect(dir: &Path) -> Result<(), SpoolError> {
+        lock::look(&dir.join(LOCK))?;
+        let folder = dir.join("segments");
+        if !folder.exists() {
+            return Ok(());
+        }
+        let segments = Segments::at(folder);
+        segments.list()?.into_iter().try_for_each(|segment| segments.header(segment).map(drop))
     }
 
     /// Takes a message: its octets as they are sent on, and what the queue knows of it. Durable when this
@@ -375,7 +394,16 @@ impl Spool {
         self.inner.index.counts()
     }
 
-    /// How many records are in `quarantine/`: what could not be read, until the operator removes it.
+    /// Removes from `quarantine/` what is past the bounds of [`crate::kept_aside`], the oldest first.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn expire_quarantined(&self, now: SystemTime) -> Result<(), SpoolError> {
+        let reader = self.inner.reader.clone();
+        blocking(move || reader.quarantine.expire(now)).await
+    }
+
+    /// How many records are in `quarantine/`: what could not be read, until the operator removes it or it is too old.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -439,21 +467,6 @@ async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, SpoolError> {
     spawn_blocking(run).await.map_err(|_| SpoolError::Stopped)?
-}
-
-/// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
-fn lock(path: &PathBuf) -> Result<File, SpoolError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|cause| SpoolError::io("open", path, cause))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked { path: path.clone() }),
-        Err(TryLockError::Error(cause)) => Err(SpoolError::io("lock", path, cause)),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! What cannot be read, kept for the operator.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::error::SpoolError;
 use super::log::{Position, sync_dir};
+use crate::kept_aside;
+use crate::private_files;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Contained;
 
@@ -57,6 +60,12 @@ impl Quarantine {
         }
     }
 
+    /// Removes what is past the bounds of what is kept aside, the oldest first.
+    pub(super) fn expire(&self, now: SystemTime) -> Result<(), SpoolError> {
+        let expired = kept_aside::expire(&self.dir, kept_aside::BOUNDS, now);
+        expired.map(drop).map_err(|cause| SpoolError::io("expire", &self.dir, cause))
+    }
+
     /// Keeps octets of the log, and tells the operator. Kept before means replaced, and told before.
     ///
     /// # Errors
@@ -65,8 +74,8 @@ impl Quarantine {
         let kept = self.path(at);
         let is_new = !kept.exists();
         let write = || {
-            fs::create_dir_all(&self.dir)?;
-            let mut file = File::create(&kept)?;
+            private_files::folder(&self.dir)?;
+            let mut file = private_files::create(&kept)?;
             file.write_all(octets).and_then(|()| file.sync_all())
         };
         write().map_err(|cause| SpoolError::io("write", &kept, cause))?;

@@ -58,8 +58,8 @@ pub enum StoreError {
     /// A value is too long.
     #[error("a value of {0} octets is past the limit of {MAX_VALUE_OCTETS}")]
     ValueTooLong(usize),
-    /// The thread that flushes is gone.
-    #[error("the store's committer has stopped")]
+    /// A thread that flushes, reads or writes is gone.
+    #[error("the store's thread has stopped")]
     Stopped,
 }
 

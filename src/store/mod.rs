@@ -46,6 +46,8 @@ pub use committer::Committer;
 pub use error::StoreError;
 pub use tree::{Batch, Pair, Tree};
 
+use crate::private_files;
+
 /// Largest value, in octets: below sled's 131,052, past which a value goes to a file that is never synced.
 pub const MAX_VALUE_OCTETS: usize = 100_000;
 /// Largest key, in octets: an address and an id with room to spare. Sled itself has no bound.
@@ -95,11 +97,14 @@ impl Store {
     /// cannot be understood, [`StoreError::Io`] when the disk does not let us.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let dir = data_dir.join("store");
-        fs::create_dir_all(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
+        private_files::folder(&dir).map_err(|cause| StoreError::io("create", &dir, cause))?;
         let lock_path = data_dir.join("store.lock");
         let mut lock = lock(&lock_path)?;
         let log_path = dir.join("db");
         let age = age(&mut lock, &lock_path, &dir)?;
+        if age == Age::Lost {
+            note(&lock, LOST, &lock_path)?;
+        }
         remove_unfinished_snapshots(&dir)?;
         let db = recover(&dir, LOCK_PATIENCE)?;
         let replaces_lost = stamp(&db, age, &dir)?;
@@ -118,6 +123,21 @@ impl Store {
             note(&mark, MARK, &lock_path)?;
         }
         Ok(store)
+    }
+
+    /// Looks for what [`Store::open`] would refuse, as far as that shows without recovery, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn inspect(data_dir: &Path) -> Result<(), StoreError> {
+        let lock_path = data_dir.join("store.lock");
+        let mut lock = match File::options().read(true).write(true).open(&lock_path) {
+            Ok(lock) => lock,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(StoreError::io("open", &lock_path, cause)),
+        };
+        hold(&lock, &lock_path)?;
+        age(&mut lock, &lock_path, &data_dir.join("store")).map(drop)
     }
 
     /// As [`Store::open`], for what its owners can do without: a database that cannot be understood is put aside as
@@ -205,6 +225,19 @@ impl Store {
     }
 }
 
+/// Runs what may wait for the disk on a thread that may: a page that is not in memory is read, and sled's writers wait
+/// for each other.
+///
+/// # Errors
+/// What `run` says, or [`StoreError::Stopped`] when it did not end.
+pub async fn off_runtime<T, E>(run: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    tokio::task::spawn_blocking(run).await.map_err(|_| StoreError::Stopped)?
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("failed", &self.shared.failed).finish_non_exhaustive()
@@ -214,15 +247,20 @@ impl std::fmt::Debug for Store {
 /// Takes the lock that tells a second process to stay away; it is the kernel's, so a crash gives it back.
 /// Sled has a lock too, but takes it only after the point where we clean up.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = File::options()
+    let file = private_files::options()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
         .open(path)
         .map_err(|cause| StoreError::io("open", path, cause))?;
+    hold(&file, path)?;
+    Ok(file)
+}
+
+fn hold(file: &File, path: &Path) -> Result<(), StoreError> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(StoreError::io("lock", path, cause)),
     }
@@ -252,7 +290,6 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
         _ => return Err(StoreError::Unknown { path: lock_path.to_owned() }),
     }
     if is_empty(dir)? {
-        note(lock, LOST, lock_path)?;
         return Ok(Age::Lost);
     }
     let log = dir.join("db");
@@ -265,8 +302,11 @@ fn age(lock: &mut File, lock_path: &Path, dir: &Path) -> Result<Age, StoreError>
 }
 
 fn is_empty(dir: &Path) -> Result<bool, StoreError> {
-    let mut entries = fs::read_dir(dir).map_err(|cause| StoreError::io("read", dir, cause))?;
-    Ok(entries.next().is_none())
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(true),
+        Err(cause) => Err(StoreError::io("read", dir, cause)),
+    }
 }
 
 /// Writes a mark into the lock file, durably.

@@ -146,7 +146,7 @@ metrics! {
     pub queue_messages: Gauges<QueueState>["state"];
     /// When the oldest message of the queue was received, in seconds since 1970; 0 when the queue is empty.
     pub queue_oldest_message_timestamp_seconds: IntGauge;
-    /// Records of the queue that could not be read, kept in quarantine until the operator removes them.
+    /// Records of the queue that could not be read, kept in quarantine for the operator.
     pub queue_quarantined_records: IntGauge;
     /// Delivery status notifications sent, by action (RFC 3464 §2.3.3).
     pub dsn_sent_total: Counters<DsnAction>["action"];

@@ -7,6 +7,7 @@
 
 mod client;
 mod dane;
+mod expiry;
 mod failure;
 mod opportunistic;
 mod policy;
@@ -26,6 +27,7 @@ use crate::telemetry::labels::TlsVersion;
 
 pub use client::{ClientStream, ClientTls, Shaken};
 pub use dane::Dane;
+pub use expiry::{Ending, EndingStage, Endings, RENEWAL_TIME};
 pub use failure::TlsFailure;
 pub use policy::{Barred, Candidate, Demand, Judgement, Policies};
 pub use reports::{Basis, Report, Reporter, Reports, Sighting};
@@ -64,34 +66,42 @@ impl Negotiated {
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read, or is larger than any certificate chain.
-    #[error("cannot read {path}")]
+    #[error("{key}: cannot read {path}")]
     Read {
+        /// The path of the key that names it.
+        key: String,
         /// The file.
         path: String,
         /// Why not.
         source: FileError,
     },
     /// The file holds no certificate in PEM.
-    #[error("{path} holds no usable PEM certificate")]
+    #[error("{key}: {path} holds no usable PEM certificate")]
     NoCertificate {
+        /// The path of the key that names it.
+        key: String,
         /// The file.
         path: String,
     },
     /// The file holds no private key in PEM.
-    #[error("{path} holds no usable PEM private key (PKCS#8, PKCS#1 or SEC1)")]
+    #[error("{key}: {path} holds no usable PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     NoKey {
+        /// The path of the key that names it.
+        key: String,
         /// The file.
         path: String,
     },
     /// The key is not the certificate's, or of a kind that TLS does not use.
-    #[error("{certificate} and {key} are no pair")]
+    #[error("{listener}.certificate_file {certificate} and {listener}.private_key_file {key} are no pair")]
     Mismatch {
+        /// The section that names them.
+        listener: &'static str,
         /// The certificate's file.
         certificate: String,
         /// The key's file.
         key: String,
         /// What rustls says.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// The crypto provider does not support what every configuration needs.
     #[error("cannot set up TLS")]

@@ -17,9 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Negotiated, TlsError};
+use super::{Ending, Negotiated, TlsError};
+use crate::clock;
 use crate::config::{Config, KeyPairFiles, Live, files};
 use crate::telemetry::Metrics;
+
+/// The keys that name the files, in a listener's section.
+const CERTIFICATE: &str = "certificate_file";
+const PRIVATE_KEY: &str = "private_key_file";
+const CLIENT_CA: &str = "client_ca_file";
 
 /// A connection under TLS, this end the server.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -34,12 +40,17 @@ pub enum ServerUse {
 }
 
 impl ServerUse {
-    /// The label `use` of the metric.
-    fn label(self) -> &'static str {
+    /// The label `use` of the metric, and the section that names the files.
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
             Self::Admin => "admin",
         }
+    }
+
+    /// The path of a key in its section.
+    fn key(self, name: &str) -> String {
+        format!("{}.{name}", self.label())
     }
 
     fn protocols(self) -> Vec<Vec<u8>> {
@@ -91,11 +102,11 @@ impl ServerIdentity {
         purpose: ServerUse,
         current: Option<Arc<Self>>,
     ) -> Result<Arc<Self>, TlsError> {
-        let octets = Octets::read(files)?;
+        let octets = Octets::read(files, purpose)?;
         if let Some(same) = current.filter(|current| current.octets == octets) {
             return Ok(same);
         }
-        let certified = octets.certified(files.pair)?;
+        let certified = octets.certified(files.pair, purpose)?;
         let not_after = certified.cert.first().and_then(not_after);
         let trust = octets.client_ca.as_deref().map(Trust::of);
         let acceptor = TlsAcceptor::from(Arc::new(octets.server_config(certified, files, purpose)?));
@@ -107,6 +118,16 @@ impl ServerIdentity {
     #[must_use]
     pub fn acceptor(&self) -> Acceptor {
         Acceptor { acceptor: self.acceptor.clone() }
+    }
+
+    /// The file of its certificate.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When its certificate ends, in seconds since 1970.
+    pub(super) fn not_after(&self) -> Option<i64> {
+        self.not_after
     }
 
     /// Which authorities clients are checked by, if by any.
@@ -145,6 +166,9 @@ pub(super) fn announce(identity: Option<&ServerIdentity>, purpose: ServerUse, me
         gauge.with_label_values(&[purpose.label()]).set(not_after);
     }
     tracing::info!(certificate = identity.name, listener = purpose.label(), "certificate taken");
+    if let Some(ending) = Ending::of(identity, purpose, clock::now()) {
+        ending.tell();
+    }
 }
 
 /// TLS of the SMTP listeners, as the configuration has it. Clones share it.
@@ -176,6 +200,12 @@ impl StartTls {
     #[must_use]
     pub fn acceptor(&self) -> Option<Acceptor> {
         self.identity.load().as_ref().map(|identity| identity.acceptor())
+    }
+
+    /// What it shows now.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<ServerIdentity>> {
+        self.identity.load_full()
     }
 
     fn load(&self, config: &Config) -> Result<Option<Arc<ServerIdentity>>, TlsError> {
@@ -233,23 +263,29 @@ impl Trust {
 }
 
 impl Octets {
-    fn read(files: ServerFiles<'_>) -> Result<Self, TlsError> {
+    fn read(files: ServerFiles<'_>, purpose: ServerUse) -> Result<Self, TlsError> {
+        let read = |name, path: &Path| {
+            let failed =
+                |source| TlsError::Read { key: purpose.key(name), path: path.display().to_string(), source };
+            files::read(path).map_err(failed)
+        };
         Ok(Self {
-            certificate: read(&files.pair.certificate_file)?,
-            key: read(&files.pair.private_key_file)?,
-            client_ca: files.client_ca.map(read).transpose()?,
+            certificate: read(CERTIFICATE, &files.pair.certificate_file)?,
+            key: read(PRIVATE_KEY, &files.pair.private_key_file)?,
+            client_ca: files.client_ca.map(|path| read(CLIENT_CA, path)).transpose()?,
         })
     }
 
-    fn certified(&self, files: &KeyPairFiles) -> Result<CertifiedKey, TlsError> {
-        let certificate = files.certificate_file.display().to_string();
+    fn certified(&self, files: &KeyPairFiles, purpose: ServerUse) -> Result<CertifiedKey, TlsError> {
+        let certificate = &files.certificate_file;
         let key = files.private_key_file.display().to_string();
         let chain = certificates(&self.certificate)
-            .ok_or_else(|| TlsError::NoCertificate { path: certificate.clone() })?;
-        let private =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| TlsError::NoKey { path: key.clone() })?;
+            .ok_or_else(|| no_certificate(purpose.key(CERTIFICATE), certificate))?;
+        let private = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| TlsError::NoKey { key: purpose.key(PRIVATE_KEY), path: key.clone() })?;
+        let (listener, certificate) = (purpose.label(), certificate.display().to_string());
         CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
-            .map_err(|source| TlsError::Mismatch { certificate, key, source })
+            .map_err(|source| TlsError::Mismatch { listener, certificate, key, source: Box::new(source) })
     }
 
     fn server_config(
@@ -263,9 +299,10 @@ impl Octets {
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match (&self.client_ca, files.client_ca) {
             (Some(octets), Some(path)) => {
-                let roots = Arc::new(authorities(octets, path)?);
+                let unusable = || no_certificate(purpose.key(CLIENT_CA), path);
+                let roots = Arc::new(authorities(octets).ok_or_else(unusable)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|_| no_certificate(path))?)
+                builder.with_client_cert_verifier(verifier.map_err(|_| unusable())?)
             }
             (Some(_) | None, Some(_) | None) => builder.with_no_client_auth(),
         };
@@ -276,27 +313,23 @@ impl Octets {
     }
 }
 
-/// The authorities of a file.
-fn authorities(octets: &[u8], path: &Path) -> Result<RootCertStore, TlsError> {
+/// The authorities of a file; `None`: one of them is none.
+fn authorities(octets: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(octets).ok_or_else(|| no_certificate(path))? {
-        roots.add(certificate).map_err(|_| no_certificate(path))?;
+    for certificate in certificates(octets)? {
+        roots.add(certificate).ok()?;
     }
-    Ok(roots)
+    Some(roots)
 }
 
-fn no_certificate(path: &Path) -> TlsError {
-    TlsError::NoCertificate { path: path.display().to_string() }
+fn no_certificate(key: String, path: &Path) -> TlsError {
+    TlsError::NoCertificate { key, path: path.display().to_string() }
 }
 
 /// The certificates of a PEM file, at least one.
 fn certificates(octets: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(octets).collect();
     chain.ok().filter(|chain| !chain.is_empty())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    files::read(path).map_err(|source| TlsError::Read { path: path.display().to_string(), source })
 }
 
 /// When a certificate ends, in seconds since 1970.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{ALICE, Client, SENDER, World, letter};
 
-fn postroad(arguments: &[&str]) -> Command {
+pub(crate) fn postroad(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -32,7 +32,7 @@ fn dev_refuses_a_number_of_nodes_that_it_cannot_start() {
 }
 
 /// A node of the binary; killed when the test is over, however it ends.
-struct Served(Child);
+pub(crate) struct Served(pub(crate) Child);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -88,15 +88,21 @@ async fn a_bad_file_is_refused_with_every_error_and_its_key() {
 }
 
 /// Starts `serve` and waits for its ready line.
-fn serve(file: &str) -> (Served, serde_json::Value) {
+pub(crate) fn serve(file: &str) -> (Served, serde_json::Value) {
     let mut served = Served(postroad(&["serve", "--config", file]).spawn().unwrap());
+    let ready = ready(&mut served);
+    (served, ready)
+}
+
+/// Waits for the line by which a node says that it is ready.
+pub(crate) fn ready(served: &mut Served) -> serde_json::Value {
     let log = BufReader::new(served.0.stdout.take().unwrap()).lines();
     let ready = log.map(Result::unwrap).find(|line| line.contains("\"message\":\"ready\"")).unwrap();
-    (served, serde_json::from_str(&ready).unwrap())
+    serde_json::from_str(&ready).unwrap()
 }
 
 /// What `postroadctl` prints; it must succeed.
-fn ctl(ready: &serde_json::Value, arguments: &[&str]) -> serde_json::Value {
+pub(crate) fn ctl(ready: &serde_json::Value, arguments: &[&str]) -> serde_json::Value {
     let server = format!("http://{}", ready["admin"].as_str().unwrap());
     let output = Command::new(env!("CARGO_BIN_EXE_postroadctl"))
         .args(["--server", &server, "--output", "json"])

@@ -1,5 +1,6 @@
 //! What an operator sees: metrics, health, the journal.
 
+use postroad::config::KeyPairFiles;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,37 @@ async fn a_node_that_greets_is_ready_and_alive() {
         assert!(get(&world, path).await.starts_with("HTTP/1.1 200"), "{path}");
     }
     assert!(get(&world, "/nonsense").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn certificates_at_their_end_are_told_of_and_the_node_stays_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let pair = KeyPairFiles {
+        certificate_file: directory.path().join("ended.pem"),
+        private_key_file: directory.path().join("ended.key"),
+    };
+    std::fs::write(&pair.certificate_file, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&pair.private_key_file, key.serialize_pem()).unwrap();
+    let world = World::with(|config| {
+        config.smtp.tls = Some(pair.clone());
+        config.admin.tls = Some(pair.clone());
+    })
+    .await;
+    let ready = get(&world, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    let file = pair.certificate_file.display();
+    for usage in ["smtp", "admin"] {
+        let line = format!("{usage} certificate {file} ended at 2020-01-01T00:00:00Z\n");
+        assert!(ready.contains(&line), "{ready}");
+        let series = format!("postroad_tls_certificate_not_after_timestamp_seconds{{use=\"{usage}\"}} ");
+        let metrics = world.metrics().await;
+        let value =
+            metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse::<f64>());
+        assert_eq!(value, Some(Ok(1_577_836_800.0)), "{series}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Delivery status notifications as octets: a `multipart/report` (RFC 6522) of a text for people, the
-//! machine's `message/delivery-status` (RFC 3464) and the original's header section.
+//! machine's `message/delivery-status` (RFC 3464) and the original, or its header section.
 //!
 //! What others rely on:
 //! - Lines end in CRLF and have at most 998 octets without it (RFC 5322 §2.1.1).
@@ -9,7 +9,8 @@
 //!   section in UTF-8 is `message/global-headers`. SMTPUTF8 it needs only where its own
 //!   recipient does.
 //! - It is 7-bit: parts outside ASCII are in base64. Differs: RFC 6533 §4 and §6 would rather have them 8bit,
-//!   but a report that a host without 8BITMIME refuses is lost.
+//!   but a report that a host without 8BITMIME refuses is lost. A whole original that is not 7-bit is
+//!   `message/global`, which may be in base64 (RFC 6532 §3.7), where `message/rfc822` may not (RFC 2046 §5.2.1).
 //! - Recipients are named by the address the sender wrote; a private destination is no input here. Replies
 //!   are taken as they are: who calls has masked it there.
 
@@ -49,6 +50,8 @@ pub struct Report<'a> {
     pub date: SystemTime,
     /// The original's header section, in pieces.
     pub original_head: &'a [Bytes],
+    /// The original's body, where all of it is given back.
+    pub original_body: Option<&'a [u8]>,
     /// Where people can read more.
     pub postmaster_url: &'a str,
     /// The original's trace id.
@@ -102,7 +105,9 @@ pub struct Diagnostic<'a> {
 #[must_use]
 pub fn build(report: &Report<'_>) -> Vec<u8> {
     let original = original::head(report.original_head);
-    let parts = [text::part(report), status::part(report), original::part(&original)];
+    let whole = report.original_body.and_then(|body| original::whole(report.original_head, body));
+    let returned = whole.unwrap_or_else(|| original::part(&original));
+    let parts = [text::part(report), status::part(report), returned];
     let boundary = boundary(report.id, &parts);
     let mut out = fields(report, &original, &boundary).into_bytes();
     for part in &parts {
@@ -147,6 +152,11 @@ fn part(content_type: &str, content: &[u8]) -> Vec<u8> {
     if content.is_ascii() {
         return [b"Content-Type: ", content_type.as_bytes(), b"\r\n\r\n", content].concat();
     }
+    encoded_part(content_type, content)
+}
+
+/// One part, whatever its octets are.
+fn encoded_part(content_type: &str, content: &[u8]) -> Vec<u8> {
     let encoded = base64::encode_lines(content);
     format!("Content-Type: {content_type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}").into_bytes()
 }

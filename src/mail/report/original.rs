@@ -1,7 +1,5 @@
-//! The third part: the original's header section, bounded and cleaned.
-//!
-//! Differs: RET=FULL (RFC 3461 §4.3) gets the header section too, because what fails is often large or
-//! unwanted, and its sender has it.
+//! The third part: the original's header section, bounded and cleaned, or the whole original as it is, whose size the
+//! caller has bounded.
 
 use bytes::Bytes;
 
@@ -31,6 +29,26 @@ pub(super) fn head(pieces: &[Bytes]) -> Vec<u8> {
         }
     }
     head
+}
+
+/// The part that holds all of the original. `None`: its header section is of no known charset, which no type for whole
+/// messages allows.
+pub(super) fn whole(pieces: &[Bytes], body: &[u8]) -> Option<Vec<u8>> {
+    let head = pieces.concat();
+    std::str::from_utf8(&head).ok()?;
+    let message = [head.as_slice(), body].concat();
+    Some(if is_seven_bit(&message) {
+        super::part("message/rfc822", &message)
+    } else {
+        super::encoded_part("message/global", &message)
+    })
+}
+
+/// RFC 2045 §2.7, without control octets that a terminal would obey.
+fn is_seven_bit(octets: &[u8]) -> bool {
+    octets.is_ascii()
+        && clean(octets) == octets
+        && octets.split(|b| *b == b'\n').all(|line| line.len() <= MAX_LINE_OCTETS + 1)
 }
 
 /// Every control octet but tabs and whole line endings becomes `?`.

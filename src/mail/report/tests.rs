@@ -20,6 +20,10 @@ fn address(text: &str) -> Address {
 
 /// A report on these recipients, to Alice.
 fn report(recipients: &[ReportedRecipient<'_>], head: &[u8]) -> Vec<u8> {
+    report_with(recipients, head, None)
+}
+
+fn report_with(recipients: &[ReportedRecipient<'_>], head: &[u8], body: Option<&[u8]>) -> Vec<u8> {
     let host = Domain::parse("linda.mx.relay.example").unwrap();
     build(&Report {
         reporting_mta: &host,
@@ -31,6 +35,7 @@ fn report(recipients: &[ReportedRecipient<'_>], head: &[u8]) -> Vec<u8> {
         id: TraceId::new(time(3600), 2),
         date: time(3600),
         original_head: &[Bytes::copy_from_slice(head)],
+        original_body: body,
         postmaster_url: "https://relay.example/postmaster",
         trace: TraceId::new(time(0), 1),
     })
@@ -158,6 +163,45 @@ fn rfc2045_6_4_a_report_is_7_bit_whatever_it_tells_of() {
         let octets = report(&[failed(&alias, &said)], head);
         assert!(octets.is_ascii(), "{}", String::from_utf8_lossy(&octets));
     }
+}
+
+/// The third part's own header fields, and its octets with their encoding undone.
+fn returned(head: &str, body: &[u8]) -> (String, Vec<u8>) {
+    let alias = address("info@ours.example");
+    let octets = report_with(&[failed(&alias, &[])], head.as_bytes(), Some(body));
+    assert!(octets.is_ascii() && octets.split(|b| *b == b'\n').all(|line| line.len() <= 999));
+    let text = String::from_utf8(octets).unwrap();
+    let boundary = format!("\r\n--=_{}", TraceId::new(time(3600), 2));
+    let part = text.split(&boundary).nth(3).unwrap().strip_prefix("\r\n").unwrap();
+    let (fields, content) = part.split_once("\r\n\r\n").unwrap();
+    let content = if fields.contains("base64") {
+        base64::decode(&content.split_whitespace().collect::<String>()).unwrap()
+    } else {
+        content.as_bytes().to_vec()
+    };
+    (fields.to_owned(), content)
+}
+
+#[test]
+fn rfc3461_4_3_full_gives_the_message_back_octet_by_octet() {
+    for (head, body, wanted) in [
+        (HEAD.to_owned(), b"Hello,\r\n\r\n  this is it.\r\n".to_vec(), "Content-Type: message/rfc822"),
+        (HEAD.to_owned(), b"no last line ending".to_vec(), "Content-Type: message/rfc822"),
+        (HEAD.to_owned(), b"gr\xfc\xdfe\r\n".to_vec(), "Content-Type: message/global\r\n"),
+        (HEAD.to_owned(), vec![b'x'; 2000], "Content-Type: message/global\r\n"),
+        (HEAD.replace("hello", "gr\u{fc}\u{df}e"), b"plain\r\n".to_vec(), "Content-Type: message/global\r\n"),
+    ] {
+        let (fields, content) = returned(&head, &body);
+        assert!(format!("{fields}\r\n").starts_with(wanted), "{fields}");
+        assert_eq!(content, [head.as_bytes(), &body].concat(), "{fields}");
+    }
+}
+
+#[test]
+fn a_whole_message_whose_charset_nobody_knows_is_its_header_section() {
+    let alias = address("info@ours.example");
+    let octets = report_with(&[failed(&alias, &[])], b"Subject: gr\xfc\xdfe\r\n\r\n", Some(b"body\r\n"));
+    assert_eq!(parts(&octets).pop().unwrap().0, "text/rfc822-headers");
 }
 
 #[test]

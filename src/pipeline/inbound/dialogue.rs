@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use tokio_util::either::Either;
 
 use super::admission::SentAway;
+use super::open::Chunks;
 use super::proxy;
 use super::session::{COMMAND_READ_OCTETS, End, Session};
 use super::surroundings::Surroundings;
 use crate::config::Config;
 use crate::pipeline::parcel::{Client, Protocol};
-use crate::smtp::command::{self, Command};
+use crate::smtp::command::{self, Command, Following};
 use crate::smtp::line::Line;
 use crate::smtp::reply;
 use crate::telemetry::labels::{Admission, Direction, Handshake, IpFamily};
@@ -122,6 +123,7 @@ impl Session {
             Line::Complete(line) => self.obey(&line).await,
             Line::Malformed => self.say(SmtpCommand::Other, &reply::BAD_COMMAND_OCTET.reply()).await,
             Line::TooLong => self.say(SmtpCommand::Other, &reply::LINE_TOO_LONG.reply()).await,
+            Line::Chunk => self.dismiss(SmtpCommand::Bdat, command::bad_bdat()).await,
             Line::Endless => self.dismiss(SmtpCommand::Other, reply::LINE_TOO_LONG.reply()).await,
         }
     }
@@ -171,8 +173,23 @@ impl Session {
                 self.flush().await?;
                 Err(End::Quit)
             }
-            Err(reply) => self.say(verb, &reply).await,
+            Err(reply) => match command::following(line) {
+                Following::Command => self.say(verb, &reply).await,
+                Following::Chunk(octets) => self.bad_bdat(octets).await,
+                Following::UnknownChunk => self.dismiss(SmtpCommand::Bdat, command::bad_bdat()).await,
+            },
         }
+    }
+
+    /// A BDAT that is none but for its size: the chunk is read, so that its octets are not taken for commands, and its
+    /// message is refused.
+    async fn bad_bdat(&mut self, octets: u64) -> Result<(), End> {
+        let due = self.due();
+        if let Some(open) = &mut self.open {
+            open.chunks = Chunks::Refused;
+        }
+        self.skip(octets, due).await?;
+        self.say(SmtpCommand::Bdat, &command::bad_bdat()).await
     }
 
     async fn ehlo(&mut self, name: String) -> Result<(), End> {

@@ -187,7 +187,7 @@ impl Session {
     }
 
     /// When the message must be there: `limits.message_timeout` behind 354 or its first chunk, be that refused.
-    fn due(&mut self) -> Instant {
+    pub(super) fn due(&mut self) -> Instant {
         let due = Instant::now() + self.config.limits.message_timeout;
         match &mut self.open {
             Some(open) => *open.due.get_or_insert(due),
@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// Reads a refused chunk; one that is beyond all reason ends the session instead.
-    async fn skip(&mut self, octets: u64, due: Instant) -> Result<(), End> {
+    pub(super) async fn skip(&mut self, octets: u64, due: Instant) -> Result<(), End> {
         if octets > self.config.service.max_message_octets.saturating_mul(2) {
             let limit = self.config.service.max_message_octets.to_string();
             return self.dismiss(SmtpCommand::Bdat, reply::TOO_LARGE.with(&[&limit])).await;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::notify::NotYet;
 use crate::clock;
-use crate::mail::{Body, Enhanced, Message, TraceId};
+use crate::mail::{Body, Enhanced, Message, Return, TraceId};
 use crate::spool::{LastAttempt, Queued, QueuedCopy, SpoolError};
 
 /// RFC 3463 §3.4: other or undefined mail system status. The fault is ours, and the class says that it is
@@ -29,6 +29,8 @@ impl Inner {
 
     async fn give_up_lost(&self, mut queued: Queued, head: Bytes) -> Result<(), NotYet> {
         let lost: Vec<_> = std::mem::take(&mut queued.copies).into_iter().map(lost).collect();
+        // What is left is not the message that RET=FULL asks for.
+        queued.request.ret = Some(Return::Headers);
         let remains = Message::new(head, Body::Memory(Bytes::new()));
         self.end(&queued, &remains, &lost).await
     }

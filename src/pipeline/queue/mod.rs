@@ -37,6 +37,7 @@ mod late;
 mod notify;
 mod permits;
 mod poison;
+mod returned;
 mod run;
 mod schedule;
 mod suspend;
@@ -345,7 +346,7 @@ impl Queue {
         reason: String,
     ) -> Result<(), QueueError> {
         let suspension = Suspension { domain: domain.clone(), since: clock::now(), until, reason };
-        self.inner.suspensions.put(suspension)?;
+        self.inner.suspensions.put(suspension).await?;
         self.inner.schedule.lock().suspend(&domain, true);
         tracing::info!(%domain, "deliveries suspended by an operator");
         Ok(())
@@ -356,7 +357,7 @@ impl Queue {
     /// # Errors
     /// When they are not suspended, or the disk fails.
     pub async fn resume(&self, domain: &Domain) -> Result<(), QueueError> {
-        if !self.inner.suspensions.remove(domain)? {
+        if !self.inner.suspensions.remove(domain).await? {
             return Err(QueueError::NotSuspended(domain.clone()));
         }
         self.inner.take_up_again(domain);

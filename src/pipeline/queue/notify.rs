@@ -211,6 +211,7 @@ impl Inner {
             .iter()
             .map(|told| told.reported(*action, queued.received_at + settings.give_up_after))
             .collect();
+        let original_body = self.returned_body(queued, message, *action).await;
         let octets = report::build(&Report {
             reporting_mta: &settings.hostname,
             arrival: queued.received_at,
@@ -221,6 +222,7 @@ impl Inner {
             id,
             date: now,
             original_head: &message.emitted_head(),
+            original_body: original_body.as_deref(),
             postmaster_url: &settings.postmaster_url,
             trace: queued.id,
         });

@@ -29,7 +29,7 @@ impl Queue {
             inner.schedule.lock().note(&domain, due);
         }
         while let Some(()) = stop.run_until_cancelled(inner.sleep()).await {
-            inner.resume_what_is_over();
+            inner.resume_what_is_over().await;
             while !stop.is_cancelled()
                 && inner.permits.has_one()
                 && let Some(turn) = inner.next_turn()
@@ -67,9 +67,9 @@ impl Inner {
         self.schedule.lock().next(clock::now())
     }
 
-    fn resume_what_is_over(&self) {
+    async fn resume_what_is_over(&self) {
         for domain in self.suspensions.over(clock::now()) {
-            match self.suspensions.remove(&domain) {
+            match self.suspensions.remove(&domain).await {
                 Ok(_) => self.take_up_again(&domain),
                 Err(error) => tracing::error!(%domain, %error, "a suspension that is over stays"),
             }

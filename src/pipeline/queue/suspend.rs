@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mail::Domain;
 use crate::pipeline::deferred::Suspended;
-use crate::store::{Store, StoreError, Tree};
+use crate::store::{Store, StoreError, Tree, off_runtime};
 
 /// A destination to which nothing is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) struct Suspensions {
     /// What deliver sees of it.
     told: Suspended,
     by_domain: Mutex<BTreeMap<Domain, Suspension>>,
+    /// Held from the change on the disk to the one in memory, so that both end alike.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Suspensions {
@@ -54,19 +56,22 @@ impl Suspensions {
                 (domain, _) => tracing::error!(?domain, "a suspension cannot be read and is ignored"),
             }
         }
-        let suspensions = Self { tree, told, by_domain: Mutex::new(by_domain) };
+        let (by_domain, changing) = (Mutex::new(by_domain), tokio::sync::Mutex::default());
+        let suspensions = Self { tree, told, by_domain, changing };
         suspensions.tell();
         Ok(suspensions)
     }
 
-    pub(super) fn put(&self, suspension: Suspension) -> Result<(), StoreError> {
+    pub(super) async fn put(&self, suspension: Suspension) -> Result<(), StoreError> {
         let stored = Stored {
             since: seconds(suspension.since),
             until: suspension.until.map(seconds),
             reason: suspension.reason.clone(),
         };
         let value = serde_json::to_vec(&stored).unwrap_or_default();
-        self.tree.insert(suspension.domain.as_str().as_bytes(), &value)?;
+        let (tree, domain) = (self.tree.clone(), suspension.domain.clone());
+        let _changing = self.changing.lock().await;
+        off_runtime(move || tree.insert(domain.as_str().as_bytes(), &value)).await?;
         self.by_domain.lock().insert(suspension.domain.clone(), suspension);
         self.tell();
         Ok(())
@@ -77,8 +82,10 @@ impl Suspensions {
     }
 
     /// Whether there was one.
-    pub(super) fn remove(&self, domain: &Domain) -> Result<bool, StoreError> {
-        self.tree.remove(domain.as_str().as_bytes())?;
+    pub(super) async fn remove(&self, domain: &Domain) -> Result<bool, StoreError> {
+        let (tree, name) = (self.tree.clone(), domain.clone());
+        let _changing = self.changing.lock().await;
+        off_runtime(move || tree.remove(name.as_str().as_bytes())).await?;
         let removed = self.by_domain.lock().remove(domain).is_some();
         self.tell();
         Ok(removed)

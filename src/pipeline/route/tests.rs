@@ -223,7 +223,7 @@ async fn the_original_of_a_long_return_address_is_found_where_it_was_kept() {
     let alias = |at| stage.context.srs.alias(&original, &domain("one.example"), at).unwrap();
     let (to, token) = alias(clock::now());
     assert_eq!(stage.said(&to.to_string(), "").await, "SrsInvalid");
-    stage.context.aliases.keep(&token, &original).await.unwrap();
+    stage.context.aliases.clone().keep(token.clone(), original.clone()).await.unwrap();
     assert_eq!(stage.said(&to.to_string(), "").await, format!("Bounce return {original}"));
 }
 

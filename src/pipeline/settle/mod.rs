@@ -336,7 +336,7 @@ impl Surroundings {
                 Acknowledgement::Heard,
             ) if from_records => {
                 let keys = self.names(held, settled).await;
-                if let Err(error) = self.ledger.forget(&keys) {
+                if let Err(error) = self.ledger.forget(keys).await {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             }

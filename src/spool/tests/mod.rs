@@ -6,6 +6,7 @@ mod notice;
 mod space;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;

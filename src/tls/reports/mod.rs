@@ -22,7 +22,7 @@ use super::{StsPolicies, TlsError, TlsFailure};
 use crate::clock;
 use crate::dns::{Dns, DnsError};
 use crate::mail::{Address, Domain};
-use crate::store::{Batch, Store, Tree};
+use crate::store::{Batch, Store, Tree, off_runtime};
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -198,7 +198,7 @@ impl Reports {
                 let made = rua.into_iter().filter_map(|to| message::report(&about, reporter, to));
                 reports.extend(made);
             }
-            if let Err(error) = self.forget(day, &domain, &counts) {
+            if let Err(error) = self.forget(day, &domain, &counts).await {
                 tracing::error!(%domain, %error, "TLS report's counts not removed");
             }
         }
@@ -217,13 +217,22 @@ impl Reports {
         over
     }
 
-    fn forget(&self, day: u64, domain: &Domain, counts: &BTreeMap<Basis, Count>) -> Result<(), TlsError> {
-        for basis in counts.keys() {
-            let key = Key { day, domain: domain.clone(), basis: *basis };
-            self.shared.tree.remove(&key.octets())?;
-            self.shared.counts.lock().by_key.remove(&key);
-        }
-        Ok(())
+    async fn forget(
+        &self,
+        day: u64,
+        domain: &Domain,
+        counts: &BTreeMap<Basis, Count>,
+    ) -> Result<(), TlsError> {
+        let key = |basis: &Basis| Key { day, domain: domain.clone(), basis: *basis };
+        let (shared, keys): (_, Vec<Key>) = (self.shared.clone(), counts.keys().map(key).collect());
+        off_runtime(move || {
+            for key in keys {
+                shared.tree.remove(&key.octets())?;
+                shared.counts.lock().by_key.remove(&key);
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

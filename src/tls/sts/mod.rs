@@ -29,7 +29,7 @@ use super::{TlsError, TlsFailure};
 use crate::clock;
 use crate::dns::Dns;
 use crate::mail::Domain;
-use crate::store::{Store, Tree};
+use crate::store::{Store, Tree, off_runtime};
 
 pub use policy::{MAX_AGE, MAX_POLICY_OCTETS, StsMode, StsPolicy, StsPolicyError, announced_id};
 
@@ -241,7 +241,7 @@ impl Shared {
                 Known::new(held, Certainty::Final, look_at)
             }
         };
-        self.remember(domain, known);
+        self.remember(domain, known).await;
     }
 
     async fn follow(&self, domain: &Domain, id: String, held: Option<Held>, look_at: Instant) -> Known {
@@ -267,28 +267,35 @@ impl Shared {
         Known { trouble: Some(failure), ..Known::new(held, Certainty::Open, look_at) }
     }
 
-    fn remember(&self, domain: &Domain, new: Known) {
+    async fn remember(&self, domain: &Domain, new: Known) {
+        let held = new.held.clone();
+        let (before, forgotten) = self.replace(domain, new);
+        let (tree, domain) = (self.tree.clone(), domain.clone());
+        let change = move || {
+            for other in forgotten {
+                tree.remove(other.as_str().as_bytes())?;
+            }
+            match (before, held) {
+                (Some(before), Some(held)) if before.fetched_at == held.fetched_at => Ok(()),
+                (_, Some(held)) => keep(&tree, &domain, &held),
+                (Some(_), None) => tree.remove(domain.as_str().as_bytes()).map_err(TlsError::from),
+                (None, None) => Ok(()),
+            }
+        };
+        if let Err(error) = off_runtime(change).await {
+            tracing::error!(%error, "MTA-STS policies not kept for the next start");
+        }
+    }
+
+    /// What is known from now on. The policy that was known before, and the domains that are forgotten for it.
+    fn replace(&self, domain: &Domain, new: Known) -> (Option<Held>, Vec<Domain>) {
         let mut known = self.known.lock();
         let mut forgotten = Vec::new();
         if known.len() >= MAX_DOMAINS && !known.contains_key(domain) {
             forgotten = make_room(&mut known);
         }
-        let before = known.insert(domain.clone(), new.clone());
-        drop(known);
-        for other in forgotten {
-            if let Err(error) = self.tree.remove(other.as_str().as_bytes()) {
-                tracing::error!(domain = %other, %error, "MTA-STS policy not forgotten");
-            }
-        }
-        let kept = match (before.and_then(|before| before.held), &new.held) {
-            (Some(before), Some(held)) if before.fetched_at == held.fetched_at => Ok(()),
-            (_, Some(held)) => keep(&self.tree, domain, held),
-            (Some(_), None) => self.tree.remove(domain.as_str().as_bytes()).map_err(TlsError::from),
-            (None, None) => Ok(()),
-        };
-        if let Err(error) = kept {
-            tracing::error!(%domain, %error, "MTA-STS policy not kept for the next start");
-        }
+        let before = known.insert(domain.clone(), new);
+        (before.and_then(|before| before.held), forgotten)
     }
 }
 

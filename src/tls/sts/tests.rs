@@ -261,7 +261,7 @@ async fn a_full_memory_forgets_those_without_a_policy_and_those_not_asked_for_lo
         }
     }
     keep(&policies.shared.tree, &name(101), held.as_ref().unwrap()).unwrap();
-    policies.shared.remember(&Domain::parse("new.example").unwrap(), aged(None, 0));
+    policies.shared.remember(&Domain::parse("new.example").unwrap(), aged(None, 0)).await;
     let known = policies.shared.known.lock();
     assert_eq!(known.len(), MAX_DOMAINS - FORGOTTEN_AT_ONCE + 1);
     assert!(known.contains_key(&Domain::parse("new.example").unwrap()));

@@ -40,6 +40,19 @@ async fn without_room_there_is_no_answer_and_nobody_waits() {
 }
 
 #[tokio::test]
+async fn late_replies_are_waited_for_with_half_of_the_connections() {
+    let (world, upstream) = one_host(&[AT_THE_DOT; 2]).await;
+    let narrow = Options { port: upstream.address.port(), connections: 2, ..options() };
+    world.upstreams.options.store(Arc::new(narrow));
+    let hasty = || Mail { in_session: Duration::from_secs(2), ..Mail::to(&[ANA]) };
+    let (first, second) = tokio::join!(world.deliver_one(hasty()), world.deliver_one(hasty()));
+    let mut outcomes = [said(&first), said(&second)];
+    outcomes.sort();
+    assert_eq!(outcomes, ["awaiting mx1.dest.example", "unknown at mx1.dest.example"]);
+    world.until_connections(1).await;
+}
+
+#[tokio::test]
 async fn one_message_takes_twenty_connections_at_a_time() {
     let (to, records): (Vec<_>, Vec<_>) =
         (0..25).map(|n| (format!("a@d{n}.dest.example"), format!("d{n} MX 10 mx1\n"))).unzip();

@@ -11,7 +11,7 @@ use super::connect::Opener;
 use super::connection::{Connection, Phase, within};
 use super::dialogue::Dialogue;
 use super::late::Late;
-use super::outcomes::{Outcomes, summary};
+use super::outcomes::{Outcomes, summary, unknown};
 use super::outgoing::Content;
 use super::pool::Pool;
 use super::provider;
@@ -297,10 +297,17 @@ impl<'a> Attempt<'a> {
             Ending::Answered => means.pool.release(connection, timing),
             Ending::Awaiting { copies, dot_at } => {
                 self.turnout.is_overdue = budget.reply.is_enough_to_blame(dot_at);
-                let masks = offer.copies.iter();
-                let masks = masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
-                let pool = means.pool.clone();
-                self.settle(Late { connection, dot_at, timing, pool, masks }.follow(copies));
+                let outcomes = match means.pool.late_place(means.options) {
+                    Some(place) => {
+                        let masks = offer.copies.iter();
+                        let masks =
+                            masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
+                        let pool = means.pool.clone();
+                        Late { connection, dot_at, timing, pool, masks, _place: place }.follow(copies)
+                    }
+                    None => unknown(&connection.peer.host, copies),
+                };
+                self.settle(outcomes);
             }
             Ending::Broken(trouble) => return Err(self.leave(connection, trouble)),
         }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::outcomes::Outcomes;
+use super::places::LatePlace;
 use super::pool::Pool;
 use super::transaction::{after_dot, final_reply};
 use crate::mail::Address;
@@ -24,6 +25,8 @@ pub(crate) struct Late {
     pub(crate) pool: Arc<Pool>,
     /// The aliases of the transaction's copies and their forward-paths, for which they stand in the reply.
     pub(crate) masks: Vec<(Address, Address)>,
+    /// Its place among those.
+    pub(crate) _place: LatePlace,
 }
 
 impl Late {

@@ -14,6 +14,11 @@ pub(crate) fn answered(host: &str, reply: Reply) -> Outcome {
     if positive { Outcome::Delivered(reply) } else { Outcome::Refused(reply) }
 }
 
+/// Their dot was sent, and nobody will hear the answer.
+pub(crate) fn unknown(host: &str, copies: Vec<usize>) -> Outcomes {
+    copies.into_iter().map(|copy| (copy, Outcome::Unknown { host: host.to_owned() })).collect()
+}
+
 /// The best of outcomes: result and code for an attempt that they came of.
 pub(crate) fn summary(outcomes: &Outcomes) -> Option<(AttemptResult, u16)> {
     outcomes.iter().map(|(_, outcome)| result(outcome)).min_by_key(|(result, _)| *result)

@@ -19,6 +19,8 @@ pub(crate) struct Places {
 struct Taken {
     by_address: HashMap<IpAddr, usize>,
     count: usize,
+    /// Of them those that owe a late reply.
+    late: usize,
 }
 
 /// One connection's place, until it is dropped.
@@ -27,6 +29,10 @@ pub(crate) struct Place {
     places: Arc<Places>,
     ip: IpAddr,
 }
+
+/// The place of a connection that owes a late reply, beside its own, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LatePlace(Arc<Places>);
 
 /// What has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,23 @@ impl Places {
         *taken.by_address.entry(ip).or_default() += 1;
         taken.count += 1;
         Ok(Place { places: self.clone(), ip })
+    }
+
+    /// A place to wait for a late reply: half of all are for that, so that upstreams that never answer leave room for
+    /// messages to others.
+    pub(crate) fn take_late(self: &Arc<Self>, options: &Options) -> Option<LatePlace> {
+        let mut taken = self.taken.lock();
+        if taken.late >= options.connections.div_ceil(2) {
+            return None;
+        }
+        taken.late += 1;
+        Some(LatePlace(self.clone()))
+    }
+}
+
+impl Drop for LatePlace {
+    fn drop(&mut self) {
+        self.0.taken.lock().late -= 1;
     }
 }
 

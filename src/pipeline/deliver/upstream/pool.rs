@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::address_error::Peer;
 use super::connection::{Connection, Phase, Security};
-use super::places::{Full, Place, Places};
+use super::places::{Full, LatePlace, Place, Places};
 use crate::pipeline::deliver::options::{Options, Timing};
 
 /// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
@@ -70,6 +70,11 @@ impl Pool {
         let oldest = self.shelves.lock().pop_oldest(in_the_way);
         oldest.ok_or(full)?.connection.part();
         self.places.take(ip, options)
+    }
+
+    /// A place for a connection that owes a late reply.
+    pub(crate) fn late_place(&self, options: &Options) -> Option<LatePlace> {
+        self.places.take_late(options)
     }
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.

@@ -10,12 +10,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::address_error::AddressError;
 use super::connection::{Connection, Phase, within};
-use super::outcomes::{Outcomes, answered, is_too_many, refuses_ipv6};
+use super::outcomes::{Outcomes, answered, is_too_many, refuses_ipv6, unknown};
 use super::outgoing::{Content, Rest};
 use crate::mail::{Address, BodyType, RecipientRequest, RequireTls, ReversePath, SmtpUtf8};
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Timing;
-use crate::pipeline::parcel::Outcome;
 use crate::pipeline::refusal::Refusal;
 use crate::pipeline::{mask, relay};
 use crate::smtp::client::{Capabilities, Extension, MailParameters, mail, rcpt};
@@ -392,9 +391,8 @@ impl Transaction<'_> {
                 Fed { outcomes: Vec::new(), ending: Ending::Awaiting { copies: taken, dot_at } }
             }
             Err(trouble) => {
-                let host = &self.connection.peer.host;
-                let unknown = |copy| (copy, Outcome::Unknown { host: host.clone() });
-                Fed { outcomes: taken.into_iter().map(unknown).collect(), ending: Ending::Broken(trouble) }
+                let outcomes = unknown(&self.connection.peer.host, taken);
+                Fed { outcomes, ending: Ending::Broken(trouble) }
             }
         }
     }

@@ -1,0 +1,45 @@
+use super::*;
+
+const NOW: Duration = Duration::from_secs(1_795_456_800);
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + NOW
+}
+
+/// A folder with files of these days of age, of 10 octets each, named by their age.
+fn folder(ages: &[u64]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for age in ages {
+        let path = folder.path().join(age.to_string());
+        fs::write(&path, "0123456789").unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(now() - Duration::from_secs(age * 86_400)).unwrap();
+    }
+    folder
+}
+
+/// The ages that are left, the youngest first.
+fn left(ages: &[u64], bounds: Bounds) -> Vec<u64> {
+    let folder = folder(ages);
+    let removed = expire(folder.path(), bounds, now()).unwrap();
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<u64> = names.map(|name| name.to_str().unwrap().parse().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(removed + left.len(), ages.len());
+    left
+}
+
+#[test]
+fn the_oldest_go_by_number_by_octets_and_by_age() {
+    let ages = [31, 1, 30, 2, 3];
+    assert_eq!(left(&ages, BOUNDS), [1, 2, 3, 30]);
+    assert_eq!(left(&ages, Bounds { files: 2, ..BOUNDS }), [1, 2]);
+    assert_eq!(left(&ages, Bounds { octets: 35, ..BOUNDS }), [1, 2, 3]);
+    assert_eq!(left(&ages, Bounds { octets: 5, ..BOUNDS }), [0; 0]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_has_nothing_to_remove() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(expire(&folder.path().join("none"), BOUNDS, now()).unwrap(), 0);
+}
