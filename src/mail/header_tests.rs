@@ -80,14 +80,11 @@ fn every_line_of_a_section_is_part_of_a_field() {
 
 /// RFC 5322 §2.2.3, §4.2.
 #[test]
-fn a_folded_line_stands_under_a_field_and_is_not_blank() {
-    for section in [
-        " fold\r\nA: b\r\n\r\n",
-        "\tA: b\r\n\r\n",
-        " \r\n\r\n",
-        "A: b\r\n \r\nC: d\r\n\r\n",
-        "A: b\r\n \t\r\n c\r\n\r\n",
-    ] {
+fn a_folded_line_stands_under_a_field_be_it_blank() {
+    for section in ["A: b\r\n \r\nC: d\r\n\r\n", "A: b\r\n \t\r\n c\r\n\r\n"] {
+        assert_eq!(check(section.as_bytes()), Ok(()), "{section:?}");
+    }
+    for section in [" fold\r\nA: b\r\n\r\n", "\tA: b\r\n\r\n", " \r\n\r\n"] {
         assert_eq!(check(section.as_bytes()), Err(HeaderFault::NoField), "{section:?}");
     }
 }

@@ -16,7 +16,6 @@ const ODD_LINES: &[&str] = &[
     "X-Caf\u{e9}: 8-bit\r\n",
     "X-\u{1}Control: x\r\n",
     "\u{feff}From: <ceo@plain.example>\r\n",
-    "X-Folded: x\r\n \t\r\n",
 ];
 
 #[tokio::test]

@@ -24,7 +24,7 @@ async fn begun(world: &World, network: u8) -> Client {
 /// A message whose header section and body have so many octets more.
 fn bulky(header_octets: usize, body_octets: usize) -> String {
     let line = "x".repeat(98) + "\r\n";
-    let header = format!("X-Bulk: {}\r\n", "x".repeat(90)).repeat(header_octets / 100);
+    let header = format!("X-Bulk: {}\r\n", "x".repeat(490)).repeat(header_octets / 500);
     signed(&(header + &letter("bulky") + &line.repeat(body_octets / 100)))
 }
 

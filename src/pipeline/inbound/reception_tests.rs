@@ -152,13 +152,7 @@ async fn heard(message: &str, size: usize) -> Result<Message, String> {
 
 #[tokio::test]
 async fn a_header_section_with_a_line_that_is_no_field_is_refused_at_the_true_end() {
-    for head in [
-        "A: b\r\nprose\r\n",
-        " folded\r\nA: b\r\n",
-        "A: b\r\n \r\nB: c\r\n",
-        "B : c\r\n",
-        "A: b\r\nFrom x\r\n",
-    ] {
+    for head in ["A: b\r\nprose\r\n", " folded\r\nA: b\r\n", "B : c\r\n", "A: b\r\nFrom x\r\n"] {
         for rest in ["", "\r\n", "\r\nbody\r\n"] {
             for size in [1, 7, 1000] {
                 let heard = heard(&format!("{head}{rest}"), size).await.unwrap_err();
