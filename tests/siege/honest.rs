@@ -24,6 +24,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) accepted: Vec<u64>,
+    /// Of them those that the node could not forward at once.
+    queued: usize,
     /// Replies that were 5xx.
     pub(super) refused: Vec<String>,
     /// Replies that were 4xx, and what became of attempts without one.
@@ -101,6 +103,7 @@ impl Sender {
         match reply.chars().next() {
             Some('2') => {
                 told.accepted.push(number);
+                told.queued += usize::from(reply.contains("Queued"));
                 told.waits.push(begun.elapsed());
             }
             Some('5') => told.refused.push(reply),
@@ -149,8 +152,9 @@ impl fmt::Display for Told {
         deferred.dedup_by(|a, b| a.get(..9) == b.get(..9));
         write!(
             f,
-            "{} honest messages ({rate:.1} a second), waits: median {:.0?}, p99 {:.0?}, longest {:.0?}; {} tries deferred {:?}, {} messages for too long",
+            "{} honest messages ({rate:.1} a second), {} of them queued; waits: median {:.0?}, p99 {:.0?}, longest {:.0?}; {} tries deferred {:?}, {} messages for too long",
             waits.len(),
+            self.queued,
             at(50),
             at(99),
             at(100),

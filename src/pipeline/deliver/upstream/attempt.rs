@@ -193,12 +193,16 @@ impl<'a> Attempt<'a> {
     /// that turns out to be dead before its dot costs nothing but one more try; copies whose dot was sent
     /// are settled as unknown by then and never offered again.
     async fn offer_all(&mut self, content: Option<&Content>) -> Result<(), AddressError> {
-        let mut idle = self.trial.means.pool.take(self.trial.peer);
+        let Trial { means, peer, .. } = self.trial;
+        if content.is_none() {
+            means.pool.has_plenty(peer.address.ip(), means.options).map_err(AddressError::NoPlace)?;
+        }
+        let mut idle = means.pool.take(peer);
         while !self.left.is_empty() && self.turnout.open.is_none() {
             self.reused = idle.is_some();
             let connection = match idle.take() {
                 Some(mut connection) => {
-                    connection.dialogue = self.trial.means.dialogue.cloned();
+                    connection.dialogue = means.dialogue.cloned();
                     connection
                 }
                 None => self.connect().await?,

@@ -58,6 +58,20 @@ impl Places {
         Ok(Place { places: self.clone(), ip })
     }
 
+    /// Whether over half of the places are free, in all and at this address: what is asked ahead of a message, and may be
+    /// held by a client that never sends one, has only that half, so that messages that are here find a place.
+    pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options) -> Result<(), Full> {
+        let taken = self.taken.lock();
+        if taken
+            .by_address
+            .get(&ip)
+            .is_some_and(|count| *count >= options.connections_per_address.div_ceil(2))
+        {
+            return Err(Full::Address);
+        }
+        if taken.count >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
+    }
+
     /// A place to wait for a late reply: half of all are for that, so that upstreams that never answer leave room for
     /// messages to others.
     pub(crate) fn take_late(self: &Arc<Self>, options: &Options) -> Option<LatePlace> {

@@ -72,6 +72,11 @@ impl Pool {
         self.places.take(ip, options)
     }
 
+    /// Whether a connection to this address may be used, an idle one or another, for what is asked ahead of a message.
+    pub(crate) fn has_plenty(&self, ip: IpAddr, options: &Options) -> Result<(), Full> {
+        self.places.are_plenty(ip, options)
+    }
+
     /// A place for a connection that owes a late reply.
     pub(crate) fn late_place(&self, options: &Options) -> Option<LatePlace> {
         self.places.take_late(options)
