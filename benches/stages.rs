@@ -351,7 +351,7 @@ fn authenticate(server: &DnsServer, metrics: &Arc<Metrics>) -> Authenticate {
         settings,
         dns,
         Arc::new(Semaphore::new(1 << 20)),
-        Cores::of_machine(),
+        Cores::of_machine().unwrap(),
         chronicle(metrics),
     );
     Authenticate(Arc::new(ArcSwap::from_pointee(context)))
@@ -373,7 +373,12 @@ fn rewrite(key: &DkimKey, metrics: &Arc<Metrics>) -> Rewrite {
         loop_key: LoopKey::new(b"secret", &domain("relay.test")),
     };
     let keep_alias: rewrite::KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
-    let context =
-        rewrite::Context::new(settings, secrets, keep_alias, Cores::of_machine(), chronicle(metrics));
+    let context = rewrite::Context::new(
+        settings,
+        secrets,
+        keep_alias,
+        Cores::of_machine().unwrap(),
+        chronicle(metrics),
+    );
     Rewrite(Arc::new(ArcSwap::from_pointee(context)))
 }

@@ -63,7 +63,7 @@ impl Contexts {
             dns: dns.clone(),
             chronicle: chronicle.clone(),
             contiguous,
-            cores: Cores::of_machine(),
+            cores: Cores::of_machine().map_err(|error| part(&error))?,
         };
         let (authenticate, route, rewrite) = lasting.contexts(config, None)?;
         Ok(Self {

@@ -1,30 +1,45 @@
-//! Places on the processor for reckoning that would hold up an async thread: on the blocking pool, as many at a time as
-//! there are processors, whatever a peer has us reckon. A place is held while something is reckoned, and never while
-//! anybody is waited for. Who has little to reckon does it where it stands: a place costs some 20 µs.
+//! Places on the processor for reckoning that would hold up an async thread: a thread for each processor, whatever a peer
+//! has us reckon. One is held while something is reckoned, and never while anybody is waited for. Who has little to reckon
+//! does it where it stands: the way there and back costs some 20 µs.
 
+use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The processors. A clone is the same ones.
 #[derive(Debug, Clone)]
-pub struct Cores(Arc<Semaphore>);
+pub struct Cores {
+    threads: Handle,
+    _kept: Arc<Threads>,
+}
+
+/// The blocking threads of a runtime that has nothing else: where their number is the bound, waiting for one costs
+/// nothing.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
 
 impl Cores {
     /// All of the machine's, as far as this process may use them.
-    #[must_use]
-    pub fn of_machine() -> Self {
-        Self::new(available_parallelism().map_or(1, usize::from))
+    ///
+    /// # Errors
+    /// When the system has nothing left for them.
+    pub fn of_machine() -> io::Result<Self> {
+        Self::new(available_parallelism().map_or(1, NonZero::get))
     }
 
-    fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+    fn new(places: usize) -> io::Result<Self> {
+        let threads =
+            Builder::new_current_thread().max_blocking_threads(places).thread_name("reckoning").build()?;
+        Ok(Self { threads: threads.handle().clone(), _kept: Arc::new(Threads(Some(threads))) })
     }
 
     /// Does the work when a place is free, in the order of asking. Work that was begun is done, whether or not anybody
-    /// still waits for it.
+    /// still waits for it; what nobody waits for any more is not begun.
     ///
     /// # Errors
     /// When the work panics.
@@ -32,14 +47,16 @@ impl Cores {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        // Nobody closes it.
-        let place = self.0.clone().acquire_owned().await;
-        spawn_blocking(move || {
-            let done = work();
-            drop(place);
-            done
-        })
-        .await
+        AbortOnDropHandle::new(self.threads.spawn_blocking(work)).await
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Waiting for them would hold up an async thread.
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
     }
 }
 

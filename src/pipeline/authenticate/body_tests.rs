@@ -30,7 +30,7 @@ fn rfc6376_3_4_4_relaxed_body_hashes_are_right_for_blank_tails() {
 }
 
 fn works(octets: usize) -> Works {
-    Works { contiguous: Arc::new(Semaphore::new(octets)), cores: Cores::of_machine() }
+    Works { contiguous: Arc::new(Semaphore::new(octets)), cores: Cores::of_machine().unwrap() }
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ impl World {
         let (chronicle, directory) = testing::chronicle();
         let context = {
             let memory = Arc::new(Semaphore::new(MEMORY_OCTETS));
-            Context::new(settings, dns, memory, Cores::of_machine(), chronicle)
+            Context::new(settings, dns, memory, Cores::of_machine().unwrap(), chronicle)
         };
         Self { server, context, _directory: directory }
     }

@@ -65,7 +65,7 @@ fn context(keys: SigningKeys, sealing: Sealing) -> Arc<Context> {
         loop_key: LoopKey::new(b"tops3cr3t-tops3cr3t", &domain(SERVICE)),
     };
     let keep: KeepAlias = Arc::new(|_, _| Box::pin(async { Ok(()) }));
-    Arc::new(Context::new(settings, secrets, keep, Cores::of_machine(), testing::chronicle().0))
+    Arc::new(Context::new(settings, secrets, keep, Cores::of_machine().unwrap(), testing::chronicle().0))
 }
 
 /// The message as the stage hands it on.
