@@ -177,6 +177,7 @@ impl<'a> Journey<'a> {
         let Judgement { basis, demand, failure } = judgement;
         let sighting = Sighting { domain: way.domain, basis, failure };
         let mut stop = Stop { peers: Vec::new(), has_ipv4: false, sighting };
+        let (mut without_source, mut not_public, mut end) = (Vec::new(), Vec::new(), ControlFlow::Continue(()));
         for ip in addresses {
             match source(ip) {
                 Ok(source) => stop.peers.push(Peer {
@@ -186,22 +187,23 @@ impl<'a> Journey<'a> {
                     demand: demand.clone(),
                 }),
                 Err(Barred::Ours) => {
-                    self.failures.push(Failure::Ruled(Refusal::Loop));
-                    return (stop, ControlFlow::Break(()));
+                    end = ControlFlow::Break(());
+                    break;
                 }
-                // The outbound pool is ours to mend.
-                Err(Barred::NoSource) => {
-                    let detail = explain(host, ip, "is of a family that the outbound pool has no address of");
-                    self.pass_over(Failure::no_answer(Silence::Unreachable, &detail));
-                }
-                Err(Barred::NotPublic) => {
-                    self.pass_over(Failure::unroutable(explain(
-                        host,
-                        ip,
-                        "is not an address on the Internet",
-                    )));
-                }
+                Err(Barred::NoSource) => without_source.push(ip),
+                Err(Barred::NotPublic) => not_public.push(ip),
             }
+        }
+        // The outbound pool is ours to mend.
+        if let Some(detail) = explain(host, &without_source, "of a family that the outbound pool lacks") {
+            self.pass_over(Failure::no_answer(Silence::Unreachable, &detail));
+        }
+        if let Some(detail) = explain(host, &not_public, "not on the Internet") {
+            self.pass_over(Failure::unroutable(detail));
+        }
+        if end.is_break() {
+            self.failures.push(Failure::Ruled(Refusal::Loop));
+            return (stop, end);
         }
         if let Some(open) = open.filter(|_| stop.peers.is_empty()) {
             self.pass_over(Failure::no_answer(Silence::LookUp, &open.to_string()));
@@ -372,6 +374,11 @@ enum Next {
     Nothing,
 }
 
-fn explain(host: &Host, ip: IpAddr, why: &str) -> String {
-    format!("{} [{ip}] {why}", host.name)
+/// Why addresses of a host are not tried, if there are any: one line for all, however many its DNS says that it has.
+fn explain(host: &Host, barred: &[IpAddr], why: &str) -> Option<String> {
+    match barred {
+        [] => None,
+        [ip] => Some(format!("{} [{ip}] is {why}", host.name)),
+        _ => Some(format!("{}: {} addresses are {why}", host.name, barred.len())),
+    }
 }

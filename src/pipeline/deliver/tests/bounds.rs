@@ -1,6 +1,7 @@
 //! How much a node, and one message, may ask of upstreams at a time.
 
 use super::*;
+use crate::pipeline::deferred::{Due, Tried};
 use crate::pipeline::parcel::Silence;
 use crate::telemetry::labels::{AttemptResult, IpFamily};
 
@@ -74,4 +75,30 @@ async fn rfc5321_5_1_one_message_tries_two_addresses_a_destination_and_few_beyon
     let outcomes = world.deliver(Mail::to(&to)).await;
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::NoAnswer(_))));
     assert_eq!(world.attempts(IpFamily::V4, AttemptResult::Unreachable), 10 * 2 + 24);
+}
+
+#[tokio::test]
+async fn however_many_addresses_a_host_has_that_are_barred_one_line_says_so() {
+    let hosts = (1..=3).map(|host| format!("@ MX 10 mx{host}\n"));
+    let addresses = (1..=3).flat_map(|host| (1..=25).map(move |ip| format!("mx{host} A 10.9.{host}.{ip}\n")));
+    let records: String = hosts.chain(addresses).collect();
+    let public = Options { private_addresses: PrivateAddresses::Refuse, ..options() };
+    let world = World::with(public, &records).await;
+    let rewritten = Mail::to(&[ANA]).rewritten();
+    let (answer, answered) = oneshot::channel();
+    let due = Due {
+        id: rewritten.transaction.id,
+        message: rewritten.message,
+        smtp_utf8: SmtpUtf8::NotRequested,
+        request: MessageRequest::default(),
+        shipments: rewritten.shipments,
+        deadline: Deadline::after(IN_SESSION),
+        answer,
+    };
+    redeliver(world.upstreams.clone(), due).await;
+    let Tried { deliveries, mut dialogue } = answered.await.unwrap();
+    assert_eq!(said(&deliveries[0].outcome), "undeliverable: DestinationUnroutable");
+    dialogue.sort();
+    let line = |host| format!("* mx{host}.dest.example: 20 addresses are not on the Internet");
+    assert_eq!(dialogue, [1, 2, 3].map(line));
 }
