@@ -1,7 +1,6 @@
 //! How much a node, and one message, may ask of upstreams at a time.
 
 use super::*;
-use crate::pipeline::deferred::{Due, Tried};
 use crate::pipeline::parcel::Silence;
 use crate::telemetry::labels::{AttemptResult, IpFamily};
 
@@ -41,9 +40,26 @@ async fn without_room_there_is_no_answer_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn late_replies_are_waited_for_with_half_of_the_connections() {
+async fn late_replies_are_waited_for_with_half_of_the_connections_and_the_newest_of_them_longest() {
+    let [one, two] = Upstream::pair(("127.0.0.1", &[AT_THE_DOT]), ("127.0.0.2", &[AT_THE_DOT])).await;
+    let narrow = Options { port: one.address.port(), connections: 2, ..options() };
+    let records = "one MX 10 mx1\ntwo MX 10 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
+    let world = World::with(narrow, records).await;
+    let hasty = |to| Mail { in_session: Duration::from_secs(2), ..Mail::to(&[to]) };
+    let Outcome::AwaitingReply { late: first, .. } = world.deliver_one(hasty("a@one.dest.example")).await else {
+        panic!("not awaited")
+    };
+    let second = world.deliver_one(hasty("a@two.dest.example")).await;
+    assert_eq!(said(&second), "awaiting mx2.dest.example");
+    assert!(first.await.is_err(), "given up");
+    world.until_connections(1).await;
+    assert_eq!(two.heard().messages.len(), 1);
+}
+
+#[tokio::test]
+async fn late_replies_of_one_address_are_waited_for_with_half_of_its_connections() {
     let (world, upstream) = one_host(&[AT_THE_DOT; 2]).await;
-    let narrow = Options { port: upstream.address.port(), connections: 2, ..options() };
+    let narrow = Options { port: upstream.address.port(), connections_per_address: 2, ..options() };
     world.upstreams.options.store(Arc::new(narrow));
     let hasty = || Mail { in_session: Duration::from_secs(2), ..Mail::to(&[ANA]) };
     let (first, second) = tokio::join!(world.deliver_one(hasty()), world.deliver_one(hasty()));

@@ -295,19 +295,19 @@ impl<'a> Attempt<'a> {
 
     /// What becomes of the connection when its transaction has ended.
     fn close(&mut self, connection: Connection, ending: Ending) -> Result<(), AddressError> {
-        let Trial { means, offer, budget, .. } = self.trial;
+        let Trial { means, offer, budget, peer, .. } = self.trial;
         let timing = means.options.timing;
         match ending {
             Ending::Answered => means.pool.release(connection, timing),
             Ending::Awaiting { copies, dot_at } => {
                 self.turnout.is_overdue = budget.reply.is_enough_to_blame(dot_at);
-                let outcomes = match means.pool.late_place(means.options) {
+                let outcomes = match means.pool.late_place(peer.address.ip(), means.options) {
                     Some(place) => {
                         let masks = offer.copies.iter();
                         let masks =
                             masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
                         let pool = means.pool.clone();
-                        Late { connection, dot_at, timing, pool, masks, _place: place }.follow(copies)
+                        Late { connection, dot_at, timing, pool, masks, place }.follow(copies)
                     }
                     None => unknown(&connection.peer.host, copies),
                 };

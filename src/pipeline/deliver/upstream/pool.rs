@@ -77,9 +77,9 @@ impl Pool {
         self.places.are_plenty(ip, options)
     }
 
-    /// A place for a connection that owes a late reply.
-    pub(crate) fn late_place(&self, options: &Options) -> Option<LatePlace> {
-        self.places.take_late(options)
+    /// A place for a connection to this address that owes a late reply.
+    pub(crate) fn late_place(&self, ip: IpAddr, options: &Options) -> Option<LatePlace> {
+        self.places.take_late(ip, options)
     }
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
