@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -70,6 +71,8 @@ pub(crate) struct Opening {
 /// One attempt at one address.
 pub(crate) struct Attempt<'a> {
     trial: Trial<'a>,
+    /// The time for TCP, where it is less than usual.
+    pub(crate) connect_limit: Option<Duration>,
     started: Instant,
     /// Copies that are still to be offered.
     left: Vec<usize>,
@@ -82,7 +85,15 @@ impl<'a> Attempt<'a> {
     /// Of these copies.
     pub(crate) fn new(trial: Trial<'a>, copies: Vec<usize>) -> Self {
         let started = Instant::now();
-        Self { trial, started, left: copies, turnout: Turnout::default(), tls: None, reused: false }
+        Self {
+            trial,
+            connect_limit: None,
+            started,
+            left: copies,
+            turnout: Turnout::default(),
+            tls: None,
+            reused: false,
+        }
     }
 
     /// Both phases, as often as it takes: an upstream may want few recipients in a transaction.
@@ -233,6 +244,7 @@ impl<'a> Attempt<'a> {
             sighting,
             metrics: means.metrics,
             dialogue: means.dialogue,
+            connect_limit: self.connect_limit,
             until: budget.envelope,
         };
         opener.open(peer).await

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
@@ -30,6 +31,8 @@ pub(crate) struct Opener<'a> {
     pub(crate) metrics: &'a Arc<Metrics>,
     /// Where what is said is kept, if anywhere.
     pub(crate) dialogue: Option<&'a Dialogue>,
+    /// The time for TCP, where it is less than usual.
+    pub(crate) connect_limit: Option<Duration>,
     /// When it must be open.
     pub(crate) until: Deadline,
 }
@@ -95,6 +98,7 @@ impl Opener<'_> {
     async fn dial(&self, peer: &Peer) -> Result<TcpStream, AddressError> {
         let timing = &self.options.timing;
         let limit = if peer.address.is_ipv6() { timing.connect_v6 } else { timing.connect };
+        let limit = self.connect_limit.map_or(limit, |most| most.min(limit));
         let connected = timeout_at(within(limit, self.until), dial(peer)).await;
         match connected {
             Ok(Ok(stream)) => Ok(stream),
