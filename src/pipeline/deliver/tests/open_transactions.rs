@@ -230,3 +230,17 @@ async fn a_transaction_that_is_open_gets_the_message_while_twenty_others_are_und
     assert_eq!(said(outcomes.last().unwrap()), "delivered by mx1.dest.example: 250 2.0.0 queued");
     assert_eq!(world.cut_through(CutThrough::Used), 1);
 }
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_from_being_asked() {
+    let again = "hello \n mail\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok";
+    for (connections, connections_per_address) in [(2, 50), (100, 2)] {
+        let (world, upstream) = one_host(&[again]).await;
+        let narrow =
+            Options { port: upstream.address.port(), connections, connections_per_address, ..options() };
+        world.upstreams.options.store(Arc::new(narrow));
+        assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
+        assert!(world.ask(&[ANA], nothing(), Advance::default()).await.advance.held.is_some());
+        assert_eq!(upstream.heard().clients.len(), 1);
+    }
+}

@@ -53,6 +53,14 @@ pub(crate) struct LatePlace {
     gone: oneshot::Receiver<Infallible>,
 }
 
+/// How many of the connections wait for a message.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Idling {
+    pub(crate) in_all: usize,
+    /// Those to one address.
+    pub(crate) at_address: usize,
+}
+
 /// What has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
@@ -77,18 +85,17 @@ impl Places {
         Ok(Place { places: self.clone(), ip })
     }
 
-    /// Whether over half of the places are free, in all and at this address: what is asked ahead of a message, and may be
-    /// held by a client that never sends one, has only that half, so that messages that are here find a place.
-    pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options) -> Result<(), Full> {
+    /// Whether fewer than half of the places are in use, in all and at this address: what is asked ahead of a message, and
+    /// may be held by a client that never sends one, has only that half, so that messages that are here find a place. Idle
+    /// connections are not in use: they make room.
+    pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options, idle: Idling) -> Result<(), Full> {
         let taken = self.taken.lock();
-        if taken
-            .by_address
-            .get(&ip)
-            .is_some_and(|count| *count >= options.connections_per_address.div_ceil(2))
-        {
+        let at_address = taken.by_address.get(&ip).map_or(0, |count| count.saturating_sub(idle.at_address));
+        if at_address >= options.connections_per_address.div_ceil(2) {
             return Err(Full::Address);
         }
-        if taken.count >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
+        let in_all = taken.count.saturating_sub(idle.in_all);
+        if in_all >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
     }
 
     /// A place to wait for a late reply: half of all are for that, so that upstreams that never answer leave room for

@@ -21,16 +21,21 @@ fn places_are_few_in_all_and_for_each_address_and_come_back() {
 
 #[test]
 fn what_is_asked_ahead_leaves_half_of_the_places() {
+    let none = Idling::default();
     let (places, few) =
         (Arc::<Places>::default(), Options { connections: 6, connections_per_address: 4, ..options() });
     let (one, two) = (ip("192.0.2.1"), ip("192.0.2.2"));
     let mut kept = vec![places.take(one, &few).unwrap()];
-    assert_eq!(places.are_plenty(one, &few), Ok(()));
+    assert_eq!(places.are_plenty(one, &few, none), Ok(()));
     kept.push(places.take(one, &few).unwrap());
-    assert_eq!(places.are_plenty(one, &few), Err(Full::Address));
-    assert_eq!(places.are_plenty(two, &few), Ok(()));
+    assert_eq!(places.are_plenty(one, &few, none), Err(Full::Address));
+    assert_eq!(places.are_plenty(two, &few, none), Ok(()));
     kept.push(places.take(one, &few).unwrap());
-    assert_eq!(places.are_plenty(two, &few), Err(Full::All));
+    assert_eq!(places.are_plenty(two, &few, none), Err(Full::All));
+    let idle = Idling { in_all: 1, at_address: 1 };
+    assert_eq!(places.are_plenty(two, &few, idle), Ok(()), "an idle one makes room");
+    assert_eq!(places.are_plenty(one, &few, idle), Err(Full::Address));
+    assert_eq!(places.are_plenty(one, &few, Idling { in_all: 2, at_address: 2 }), Ok(()));
     assert!(places.take(one, &few).is_ok(), "a message that is here");
 }
 
