@@ -15,7 +15,7 @@ use super::pool::{self, Pool};
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Direction, Handshake, TlsDemand, TlsFallback};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
@@ -114,7 +114,7 @@ impl Opener<'_> {
     async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
         let greeting = connection.reply(limit, GREETING).await?;
-        if greeting.code == 521 {
+        if greeting.code == 521 && !is_about_us(&greeting) {
             return Err(AddressError::TakesNoMail(greeting));
         }
         welcome(greeting)?;
@@ -223,4 +223,10 @@ fn met(demand: &Demand) -> TlsDemand {
 /// A 2xx; anything else here is about us.
 fn welcome(reply: Reply) -> Result<Reply, AddressError> {
     if reply.is_positive() { Ok(reply) } else { Err(AddressError::Unwelcome(reply)) }
+}
+
+/// Whether a 521 is not RFC 7504's "never mail from anybody", but a filter's that does not want our address: 5.7.x is
+/// about policy (RFC 3463 §3.8), where RFC 7504 §4 has 5.3.2.
+fn is_about_us(greeting: &Reply) -> bool {
+    matches!(greeting.enhanced, Some(Enhanced(5, 7, _)))
 }
