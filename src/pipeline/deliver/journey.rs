@@ -363,6 +363,7 @@ impl<'a> Journey<'a> {
             | AddressError::Garbage(_)
             | AddressError::OutOfStep(_)
             | AddressError::Unwelcome(_)
+            | AddressError::Closing(_)
             | AddressError::TakesNoMail(_)
             | AddressError::Ipv6Unwelcome(_)
             | AddressError::TlsRefused(_)

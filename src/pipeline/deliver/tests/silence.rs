@@ -104,3 +104,14 @@ async fn an_address_whose_name_was_the_trouble_is_tried_under_another() {
     world.dns.replace(records).unwrap();
     assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO);
 }
+
+#[tokio::test]
+async fn an_address_that_ended_one_connection_is_tried_under_another_name() {
+    for busy in ["< MAIL\n > 421 4.3.2 later", "< MAIL\n > 250 ok\n < RCPT\n > 421 4.3.2 later"] {
+        let (world, _upstream) = one_host(&[&format!("hello \n {busy}"), "hello \n mail"]).await;
+        let records = "dest.example. MX 10 mx1.dest.example.\ndest.example. MX 20 mx2.dest.example.\n\
+                       mx2.dest.example. A 127.0.0.1";
+        world.dns.replace(records).unwrap();
+        assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO, "{busy}");
+    }
+}
