@@ -99,9 +99,7 @@ async fn a_chain_of_answers_is_not_vouched_for_by_its_last_link() {
 
 #[tokio::test]
 async fn of_a_hosts_addresses_and_tlsa_records_no_more_are_kept_than_anybody_tries() {
-    let record = |n| {
-        format!("mx A 192.0.2.{n}\nmx AAAA 2001:db8::{n}\n_25._tcp.mx TLSA 3 1 1 {n:064x}\n")
-    };
+    let record = |n| format!("mx A 192.0.2.{n}\nmx AAAA 2001:db8::{n}\n_25._tcp.mx TLSA 3 1 1 {n:064x}\n");
     let zone: String = (1..=25).map(record).collect();
     let server = DnsServer::start(&[("many.example", &zone)]).await.unwrap();
     let config = config::Dns { servers: vec![server.addr()], trust_ad: TrustAd::Loopback };

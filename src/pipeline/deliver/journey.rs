@@ -188,7 +188,8 @@ impl<'a> Journey<'a> {
         let Judgement { basis, demand, failure } = judgement;
         let sighting = Sighting { domain: way.domain, basis, failure };
         let mut stop = Stop { peers: Vec::new(), has_ipv4: false, sighting };
-        let (mut without_source, mut not_public, mut end) = (Vec::new(), Vec::new(), ControlFlow::Continue(()));
+        let (mut without_source, mut not_public, mut end) =
+            (Vec::new(), Vec::new(), ControlFlow::Continue(()));
         for ip in addresses {
             match source(ip) {
                 Ok(source) => stop.peers.push(Peer {

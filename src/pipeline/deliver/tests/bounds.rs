@@ -46,7 +46,8 @@ async fn late_replies_are_waited_for_with_half_of_the_connections_and_the_newest
     let records = "one MX 10 mx1\ntwo MX 10 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
     let world = World::with(narrow, records).await;
     let hasty = |to| Mail { in_session: Duration::from_secs(2), ..Mail::to(&[to]) };
-    let Outcome::AwaitingReply { late: first, .. } = world.deliver_one(hasty("a@one.dest.example")).await else {
+    let Outcome::AwaitingReply { late: first, .. } = world.deliver_one(hasty("a@one.dest.example")).await
+    else {
         panic!("not awaited")
     };
     let second = world.deliver_one(hasty("a@two.dest.example")).await;

@@ -128,7 +128,10 @@ impl AddressError {
     /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth
     /// a try.
     pub(crate) fn is_staleness(&self) -> bool {
-        matches!(self, Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_) | Self::Closing(_))
+        matches!(
+            self,
+            Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_) | Self::Closing(_)
+        )
     }
 
     /// Whether the upstream still listens: for another message, or at least for QUIT.

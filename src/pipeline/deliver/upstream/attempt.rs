@@ -245,6 +245,7 @@ impl<'a> Attempt<'a> {
             metrics: means.metrics,
             dialogue: means.dialogue,
             connect_limit: self.connect_limit,
+            trace: means.trace,
             until: budget.envelope,
         };
         opener.open(peer).await

@@ -12,6 +12,7 @@ use super::address_error::{AddressError, CONNECTING, GREETING, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
 use super::pool::{self, Pool};
+use crate::mail::TraceId;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
@@ -33,6 +34,7 @@ pub(crate) struct Opener<'a> {
     pub(crate) dialogue: Option<&'a Dialogue>,
     /// The time for TCP, where it is less than usual.
     pub(crate) connect_limit: Option<Duration>,
+    pub(crate) trace: TraceId,
     /// When it must be open.
     pub(crate) until: Deadline,
 }
@@ -58,7 +60,9 @@ impl Opener<'_> {
         if let Some(dialogue) = self.dialogue {
             dialogue.note('*', &detail);
         }
-        let mut connection = self.open_with(peer, Security::Plain).await?;
+        // Of one that succeeds the attempt's own line tells.
+        let untold = |_: &AddressError| tracing::info!(trace = %self.trace, detail, "fell back for nothing");
+        let mut connection = self.open_with(peer, Security::Plain).await.inspect_err(untold)?;
         self.metrics.delivery_tls_fallbacks_total.of(cause).inc();
         connection.fallback = Some(detail.into());
         Ok(connection)

@@ -62,7 +62,8 @@ async fn who_owes_most_late_replies_makes_room_for_others() {
 #[test]
 fn of_peers_that_owe_as_many_late_replies_the_eldest_makes_room() {
     let (places, few) = (Arc::<Places>::default(), Options { connections: 4, ..options() });
-    let mut owed = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|address| places.take_late(ip(address), &few).unwrap());
+    let mut owed =
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|address| places.take_late(ip(address), &few).unwrap());
     let is_gone = |place: &mut LatePlace| place.gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
     assert_eq!(owed.each_mut().map(is_gone), [true, false, false]);
 }
