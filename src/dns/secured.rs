@@ -27,6 +27,13 @@ use super::{
 use crate::config::TrustAd;
 use crate::mail::Domain;
 
+/// Addresses kept of a host and family: twice what is tried for one message over all its hosts. A response has room
+/// for 4,000, and each of 20 MX hosts may have so many.
+const MAX_ADDRESSES: usize = 20;
+/// TLSA records kept of a host: RFC 7672 §8.1 has two for each key while keys change, and ten keys are more than any
+/// host has. Each is compared in each handshake.
+const MAX_TLSA: usize = 20;
+
 pub(super) type Resolver = hickory_resolver::Resolver<AsksForAd>;
 
 /// Whether an answer came with DNSSEC's word.
@@ -79,6 +86,14 @@ pub(super) fn resolver(
     builder.with_options(resolver_options(options)).build().map(Some).map_err(DnsError::system)
 }
 
+impl<T> Answer<T> {
+    /// The first so many records of it.
+    fn cut_to(mut self, most: usize) -> Self {
+        self.records.truncate(most);
+        self
+    }
+}
+
 impl Dns {
     /// Like [`Self::mx`], with DNSSEC's word on the MX records. That there are none ([`MailHosts::Implicit`])
     /// counts as secure: the name's address records stand in the same zone, and decide.
@@ -95,28 +110,32 @@ impl Dns {
         }
     }
 
-    /// Like [`Self::ipv4`], with DNSSEC's word.
+    /// Like [`Self::ipv4`], with DNSSEC's word, for whoever connects: no more than [`MAX_ADDRESSES`].
     ///
     /// # Errors
     /// When there are none, or nobody knows.
     pub async fn ipv4_secured(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsError> {
-        self.look_up_secured(absolute(name)?, RecordType::A, ipv4).await
+        let answer = self.look_up_secured(absolute(name)?, RecordType::A, ipv4).await?;
+        Ok(answer.cut_to(MAX_ADDRESSES))
     }
 
-    /// Like [`Self::ipv6`], with DNSSEC's word.
+    /// Like [`Self::ipv6`], with DNSSEC's word, for whoever connects: no more than [`MAX_ADDRESSES`].
     ///
     /// # Errors
     /// When there are none, or nobody knows.
     pub async fn ipv6_secured(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsError> {
-        self.look_up_secured(absolute(name)?, RecordType::AAAA, ipv6).await
+        let answer = self.look_up_secured(absolute(name)?, RecordType::AAAA, ipv6).await?;
+        Ok(answer.cut_to(MAX_ADDRESSES))
     }
 
-    /// The TLSA records of SMTP at a host, `_25._tcp.HOST` (RFC 7672 §3), with DNSSEC's word.
+    /// The TLSA records of SMTP at a host, `_25._tcp.HOST` (RFC 7672 §3), with DNSSEC's word; no more than
+    /// [`MAX_TLSA`].
     ///
     /// # Errors
     /// When there are none, or nobody knows: a bogus answer is one that nobody knows.
     pub async fn tlsa(&self, host: &str) -> Result<Answer<Tlsa>, DnsError> {
-        self.look_up_secured(absolute(&format!("_25._tcp.{host}"))?, RecordType::TLSA, tlsa).await
+        let name = absolute(&format!("_25._tcp.{host}"))?;
+        Ok(self.look_up_secured(name, RecordType::TLSA, tlsa).await?.cut_to(MAX_TLSA))
     }
 
     async fn look_up_secured<T>(

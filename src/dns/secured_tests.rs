@@ -96,3 +96,21 @@ async fn a_chain_of_answers_is_not_vouched_for_by_its_last_link() {
         assert_eq!(answer.security, Security::Insecure);
     }
 }
+
+#[tokio::test]
+async fn of_a_hosts_addresses_and_tlsa_records_no_more_are_kept_than_anybody_tries() {
+    let record = |n| format!("mx A 192.0.2.{n}\nmx AAAA 2001:db8::{n}\n_25._tcp.mx TLSA 3 1 1 {n:064x}\n");
+    let zone: String = (1..=25).map(record).collect();
+    let server = DnsServer::start(&[("many.example", &zone)]).await.unwrap();
+    let config = config::Dns { servers: vec![server.addr()], trust_ad: TrustAd::Loopback };
+    let dns = Dns::new(&config, Arc::new(Metrics::new().unwrap())).unwrap();
+    let host = "mx.many.example";
+    let kept = [
+        dns.ipv4_secured(host).await.unwrap().records.len(),
+        dns.ipv6_secured(host).await.unwrap().records.len(),
+        dns.tlsa(host).await.unwrap().records.len(),
+    ];
+    assert_eq!(kept, [MAX_ADDRESSES, MAX_ADDRESSES, MAX_TLSA]);
+    let all = dns.ipv4(host).await.unwrap().records.len();
+    assert_eq!(all, 25, "who asks whether an address is among them hears of each");
+}

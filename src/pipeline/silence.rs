@@ -14,7 +14,7 @@ pub struct NoAnswer {
 /// In what way nobody answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
-    /// The destination is not tried at present: suspended, busy, or too slow of late.
+    /// The destination is not tried at present: suspended, too slow of late, or we have no place for it. Nobody was asked.
     Held,
     /// Its hosts or their addresses could not be looked up.
     LookUp,

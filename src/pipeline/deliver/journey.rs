@@ -128,29 +128,40 @@ impl<'a> Journey<'a> {
         }
     }
 
+    /// RFC 5321 §5.1: a better preference comes first, whatever is known of its hosts.
     async fn try_each(&mut self, way: &Way<'_>) {
+        let mut preferences = way.hosts.chunk_by(|one, next| one.preference == next.preference).peekable();
+        while let Some(equals) = preferences.next() {
+            if self.try_equals(way, equals, preferences.peek().is_none()).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Tries hosts of one preference, those that were silent lately behind the others. `Break`: all is settled, or nothing
+    /// more may be tried.
+    async fn try_equals(&mut self, way: &Way<'_>, hosts: &[Host], are_last: bool) -> ControlFlow<()> {
         let silent_hosts = &self.job.upstreams.silent_hosts;
-        let mut silent = VecDeque::new();
-        for (index, host) in way.hosts.iter().enumerate() {
-            let (mut stop, end) = self.stop(way, host).await;
+        let (mut silent, mut end) = (VecDeque::new(), ControlFlow::Continue(()));
+        for (index, host) in hosts.iter().enumerate() {
+            let mut stop;
+            (stop, end) = self.stop(way, host).await;
             stop.has_ipv4 = stop.peers.iter().any(|peer| peer.address.is_ipv4());
             let peers: Vec<_> = stop.peers.extract_if(.., |peer| silent_hosts.has(peer)).collect();
             if !peers.is_empty() {
                 silent.push_back(Stop { peers, ..stop });
             }
-            let last_host = silent.is_empty() && (end.is_break() || index + 1 == way.hosts.len());
-            if self.try_host(&stop, last_host).await.is_break() {
-                return;
-            }
+            let is_last = end.is_break() || (are_last && index + 1 == hosts.len());
+            self.try_host(&stop, is_last && silent.is_empty()).await?;
             if end.is_break() {
                 break;
             }
         }
+        let are_last = are_last || end.is_break();
         while let Some(stop) = silent.pop_front() {
-            if self.try_host(&stop, silent.is_empty()).await.is_break() {
-                return;
-            }
+            self.try_host(&stop, are_last && silent.is_empty()).await?;
         }
+        end
     }
 
     /// The host's addresses that may be connected to, and whether hosts behind it may be tried.
@@ -177,6 +188,8 @@ impl<'a> Journey<'a> {
         let Judgement { basis, demand, failure } = judgement;
         let sighting = Sighting { domain: way.domain, basis, failure };
         let mut stop = Stop { peers: Vec::new(), has_ipv4: false, sighting };
+        let (mut without_source, mut not_public, mut end) =
+            (Vec::new(), Vec::new(), ControlFlow::Continue(()));
         for ip in addresses {
             match source(ip) {
                 Ok(source) => stop.peers.push(Peer {
@@ -186,22 +199,23 @@ impl<'a> Journey<'a> {
                     demand: demand.clone(),
                 }),
                 Err(Barred::Ours) => {
-                    self.failures.push(Failure::Ruled(Refusal::Loop));
-                    return (stop, ControlFlow::Break(()));
+                    end = ControlFlow::Break(());
+                    break;
                 }
-                // The outbound pool is ours to mend.
-                Err(Barred::NoSource) => {
-                    let detail = explain(host, ip, "is of a family that the outbound pool has no address of");
-                    self.pass_over(Failure::no_answer(Silence::Unreachable, &detail));
-                }
-                Err(Barred::NotPublic) => {
-                    self.pass_over(Failure::unroutable(explain(
-                        host,
-                        ip,
-                        "is not an address on the Internet",
-                    )));
-                }
+                Err(Barred::NoSource) => without_source.push(ip),
+                Err(Barred::NotPublic) => not_public.push(ip),
             }
+        }
+        // The outbound pool is ours to mend.
+        if let Some(detail) = explain(host, &without_source, "of a family that the outbound pool lacks") {
+            self.pass_over(Failure::no_answer(Silence::Unreachable, &detail));
+        }
+        if let Some(detail) = explain(host, &not_public, "not on the Internet") {
+            self.pass_over(Failure::unroutable(detail));
+        }
+        if end.is_break() {
+            self.failures.push(Failure::Ruled(Refusal::Loop));
+            return (stop, end);
         }
         if let Some(open) = open.filter(|_| stop.peers.is_empty()) {
             self.pass_over(Failure::no_answer(Silence::LookUp, &open.to_string()));
@@ -280,7 +294,8 @@ impl<'a> Journey<'a> {
         let Job { matter, budget, .. } = self.job;
         let budget = budget.share(last);
         let trial = Trial { means: self.job.means(), offer: self.offer, peer, sighting, budget };
-        let attempt = Attempt::new(trial, self.progress.pending());
+        let mut attempt = Attempt::new(trial, self.progress.pending());
+        attempt.connect_limit = self.job.upstreams.silent_hosts.connect_limit(peer);
         let turnout = match matter.content() {
             Some(content) => attempt.deliver(content).await,
             None => attempt.open().await,
@@ -349,6 +364,7 @@ impl<'a> Journey<'a> {
             | AddressError::Garbage(_)
             | AddressError::OutOfStep(_)
             | AddressError::Unwelcome(_)
+            | AddressError::Closing(_)
             | AddressError::TakesNoMail(_)
             | AddressError::Ipv6Unwelcome(_)
             | AddressError::TlsRefused(_)
@@ -372,6 +388,11 @@ enum Next {
     Nothing,
 }
 
-fn explain(host: &Host, ip: IpAddr, why: &str) -> String {
-    format!("{} [{ip}] {why}", host.name)
+/// Why addresses of a host are not tried, if there are any: one line for all, however many its DNS says that it has.
+fn explain(host: &Host, barred: &[IpAddr], why: &str) -> Option<String> {
+    match barred {
+        [] => None,
+        [ip] => Some(format!("{} [{ip}] is {why}", host.name)),
+        _ => Some(format!("{}: {} addresses are {why}", host.name, barred.len())),
+    }
 }

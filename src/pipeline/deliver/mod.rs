@@ -60,7 +60,8 @@ use crate::pipeline::parcel::{Attempted, Delivery, Nothing, Outcome, Readdressed
 use crate::pipeline::refusal::Refusal;
 use crate::telemetry::PipelineStage;
 
-/// Shipments of one message that are under way at a time, a connection each; the others follow while there is time.
+/// Shipments of one message that are under way at a time, a connection each; the others follow while there is time. Beside
+/// them those whose transaction is open from RCPT, of which [`ask_upstreams`] lets a message have few.
 const MAX_AT_ONCE: usize = 20;
 
 /// At RCPT: asks upstreams whether they would take a recipient's copies.
@@ -181,7 +182,8 @@ async fn offer_all(
                 let asked = asked.part(&shipment);
                 let (places, job) = (&places, &job);
                 async move {
-                    let _place = places.acquire().await;
+                    // Who has a connection waits for nobody's end: its upstream waits for the message.
+                    let _place = if asked.open.is_empty() { places.acquire().await.ok() } else { None };
                     shipment::deliver(shipment, asked, job).await
                 }
             });

@@ -86,6 +86,7 @@ impl Failure {
             AddressError::Unwelcome(reply) if relay::is_slow_down(&reply) => {
                 Self::no_answer(Silence::Busy, &detail)
             }
+            AddressError::Closing(_) => Self::no_answer(Silence::Busy, &detail),
             AddressError::NoPlace(_) => Self::no_answer(Silence::Held, &detail),
             AddressError::TimedOut(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::Ended),
             AddressError::CutShort(_) => Self::timed_out(Silence::Interrupted, &detail, Patience::CutShort),

@@ -14,6 +14,8 @@ use crate::pipeline::refusal::Refusal;
 pub(super) struct Host {
     /// Its name, or the address literal.
     pub(super) name: String,
+    /// Lower is better; 0 without an MX record.
+    pub(super) preference: u16,
     /// How its addresses are found.
     pub(super) origin: Origin,
     /// Whether DNSSEC vouches for its being a host of the destination.
@@ -36,6 +38,7 @@ pub(super) async fn hosts(domain: &Domain, dns: &Dns, ours: &[Domain]) -> Result
     if let Some(ip) = literal(domain) {
         return Ok(vec![Host {
             name: domain.to_string(),
+            preference: 0,
             origin: Origin::Literal(ip),
             security: Security::Insecure,
         }]);
@@ -48,13 +51,18 @@ pub(super) async fn hosts(domain: &Domain, dns: &Dns, ours: &[Domain]) -> Result
         Ok(MailHosts::Null) => Err(Failure::Ruled(Refusal::RecipientNullMx)),
         Ok(MailHosts::Implicit(name)) if ours.contains(&name) => Err(Failure::Ruled(Refusal::Loop)),
         Ok(MailHosts::Implicit(name)) => {
-            Ok(vec![Host { name: name.to_string(), origin: Origin::Implicit, security }])
+            Ok(vec![Host { name: name.to_string(), preference: 0, origin: Origin::Implicit, security }])
         }
         Ok(MailHosts::Hosts(hosts)) => {
             let hosts = before_ours(hosts, ours);
             let hosts: Vec<_> = hosts
                 .into_iter()
-                .map(|host| Host { name: host.name.to_string(), origin: Origin::Mx, security })
+                .map(|host| Host {
+                    name: host.name.to_string(),
+                    preference: host.preference,
+                    origin: Origin::Mx,
+                    security,
+                })
                 .collect();
             if hosts.is_empty() { Err(Failure::Ruled(Refusal::Loop)) } else { Ok(hosts) }
         }

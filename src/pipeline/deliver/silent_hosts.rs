@@ -1,7 +1,9 @@
-//! Which hosts did not answer lately, by address family: they are tried behind all others, so that a host that is down
-//! costs one message its time and not each.
+//! Which hosts did not answer lately, by address family: they are tried behind the others of their preference, and have
+//! little time to take a connection, so that a host that is down costs one message its time and not each.
 //!
-//! Never a reason not to try a host. Of silence only what had the time to be something else
+//! Never a reason not to try a host, nor to try one of a worse preference before it (RFC 5321 §5.1: the preference "MUST
+//! be used in sorting"; of equals one may be favoured that is easily reached): what a backup says is the destination's
+//! word only where the better host has none. Of silence only what had the time to be something else
 //! ([`crate::pipeline::deadline`]); whoever answers is forgotten here.
 
 use std::collections::BTreeMap;
@@ -13,8 +15,10 @@ use tokio::time::Instant;
 use super::upstream::address_error::{AddressError, Peer};
 use crate::telemetry::labels::IpFamily;
 
-/// How long a host is tried behind the others; as long as a destination's IPv6 is left alone after a time-out.
+/// How long that counts; as long as a destination's IPv6 is left alone after a time-out.
 const PAUSE: Duration = Duration::from_secs(600);
+/// The time that such a host has to take a connection: a SYN that is lost is sent again after one second (RFC 6298 §2).
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Hosts remembered; past it new ones are not.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -45,6 +49,11 @@ impl SilentHosts {
     /// Whether the host was silent at addresses of this one's family.
     pub(super) fn has(&self, peer: &Peer) -> bool {
         self.until.lock().get(&key(peer)).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// The time it has to take a connection, where that is less than usual.
+    pub(super) fn connect_limit(&self, peer: &Peer) -> Option<Duration> {
+        self.has(peer).then_some(CONNECT_LIMIT)
     }
 
     /// Forgets what is over.

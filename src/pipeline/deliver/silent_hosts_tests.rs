@@ -14,6 +14,7 @@ async fn a_silent_host_is_remembered_by_family_until_it_answers_or_ten_minutes_a
         (peer("mx1", "192.0.2.1:25"), peer("mx1", "192.0.2.2:25"), peer("mx1", "[2001:db8::1]:25"));
     hosts.note(&four, Some(&AddressError::TimedOut(CONNECTING)));
     assert_eq!([&four, &other, &six].map(|peer| hosts.has(peer)), [true, true, false]);
+    assert_eq!([&four, &six].map(|peer| hosts.connect_limit(peer)), [Some(CONNECT_LIMIT), None]);
     hosts.note(&six, None);
     assert!(hosts.has(&four));
     hosts.note(&other, Some(&AddressError::CutShort(CONNECTING)));

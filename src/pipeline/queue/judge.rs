@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | taken | leaves | `relayed`, where it asked for success |
 //! | refused for good | leaves | `failed` |
+//! | nobody was asked ([`Silence::Held`]) | is due again after [`HELD`], and no attempt more | – |
 //! | refused for now, no answer | is tried again, or given up when too old | `failed` when given up |
 //! | connection lost behind the dot | unknown: tried again, or given up when too old | `failed` when given up |
 //! | reply to the dot still open | waits for it | – |
@@ -16,6 +17,9 @@ use crate::pipeline::deferred;
 use crate::pipeline::parcel::{NoAnswer, Outcome, Recorded, Silence};
 use crate::pipeline::relay;
 use crate::spool::{CopyState, QueuedCopy};
+
+/// How long a copy waits that had no place: those that keep the places are done in seconds, or rest for a minute.
+pub(super) const HELD: Duration = Duration::from_secs(30);
 
 /// What applies to every copy of a message.
 #[derive(Debug, Clone, Copy)]
@@ -99,8 +103,8 @@ impl Rules {
     /// Judges a copy by the outcome of an attempt.
     pub(super) fn judge(&self, mut copy: QueuedCopy, outcome: &Outcome) -> Judgement {
         let last = deferred::last_attempt(outcome, self.now);
-        // A late reply ends an attempt that was counted when its dot went out.
-        if copy.state != CopyState::AwaitingReply {
+        // A late reply ends an attempt that was counted when its dot went out; where nobody was asked there was none.
+        if copy.state != CopyState::AwaitingReply && !is_held(outcome) {
             copy.attempts = copy.attempts.saturating_add(1);
         }
         copy.last = Some(last);
@@ -118,6 +122,10 @@ impl Rules {
                 Judgement::Kept(copy)
             }
             Outcome::Unknown { .. } => self.again(copy, CopyState::Unknown),
+            Outcome::NoAnswer(_) if is_held(outcome) => {
+                let state = copy.state;
+                self.again_behind(HELD, copy, state)
+            }
             Outcome::Refused(_)
             | Outcome::Undeliverable(_)
             | Outcome::NoAnswer(_)
@@ -126,37 +134,39 @@ impl Rules {
     }
 
     /// Tries a copy again, or gives it up.
-    pub(super) fn again(&self, mut copy: QueuedCopy, state: CopyState) -> Judgement {
+    pub(super) fn again(&self, copy: QueuedCopy, state: CopyState) -> Judgement {
+        self.again_behind(self.backoff.pause(copy.attempts, self.chance), copy, state)
+    }
+
+    fn again_behind(&self, pause: Duration, mut copy: QueuedCopy, state: CopyState) -> Judgement {
         copy.state = state;
         if self.is_over(&copy) {
             return Judgement::Failed(copy);
         }
-        copy.due = self.now + self.backoff.pause(copy.attempts, self.chance);
+        copy.due = self.now + pause;
         Judgement::Kept(copy)
     }
 }
 
-/// What the outcomes of one attempt say of the destination together.
+/// Whether it was we who had no place, so that nobody was asked.
+fn is_held(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::NoAnswer(NoAnswer { silence: Silence::Held, .. }))
+}
+
+/// What the outcomes of one attempt say of the destination together: what says most of it.
 pub(super) fn ended<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Ended {
-    let mut best = Ended::Silent;
-    for outcome in outcomes {
-        let this = match outcome {
-            Outcome::NoAnswer(NoAnswer { silence: Silence::Busy, .. }) => Ended::SlowDown,
-            Outcome::NoAnswer(_) | Outcome::Unknown { .. } => Ended::Silent,
-            Outcome::Refused(upstream) if relay::is_slow_down(&upstream.reply) => Ended::SlowDown,
-            Outcome::Delivered(_)
-            | Outcome::Refused(_)
-            | Outcome::Undeliverable(_)
-            | Outcome::AwaitingReply { .. }
-            | Outcome::Recorded(_) => Ended::Answered,
-        };
-        best = match (best, this) {
-            (Ended::SlowDown, _) | (_, Ended::SlowDown) => Ended::SlowDown,
-            (Ended::Answered, _) | (_, Ended::Answered) => Ended::Answered,
-            (Ended::Silent, Ended::Silent) => Ended::Silent,
-        };
-    }
-    best
+    let ended = |outcome: &Outcome| match outcome {
+        Outcome::NoAnswer(NoAnswer { silence: Silence::Busy, .. }) => Ended::SlowDown,
+        Outcome::NoAnswer(_) if is_held(outcome) => Ended::Held,
+        Outcome::NoAnswer(_) | Outcome::Unknown { .. } => Ended::Silent,
+        Outcome::Refused(upstream) if relay::is_slow_down(&upstream.reply) => Ended::SlowDown,
+        Outcome::Delivered(_)
+        | Outcome::Refused(_)
+        | Outcome::Undeliverable(_)
+        | Outcome::AwaitingReply { .. }
+        | Outcome::Recorded(_) => Ended::Answered,
+    };
+    outcomes.into_iter().map(ended).max().unwrap_or(Ended::Silent)
 }
 
 #[cfg(test)]

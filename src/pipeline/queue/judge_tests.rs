@@ -136,3 +136,15 @@ fn a_destination_is_silent_only_when_nothing_of_it_answered() {
     assert_eq!(ended(&[refused(451, Some(Enhanced(4, 7, 28)))]), Ended::SlowDown);
     assert_eq!(ended(&[no_answer(), silent(Silence::Busy)]), Ended::SlowDown);
 }
+
+#[test]
+fn where_we_had_no_place_there_was_no_attempt_and_the_destination_is_not_to_blame() {
+    let held = silent(Silence::Held);
+    let Judgement::Kept(kept) = rules(MINUTE).judge(copy(), &held) else { panic!() };
+    assert_eq!((kept.attempts, kept.due), (2, UNIX_EPOCH + 100 * DAY + Duration::from_secs(30)));
+    assert!(kept.last.is_some(), "an operator sees why");
+    assert!(matches!(rules(6 * DAY).judge(copy(), &held), Judgement::Failed(_)), "but not for ever");
+    assert_eq!(ended(&[silent(Silence::Held)]), Ended::Held);
+    assert_eq!(ended(&[silent(Silence::Held), no_answer()]), Ended::Silent);
+    assert_eq!(ended(&[taken(), silent(Silence::Held)]), Ended::Answered);
+}

@@ -4,13 +4,15 @@
 //! closed after trouble, and fewer than `allowed` of its messages are under way. A destination that gave no
 //! answer is closed for a while and then probed by one message; each answer allows one more at a time, a
 //! "slow down" halves them and closes the lane for a pause that no answer to other mail ends. These pauses
-//! grow while there is nothing but trouble, of either kind. Lanes that could run take turns, the one that
+//! grow while there is nothing but trouble, of either kind. Where we had no place to ask it, the lane rests for a
+//! moment, and nothing follows. Lanes that could run take turns, the one that
 //! waited longest first, so that a thousand messages for one destination do not hold up one message for another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use super::backoff::Backoff;
+use super::judge::HELD;
 use crate::mail::Domain;
 
 /// Messages of one destination under way at a time, at most: Postfix's default_destination_concurrency_limit.
@@ -56,17 +58,21 @@ enum Trouble {
     SlowDown,
     /// Its destination did not answer: any answer ends the pause.
     Silent,
+    /// None: we had no place for its mail. Ends as the one before, and hides no trouble.
+    Held,
 }
 
-/// What an attempt says of its destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an attempt says of its destination; what says more of it is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ended {
+    /// Nothing: it was not asked, for want of a place of ours.
+    Held,
+    /// It did not answer.
+    Silent,
     /// It answered.
     Answered,
     /// It answered, and wants less of us: 421, 4.7.x.
     SlowDown,
-    /// It did not answer.
-    Silent,
 }
 
 /// A lane that may run, and how many messages of it at once.
@@ -116,6 +122,7 @@ impl Schedule {
                 Ended::Answered => lane.answered(now),
                 Ended::SlowDown => lane.slow_down(now, pause),
                 Ended::Silent => lane.silent(now, pause),
+                Ended::Held => lane.held(now),
             }
         });
     }
@@ -222,9 +229,14 @@ impl Lane {
         self.closed.filter(|closed| closed.until > now)
     }
 
+    /// The pause that it is in by its destination's doing.
+    fn troubled(&self, now: SystemTime) -> Option<Closed> {
+        self.closed(now).filter(|closed| closed.why != Trouble::Held)
+    }
+
     fn answered(&mut self, now: SystemTime) {
         self.allowed = (self.allowed + 1).min(MOST_AT_A_TIME);
-        if self.closed(now).is_none_or(|closed| closed.why == Trouble::Silent) {
+        if self.closed(now).is_none_or(|closed| closed.why != Trouble::SlowDown) {
             self.troubles = 0;
             self.closed = None;
         }
@@ -232,7 +244,7 @@ impl Lane {
 
     fn slow_down(&mut self, now: SystemTime, pause: Pause) {
         self.allowed = (self.allowed / 2).max(1);
-        let known = self.closed(now).map(|closed| closed.until);
+        let known = self.troubled(now).map(|closed| closed.until);
         // Of many that were under way, all hear it, and it is one trouble.
         if known.is_none() {
             self.troubles = self.troubles.saturating_add(1);
@@ -244,12 +256,19 @@ impl Lane {
 
     fn silent(&mut self, now: SystemTime, pause: Pause) {
         // Of many that were under way when it went silent, the first closes the lane.
-        if self.closed(now).is_some() {
+        if self.troubled(now).is_some() {
             return;
         }
         self.allowed = 1;
         self.troubles = self.troubles.saturating_add(1);
         self.closed = Some(Closed { until: now + pause.behind(self.troubles), why: Trouble::Silent });
+    }
+
+    /// So that what else is due of it does not ask for a place at once, one message after the other.
+    fn held(&mut self, now: SystemTime) {
+        if self.closed(now).is_none() {
+            self.closed = Some(Closed { until: now + HELD, why: Trouble::Held });
+        }
     }
 
     fn runs_at(&self) -> Option<SystemTime> {

@@ -212,3 +212,23 @@ fn a_lane_waits_for_no_time_of_a_clock_that_was_set_back() {
     schedule.cut(at(10), at(30));
     assert_eq!(schedule.wake_at(), Some(at(30)));
 }
+
+#[test]
+fn a_lane_that_found_no_place_rests_for_a_moment_and_keeps_its_standing() {
+    let mut schedule = Schedule::default();
+    let lane = domain("held.example");
+    schedule.note(&lane, at(0));
+    turn(&mut schedule, at(0)).unwrap();
+    schedule.ended(&lane, Ended::Held, at(10), PAUSE);
+    assert_eq!(schedule.wake_at(), Some(at(10) + HELD));
+    for _ in 1..FIRST_AT_A_TIME {
+        schedule.ended(&lane, Ended::Held, at(10), PAUSE);
+    }
+    assert_eq!(turn(&mut schedule, at(40)).unwrap().1, FIRST_AT_A_TIME);
+    // What its destination does counts as ever.
+    for _ in 1..FIRST_AT_A_TIME {
+        schedule.ended(&lane, Ended::Held, at(41), PAUSE);
+    }
+    schedule.ended(&lane, Ended::Silent, at(41), PAUSE);
+    assert_eq!(schedule.wake_at(), Some(at(41 + 60)));
+}

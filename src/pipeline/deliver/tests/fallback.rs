@@ -97,6 +97,7 @@ async fn what_was_heard_before_mail_tells_a_busy_destination_from_a_silent_one()
         ("> 220 mx\n < EHLO\n > 450 4.7.1 later", Silence::Busy),
         ("hello \n < MAIL\n > 421 too fast", Silence::Busy),
         ("> 554 5.7.1 go away", Silence::Unreachable),
+        ("> 521 5.7.1 blocked", Silence::Unreachable),
         ("> 450 4.3.2 not now", Silence::Unreachable),
         ("close", Silence::Interrupted),
     ] {

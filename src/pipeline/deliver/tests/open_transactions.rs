@@ -214,3 +214,33 @@ async fn ipv6_that_does_not_want_us_is_followed_by_ipv4_at_rcpt_too() {
     assert!(inquired.refused.is_none() && inquired.advance.held.is_some());
     assert_eq!((six.heard().clients.len(), four.heard().clients.len()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_transaction_that_is_open_gets_the_message_while_twenty_others_are_under_way() {
+    let fed = format!("{UP_TO_RCPT}\n < DATA\n > 354 go\n message\n > 250 2.0.0 queued");
+    let [ready, _slow] =
+        Upstream::pair(("127.0.0.1", &[fed.as_str()]), ("127.0.0.2", &["hang"; MAX_AT_ONCE])).await;
+    let domains: String = (0..MAX_AT_ONCE).map(|n| format!("d{n} MX 10 mx2\n")).collect();
+    let records = format!("@ MX 10 mx1\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2\n{domains}");
+    let world = World::new(ready.address.port(), &records).await;
+    let Inquired { advance, .. } = world.ask(&[ANA], nothing(), Advance::default()).await;
+    let to: Vec<_> = (0..MAX_AT_ONCE).map(|n| format!("a@d{n}.dest.example")).collect();
+    let to: Vec<_> = to.iter().map(String::as_str).chain([ANA]).collect();
+    let outcomes = world.deliver_asked(Mail::to(&to), advance).await;
+    assert_eq!(said(outcomes.last().unwrap()), "delivered by mx1.dest.example: 250 2.0.0 queued");
+    assert_eq!(world.cut_through(CutThrough::Used), 1);
+}
+
+#[tokio::test]
+async fn idle_connections_keep_nobody_from_being_asked() {
+    let again = "hello \n mail\n < MAIL\n > 250 ok\n < RCPT\n > 250 ok";
+    for (connections, connections_per_address) in [(2, 50), (100, 2)] {
+        let (world, upstream) = one_host(&[again]).await;
+        let narrow =
+            Options { port: upstream.address.port(), connections, connections_per_address, ..options() };
+        world.upstreams.options.store(Arc::new(narrow));
+        assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::Delivered(_)));
+        assert!(world.ask(&[ANA], nothing(), Advance::default()).await.advance.held.is_some());
+        assert_eq!(upstream.heard().clients.len(), 1);
+    }
+}

@@ -1,8 +1,9 @@
 //! Slow DNS, hosts that are down, and addresses that are met more than once: each costs its time once.
 
+use super::super::upstream::address_error::{AddressError, CONNECTING, Peer};
 use super::*;
 use crate::dev::dns::Behaviour;
-use crate::telemetry::labels::{AttemptResult, IpFamily};
+use crate::tls::Demand;
 
 const FROM_ONE: &str = "delivered by mx1.dest.example: 250 2.0.0 queued";
 const FROM_TWO: &str = "delivered by mx2.dest.example: 250 2.0.0 queued";
@@ -16,16 +17,40 @@ async fn rfc8305_3_a_dns_that_drops_aaaa_costs_no_message_its_time() {
     assert_eq!(upstream.heard().messages.len(), 1);
 }
 
+/// `mx1` and `mx2`, of these preferences.
+fn two_of(one: u16, two: u16) -> String {
+    format!("@ MX {one} mx1\n@ MX {two} mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2")
+}
+
+/// Of equals the order is random: four messages would not all spare the host by chance.
 #[tokio::test]
-async fn a_host_that_is_down_is_tried_once_and_then_behind_the_others() {
-    let two = ["hello \n mail\n close", "hello \n mail\n close"];
-    let (two, _hole) = Upstream::beside_a_hole(("127.0.0.2", &two), "127.0.0.1").await;
-    let records = "@ MX 10 mx1\n@ MX 20 mx2\nmx1 A 127.0.0.1\nmx2 A 127.0.0.2";
-    let world = World::new(two.address.port(), records).await;
-    for _ in 0..2 {
+async fn a_host_that_was_silent_is_tried_behind_its_equals() {
+    let [one, two] = Upstream::pair(("127.0.0.1", &[]), ("127.0.0.2", &["hello \n mail\n close"; 4])).await;
+    let world = World::new(one.address.port(), &two_of(10, 10)).await;
+    let silent = Peer {
+        host: "mx1.dest.example".to_owned(),
+        address: one.address,
+        source: None,
+        demand: Demand::Opportunistic,
+    };
+    world.upstreams.silent_hosts.note(&silent, Some(&AddressError::TimedOut(CONNECTING)));
+    for _ in 0..4 {
         assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO);
-        assert_eq!(world.attempts(IpFamily::V4, AttemptResult::TimedOut), 1);
     }
+    assert!(one.heard().clients.is_empty());
+    drop(two);
+}
+
+#[tokio::test]
+async fn rfc5321_5_1_a_host_that_was_silent_comes_before_those_of_a_worse_preference() {
+    let mut hasty = options();
+    hasty.timing.banner = Duration::from_millis(300);
+    let once = "hello \n mail\n close";
+    let [one, two] = Upstream::pair(("127.0.0.1", &["hang", once]), ("127.0.0.2", &[once])).await;
+    let world = World::with(Options { port: one.address.port(), ..hasty }, &two_of(10, 20)).await;
+    assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO);
+    assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_ONE);
+    assert_eq!(two.heard().clients.len(), 1);
 }
 
 #[tokio::test]
@@ -78,4 +103,15 @@ async fn an_address_whose_name_was_the_trouble_is_tried_under_another() {
                    mx2.dest.example. A 127.0.0.1";
     world.dns.replace(records).unwrap();
     assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO);
+}
+
+#[tokio::test]
+async fn an_address_that_ended_one_connection_is_tried_under_another_name() {
+    for busy in ["< MAIL\n > 421 4.3.2 later", "< MAIL\n > 250 ok\n < RCPT\n > 421 4.3.2 later"] {
+        let (world, _upstream) = one_host(&[&format!("hello \n {busy}"), "hello \n mail"]).await;
+        let records = "dest.example. MX 10 mx1.dest.example.\ndest.example. MX 20 mx2.dest.example.\n\
+                       mx2.dest.example. A 127.0.0.1";
+        world.dns.replace(records).unwrap();
+        assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO, "{busy}");
+    }
 }

@@ -337,3 +337,16 @@ async fn rfc7435_3_what_goes_in_the_clear_since_tls_failed_is_counted_and_told()
         assert_eq!(world.upstreams.metrics.delivery_tls_fallbacks_total.of(cause).get(), 1, "{script}");
     }
 }
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_logged_though_the_plain_try_fails_too() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let writer = Arc::new(log.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let broken = "hello STARTTLS\n < STARTTLS\n > 220 go\n close";
+    let (world, _upstream) = one_host(&[broken, "> 554 5.7.1 go away"]).await;
+    assert!(matches!(world.deliver_one(Mail::to(&[ANA])).await, Outcome::NoAnswer(_)));
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    assert!(log.contains("the TLS handshake failed"), "{log}");
+}

@@ -65,9 +65,12 @@ pub(crate) enum AddressError {
     /// A reply that is none to what was asked, such as 250 to DATA.
     #[error("out of step: {0}")]
     OutOfStep(Reply),
-    /// A refusal at greeting or EHLO, or a 421 before the dot: about us, not about the message.
+    /// A refusal at greeting or EHLO: about us, not about the message.
     #[error("{0}")]
     Unwelcome(Reply),
+    /// A 421 between MAIL and the dot, which ends this connection and is not about the message either.
+    #[error("{0}")]
+    Closing(Reply),
     /// The host takes no mail at all, from nobody (RFC 7504 §3).
     #[error("{0}")]
     TakesNoMail(Reply),
@@ -106,11 +109,13 @@ impl AddressError {
     pub(crate) fn is_of_address(&self) -> bool {
         match self {
             Self::TimedOut(step) | Self::Lost(step, _) => matches!(*step, CONNECTING | GREETING),
+            // At the greeting or EHLO.
             Self::Unreachable(_) | Self::Unwelcome(_) | Self::TakesNoMail(_) => true,
             Self::CutShort(_)
             | Self::NoPlace(_)
             | Self::Garbage(_)
             | Self::OutOfStep(_)
+            | Self::Closing(_)
             | Self::Ipv6Unwelcome(_)
             | Self::TlsRefused(_)
             | Self::Handshake(_)
@@ -123,12 +128,15 @@ impl AddressError {
     /// Whether a connection that had been idle may simply have been too old, so that a fresh one is worth
     /// a try.
     pub(crate) fn is_staleness(&self) -> bool {
-        matches!(self, Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_))
+        matches!(
+            self,
+            Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) | Self::Unwelcome(_) | Self::Closing(_)
+        )
     }
 
     /// Whether the upstream still listens: for another message, or at least for QUIT.
     pub(crate) fn leaves_connection(&self) -> bool {
-        matches!(self, Self::Unfit(_) | Self::Unwelcome(_))
+        matches!(self, Self::Unfit(_) | Self::Unwelcome(_) | Self::Closing(_))
     }
 
     /// The reply that was the trouble.
@@ -136,6 +144,7 @@ impl AddressError {
         match self {
             Self::OutOfStep(reply)
             | Self::Unwelcome(reply)
+            | Self::Closing(reply)
             | Self::TakesNoMail(reply)
             | Self::Ipv6Unwelcome(reply)
             | Self::TlsRefused(reply) => Some(reply),
@@ -159,7 +168,9 @@ impl AddressError {
             Self::NoPlace(_) => AttemptResult::NoPlace,
             Self::Unreachable(_) => AttemptResult::Unreachable,
             Self::Lost(..) | Self::Garbage(_) | Self::OutOfStep(_) => AttemptResult::Lost,
-            Self::Unwelcome(_) | Self::TakesNoMail(_) | Self::Ipv6Unwelcome(_) => AttemptResult::Unwelcome,
+            Self::Unwelcome(_) | Self::Closing(_) | Self::TakesNoMail(_) | Self::Ipv6Unwelcome(_) => {
+                AttemptResult::Unwelcome
+            }
             Self::TlsRefused(_) | Self::Handshake(_) | Self::NotEncrypted => AttemptResult::TlsFailed,
             Self::Unfit(_) => AttemptResult::Unfit,
             Self::Message(_) => AttemptResult::Internal,

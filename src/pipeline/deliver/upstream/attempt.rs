@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -70,6 +71,8 @@ pub(crate) struct Opening {
 /// One attempt at one address.
 pub(crate) struct Attempt<'a> {
     trial: Trial<'a>,
+    /// The time for TCP, where it is less than usual.
+    pub(crate) connect_limit: Option<Duration>,
     started: Instant,
     /// Copies that are still to be offered.
     left: Vec<usize>,
@@ -82,7 +85,15 @@ impl<'a> Attempt<'a> {
     /// Of these copies.
     pub(crate) fn new(trial: Trial<'a>, copies: Vec<usize>) -> Self {
         let started = Instant::now();
-        Self { trial, started, left: copies, turnout: Turnout::default(), tls: None, reused: false }
+        Self {
+            trial,
+            connect_limit: None,
+            started,
+            left: copies,
+            turnout: Turnout::default(),
+            tls: None,
+            reused: false,
+        }
     }
 
     /// Both phases, as often as it takes: an upstream may want few recipients in a transaction.
@@ -233,6 +244,8 @@ impl<'a> Attempt<'a> {
             sighting,
             metrics: means.metrics,
             dialogue: means.dialogue,
+            connect_limit: self.connect_limit,
+            trace: means.trace,
             until: budget.envelope,
         };
         opener.open(peer).await
@@ -295,19 +308,19 @@ impl<'a> Attempt<'a> {
 
     /// What becomes of the connection when its transaction has ended.
     fn close(&mut self, connection: Connection, ending: Ending) -> Result<(), AddressError> {
-        let Trial { means, offer, budget, .. } = self.trial;
+        let Trial { means, offer, budget, peer, .. } = self.trial;
         let timing = means.options.timing;
         match ending {
             Ending::Answered => means.pool.release(connection, timing),
             Ending::Awaiting { copies, dot_at } => {
                 self.turnout.is_overdue = budget.reply.is_enough_to_blame(dot_at);
-                let outcomes = match means.pool.late_place(means.options) {
+                let outcomes = match means.pool.late_place(peer.address.ip(), means.options) {
                     Some(place) => {
                         let masks = offer.copies.iter();
                         let masks =
                             masks.map(|copy| (copy.alias.clone(), copy.forward_path.clone())).collect();
                         let pool = means.pool.clone();
-                        Late { connection, dot_at, timing, pool, masks, _place: place }.follow(copies)
+                        Late { connection, dot_at, timing, pool, masks, place }.follow(copies)
                     }
                     None => unknown(&connection.peer.host, copies),
                 };

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout_at;
@@ -11,10 +12,11 @@ use super::address_error::{AddressError, CONNECTING, GREETING, Peer};
 use super::connection::{Connection, Security, within};
 use super::dialogue::Dialogue;
 use super::pool::{self, Pool};
+use crate::mail::TraceId;
 use crate::pipeline::deadline::Deadline;
 use crate::pipeline::deliver::options::Options;
 use crate::smtp::client::{Capabilities, Extension, ehlo, helo};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Enhanced, Reply};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Direction, Handshake, TlsDemand, TlsFallback};
 use crate::tls::{Demand, Policies, Sighting, TlsFailure};
@@ -30,6 +32,9 @@ pub(crate) struct Opener<'a> {
     pub(crate) metrics: &'a Arc<Metrics>,
     /// Where what is said is kept, if anywhere.
     pub(crate) dialogue: Option<&'a Dialogue>,
+    /// The time for TCP, where it is less than usual.
+    pub(crate) connect_limit: Option<Duration>,
+    pub(crate) trace: TraceId,
     /// When it must be open.
     pub(crate) until: Deadline,
 }
@@ -55,7 +60,9 @@ impl Opener<'_> {
         if let Some(dialogue) = self.dialogue {
             dialogue.note('*', &detail);
         }
-        let mut connection = self.open_with(peer, Security::Plain).await?;
+        // Of one that succeeds the attempt's own line tells.
+        let untold = |_: &AddressError| tracing::info!(trace = %self.trace, detail, "fell back for nothing");
+        let mut connection = self.open_with(peer, Security::Plain).await.inspect_err(untold)?;
         self.metrics.delivery_tls_fallbacks_total.of(cause).inc();
         connection.fallback = Some(detail.into());
         Ok(connection)
@@ -95,6 +102,7 @@ impl Opener<'_> {
     async fn dial(&self, peer: &Peer) -> Result<TcpStream, AddressError> {
         let timing = &self.options.timing;
         let limit = if peer.address.is_ipv6() { timing.connect_v6 } else { timing.connect };
+        let limit = self.connect_limit.map_or(limit, |most| most.min(limit));
         let connected = timeout_at(within(limit, self.until), dial(peer)).await;
         match connected {
             Ok(Ok(stream)) => Ok(stream),
@@ -110,7 +118,7 @@ impl Opener<'_> {
     async fn be_greeted(&self, connection: &mut Connection) -> Result<(), AddressError> {
         let limit = within(self.options.timing.banner, self.until);
         let greeting = connection.reply(limit, GREETING).await?;
-        if greeting.code == 521 {
+        if greeting.code == 521 && !is_about_us(&greeting) {
             return Err(AddressError::TakesNoMail(greeting));
         }
         welcome(greeting)?;
@@ -219,4 +227,10 @@ fn met(demand: &Demand) -> TlsDemand {
 /// A 2xx; anything else here is about us.
 fn welcome(reply: Reply) -> Result<Reply, AddressError> {
     if reply.is_positive() { Ok(reply) } else { Err(AddressError::Unwelcome(reply)) }
+}
+
+/// Whether a 521 is not RFC 7504's "never mail from anybody", but a filter's that does not want our address: 5.7.x is
+/// about policy (RFC 3463 §3.8), where RFC 7504 §4 has 5.3.2.
+fn is_about_us(greeting: &Reply) -> bool {
+    matches!(greeting.enhanced, Some(Enhanced(5, 7, _)))
 }

@@ -26,7 +26,7 @@ pub(crate) struct Late {
     /// The aliases of the transaction's copies and their forward-paths, for which they stand in the reply.
     pub(crate) masks: Vec<(Address, Address)>,
     /// Its place among those.
-    pub(crate) _place: LatePlace,
+    pub(crate) place: LatePlace,
 }
 
 impl Late {
@@ -45,7 +45,13 @@ impl Late {
 
     async fn read(mut self, waiting: Vec<oneshot::Sender<UpstreamReply>>) {
         let until = self.dot_at + self.timing.dot;
-        let reply = self.connection.reply(until, "after the dot").await.and_then(final_reply);
+        let reply = tokio::select! {
+            biased;
+            reply = self.connection.reply(until, "after the dot") => {
+                reply.and_then(final_reply).map_err(|trouble| trouble.to_string())
+            }
+            () = self.place.is_gone() => Err("too many other hosts owe an answer".to_owned()),
+        };
         let waited_ms = self.dot_at.elapsed().as_millis() as u64;
         let host = self.connection.peer.host.clone();
         match reply {

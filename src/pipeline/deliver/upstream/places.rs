@@ -1,12 +1,17 @@
 //! How many connections to upstreams may be open at a time, in all and to one address. Nobody waits for a place: who
 //! gets none has no answer, and the message's next try may.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
+use crate::connections::peer;
 use crate::pipeline::deliver::options::Options;
 
 /// The places of a node.
@@ -19,8 +24,18 @@ pub(crate) struct Places {
 struct Taken {
     by_address: HashMap<IpAddr, usize>,
     count: usize,
-    /// Of them those that owe a late reply.
-    late: usize,
+    /// Those that owe a late reply, by age.
+    late: BTreeMap<u64, Owing>,
+    /// The number of the next of these.
+    next: u64,
+}
+
+/// A connection that owes a late reply.
+#[derive(Debug)]
+struct Owing {
+    peer: IpNet,
+    /// Dropped: it has to go.
+    _stays: oneshot::Sender<Infallible>,
 }
 
 /// One connection's place, until it is dropped.
@@ -32,7 +47,19 @@ pub(crate) struct Place {
 
 /// The place of a connection that owes a late reply, beside its own, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct LatePlace(Arc<Places>);
+pub(crate) struct LatePlace {
+    places: Arc<Places>,
+    number: u64,
+    gone: oneshot::Receiver<Infallible>,
+}
+
+/// How many of the connections wait for a message.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Idling {
+    pub(crate) in_all: usize,
+    /// Those to one address.
+    pub(crate) at_address: usize,
+}
 
 /// What has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,35 +85,64 @@ impl Places {
         Ok(Place { places: self.clone(), ip })
     }
 
-    /// Whether over half of the places are free, in all and at this address: what is asked ahead of a message, and may be
-    /// held by a client that never sends one, has only that half, so that messages that are here find a place.
-    pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options) -> Result<(), Full> {
+    /// Whether fewer than half of the places are in use, in all and at this address: what is asked ahead of a message, and
+    /// may be held by a client that never sends one, has only that half, so that messages that are here find a place. Idle
+    /// connections are not in use: they make room.
+    pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options, idle: Idling) -> Result<(), Full> {
         let taken = self.taken.lock();
-        if taken
-            .by_address
-            .get(&ip)
-            .is_some_and(|count| *count >= options.connections_per_address.div_ceil(2))
-        {
+        let at_address = taken.by_address.get(&ip).map_or(0, |count| count.saturating_sub(idle.at_address));
+        if at_address >= options.connections_per_address.div_ceil(2) {
             return Err(Full::Address);
         }
-        if taken.count >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
+        let in_all = taken.count.saturating_sub(idle.in_all);
+        if in_all >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
     }
 
     /// A place to wait for a late reply: half of all are for that, so that upstreams that never answer leave room for
-    /// messages to others.
-    pub(crate) fn take_late(self: &Arc<Self>, options: &Options) -> Option<LatePlace> {
-        let mut taken = self.taken.lock();
-        if taken.late >= options.connections.div_ceil(2) {
+    /// messages to others, and half of an address's. Where there is none left, the eldest of whoever has most makes room:
+    /// hosts that never answer cost others' replies nothing, for a reply that nobody waits for is a message twice.
+    pub(crate) fn take_late(self: &Arc<Self>, ip: IpAddr, options: &Options) -> Option<LatePlace> {
+        let (peer, mut taken) = (peer(ip), self.taken.lock());
+        if taken.late_of(peer) >= options.connections_per_address.div_ceil(2) {
             return None;
         }
-        taken.late += 1;
-        Some(LatePlace(self.clone()))
+        if taken.late.len() >= options.connections.div_ceil(2) {
+            let eldest = taken.eldest_of_most()?;
+            taken.late.remove(&eldest);
+        }
+        let (stays, gone) = oneshot::channel();
+        let number = taken.next;
+        taken.next += 1;
+        taken.late.insert(number, Owing { peer, _stays: stays });
+        Some(LatePlace { places: self.clone(), number, gone })
+    }
+}
+
+impl Taken {
+    fn late_of(&self, peer: IpNet) -> usize {
+        self.late.values().filter(|owing| owing.peer == peer).count()
+    }
+
+    /// Of the late ones of the peer that has most; of those that have as many, of the one that began first.
+    fn eldest_of_most(&self) -> Option<u64> {
+        let mut peers: HashMap<IpNet, (usize, Reverse<u64>)> = HashMap::new();
+        for (number, owing) in &self.late {
+            peers.entry(owing.peer).or_insert((0, Reverse(*number))).0 += 1;
+        }
+        peers.into_values().max().map(|(_, Reverse(eldest))| eldest)
+    }
+}
+
+impl LatePlace {
+    /// Ends when the place is another's.
+    pub(crate) async fn is_gone(&mut self) {
+        let Err(_dropped) = (&mut self.gone).await;
     }
 }
 
 impl Drop for LatePlace {
     fn drop(&mut self) {
-        self.0.taken.lock().late -= 1;
+        self.places.taken.lock().late.remove(&self.number);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::address_error::Peer;
 use super::connection::{Connection, Phase, Security};
-use super::places::{Full, LatePlace, Place, Places};
+use super::places::{Full, Idling, LatePlace, Place, Places};
 use crate::pipeline::deliver::options::{Options, Timing};
 
 /// Idle connections kept for one key: each session that sends to one host uses one from RCPT to its reply,
@@ -74,12 +74,15 @@ impl Pool {
 
     /// Whether a connection to this address may be used, an idle one or another, for what is asked ahead of a message.
     pub(crate) fn has_plenty(&self, ip: IpAddr, options: &Options) -> Result<(), Full> {
-        self.places.are_plenty(ip, options)
+        self.places.are_plenty(ip, options, Idling::default()).or_else(|_| {
+            let idle = self.shelves.lock().idling(ip);
+            self.places.are_plenty(ip, options, idle)
+        })
     }
 
-    /// A place for a connection that owes a late reply.
-    pub(crate) fn late_place(&self, options: &Options) -> Option<LatePlace> {
-        self.places.take_late(options)
+    /// A place for a connection to this address that owes a late reply.
+    pub(crate) fn late_place(&self, ip: IpAddr, options: &Options) -> Option<LatePlace> {
+        self.places.take_late(ip, options)
     }
 
     /// Gives a connection back after a message: it is parked, reset and parked, or ended. Nothing waits.
@@ -142,6 +145,12 @@ impl Shelves {
         }
         self.count -= usize::from(idle.is_some());
         idle
+    }
+
+    /// How many there are, and how many of them to this address.
+    fn idling(&self, ip: IpAddr) -> Idling {
+        let to_it = self.idle.iter().filter(|((peer, _), _)| peer.address.ip() == ip);
+        Idling { in_all: self.count, at_address: to_it.map(|(_, shelf)| shelf.len()).sum() }
     }
 
     /// The one that has been idle for longest, of those that are wanted.

@@ -325,7 +325,7 @@ impl Transaction<'_> {
             return Ok(reply);
         }
         self.connection.phase = Phase::Spent;
-        Err(AddressError::Unwelcome(reply))
+        Err(AddressError::Closing(reply))
     }
 
     /// Which copies were taken, and which refused.
