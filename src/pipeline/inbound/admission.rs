@@ -17,7 +17,8 @@ use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 
 /// Sessions of a wider network in multiples of `limits.sessions_per_network`: 200 of a site's /48 and 800 of a provider's
-/// /32, so that it takes a dozen providers to hold all 10,000, and none is shut out for one of its customers.
+/// /32. A large provider has more customers than that, and so these bounds hold only past half of `limits.sessions`: what
+/// no one else asks for is anybody's, and the half that is left takes half a dozen providers to hold.
 const SESSION_MULTIPLES: Multiples = [1, 4, 16];
 /// For how long a client that waited for its greeting is taken to do so again.
 const PATIENT_FOR: Duration = Duration::from_secs(3_600);
@@ -66,12 +67,14 @@ impl Admission {
     /// When it gets none.
     pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
         let mut by_network = self.inner.by_network.lock();
-        if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
+        let total = self.inner.total.load(Ordering::Relaxed);
+        if total >= limits.sessions {
             return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
         }
         let networks = Networks::of(ip);
         let is_full = |(network, most): (IpNet, usize)| by_network.get(&network).is_some_and(|n| *n >= most);
-        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).any(is_full) {
+        let bounded = if total > limits.sessions / 2 { SESSION_MULTIPLES.len() } else { 1 };
+        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).take(bounded).any(is_full) {
             let row = reply::TOO_MANY_SESSIONS_FROM_NETWORK;
             return Err(SentAway(labels::Admission::NetworkSessions, row));
         }
