@@ -11,6 +11,9 @@ use crate::telemetry::SmtpCommand;
 
 /// Commands that bring no message: Postfix's `smtpd_junk_command_limit`.
 const MAX_JUNK: usize = 100;
+/// Octets below which a chunk is junk, unless it is the last of its message: what brings less than the longest command of
+/// RFC 5321 §4.5.3.1.4 is more command than message. RFC 3030 has no least, so that up to [`MAX_JUNK`] of them are taken.
+const LEAST_CHUNK_OCTETS: u64 = 512;
 /// Recipients past what a transaction takes that are no junk yet, since who has a long list goes through all of it:
 /// Postfix's `smtpd_recipient_overshoot_limit`.
 const MAX_EXCESS_RECIPIENTS: usize = 1000;
@@ -64,6 +67,13 @@ impl Conduct {
             return Some(reply::TOO_MANY_ERRORS);
         }
         (self.junk > MAX_JUNK).then_some(reply::TOO_MUCH_JUNK)
+    }
+
+    /// A chunk was taken that is not the last of its message.
+    pub(super) fn brought_a_chunk(&mut self, octets: u64) {
+        if octets < LEAST_CHUNK_OCTETS {
+            self.junk += 1;
+        }
     }
 
     /// A message was taken, which makes up for what came before it, as in Postfix.

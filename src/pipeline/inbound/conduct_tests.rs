@@ -26,6 +26,23 @@ async fn commands_that_bring_no_message_have_a_limit() {
     assert_eq!(heard(SmtpCommand::Noop, &reply::BAD_ARGUMENTS.reply()), Some((20, reply::TOO_MANY_ERRORS)));
 }
 
+/// How many chunks of this size a session brings, and what ends it.
+fn brought(octets: u64) -> Option<(usize, &'static Row)> {
+    let mut conduct = Conduct::new();
+    (1..5000).find_map(|times| {
+        conduct.brought_a_chunk(octets);
+        Some((times, conduct.note(SmtpCommand::Bdat, &reply::CHUNK_OK.reply(), MAX_ERRORS)?))
+    })
+}
+
+#[tokio::test]
+async fn chunks_that_bring_next_to_nothing_have_a_limit() {
+    for octets in [0, 1, 511] {
+        assert_eq!(brought(octets), Some((101, reply::TOO_MUCH_JUNK)), "{octets}");
+    }
+    assert_eq!(brought(512), None);
+}
+
 #[tokio::test]
 async fn recipients_that_we_refuse_for_now_have_a_limit() {
     let waiting = reply::RULE_WAITING.reply();

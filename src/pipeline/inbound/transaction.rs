@@ -221,6 +221,7 @@ impl Session {
         if let Some(open) = &mut self.open {
             open.chunks = Chunks::Receiving(reception);
         }
+        self.conduct.brought_a_chunk(chunk.octets);
         self.say(SmtpCommand::Bdat, &reply::CHUNK_OK.with(&[&chunk.octets.to_string()])).await
     }
 
