@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
-use super::guesses::Guesses;
 use crate::config::Limits;
 use crate::pipeline::networks::{Multiples, Networks};
 use crate::smtp::reply::{self, Row};
@@ -35,7 +34,6 @@ struct Inner {
     total: AtomicUsize,
     by_network: Mutex<HashMap<IpNet, usize>>,
     patient: Cache<IpAddr, ()>,
-    guesses: Guesses,
 }
 
 /// A session's place; given back when dropped.
@@ -50,12 +48,7 @@ pub(super) struct SentAway(pub(super) labels::Admission, pub(super) &'static Row
 impl Default for Admission {
     fn default() -> Self {
         let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
-        let inner = Inner {
-            total: AtomicUsize::new(0),
-            by_network: Mutex::default(),
-            patient,
-            guesses: Guesses::default(),
-        };
+        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), patient };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -81,11 +74,6 @@ impl Admission {
         networks.iter().for_each(|network| *by_network.entry(network).or_default() += 1);
         self.inner.total.fetch_add(1, Ordering::Relaxed);
         Ok(Place { admission: self.clone(), networks })
-    }
-
-    /// What is counted of those that are in: guesses at return addresses.
-    pub(super) fn guesses(&self) -> &Guesses {
-        &self.inner.guesses
     }
 
     /// Whether this client is known to wait for its greeting.

@@ -19,7 +19,7 @@ impl Session {
     /// The answer to a guess. Nothing but this session waits with it.
     pub(super) async fn answer_guess(&mut self, address: &Address, id: TraceId) -> Result<Reply, End> {
         let claim = srs::claim(address).unwrap_or_default();
-        let answer = self.around.admission.guesses().count(self.ip, &claim);
+        let answer = self.around.guesses.count(self.ip, &claim);
         match answer {
             Answer::AtOnce => {}
             Answer::AfterPause(_kept) => self.pause().await?,
