@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::mail::Enhanced;
-use crate::smtp::reply::{self, Reply, Row, UPSTREAM_REASON};
+use crate::pipeline::relay;
+use crate::smtp::reply::{self, Reply, Row};
 use crate::telemetry::SmtpCommand;
 
 /// Commands that bring no message: Postfix's `smtpd_junk_command_limit`.
@@ -102,12 +103,14 @@ impl Conduct {
                 self.excess_recipients = 0;
                 false
             }
+            // What an upstream says for now, be that 452 4.5.3, is not the client's doing, and it is asked for so many
+            // recipients only.
+            SmtpCommand::Rcpt if relay::is_relayed(reply) => false,
             SmtpCommand::Rcpt if reply.enhanced == TOO_MANY_RECIPIENTS => {
                 self.excess_recipients += 1;
                 self.excess_recipients > MAX_EXCESS_RECIPIENTS
             }
-            // What an upstream says for now is its own word, and it is asked for so many recipients only.
-            SmtpCommand::Rcpt => reply.code / 100 == 4 && reply.reason != UPSTREAM_REASON,
+            SmtpCommand::Rcpt => reply.code / 100 == 4,
             SmtpCommand::Connect
             | SmtpCommand::StartTls
             | SmtpCommand::Data

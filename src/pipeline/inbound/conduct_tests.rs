@@ -1,6 +1,7 @@
 use tokio::time::advance;
 
 use super::*;
+use crate::smtp::reply::UPSTREAM_REASON;
 
 const MAX_ERRORS: usize = 20;
 
@@ -48,8 +49,15 @@ async fn recipients_that_we_refuse_for_now_have_a_limit() {
     let waiting = reply::RULE_WAITING.reply();
     assert_eq!(heard(SmtpCommand::Rcpt, &waiting), Some((101, reply::TOO_MUCH_JUNK)));
     assert_eq!(heard(SmtpCommand::Rcpt, &reply::RECIPIENT_OK.reply()), None);
-    let relayed = Reply { reason: UPSTREAM_REASON, ..waiting };
-    assert_eq!(heard(SmtpCommand::Rcpt, &relayed), None);
+}
+
+#[tokio::test]
+async fn what_upstreams_say_of_recipients_for_now_is_no_fault_of_the_client() {
+    for row in [reply::RULE_WAITING, reply::TOO_MANY_RECIPIENTS] {
+        let relayed = Reply { reason: UPSTREAM_REASON, ..row.reply() };
+        assert_eq!(heard(SmtpCommand::Rcpt, &relayed), None, "{row:?}");
+    }
+    assert_eq!(heard(SmtpCommand::Rcpt, &reply::UPSTREAM_TROUBLE.reply()), None);
 }
 
 /// RFC 5321 §4.5.3.1.10: who is told 452 4.5.3 sends to the rest in the next transaction.
