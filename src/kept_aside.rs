@@ -18,6 +18,14 @@ pub struct Bounds {
     pub age: Duration,
 }
 
+impl Bounds {
+    /// What others may keep for one more file of this size to fit.
+    #[must_use]
+    pub fn with_room_for(self, octets: u64) -> Self {
+        Self { files: self.files.saturating_sub(1), octets: self.octets.saturating_sub(octets), ..self }
+    }
+}
+
 /// 1000 files, 1 GiB, 30 days: enough for whoever looks after an alarm or once a month, and little of a disk that has
 /// room for a queue.
 pub const BOUNDS: Bounds = Bounds { files: 1000, octets: 1 << 30, age: Duration::from_secs(30 * 86_400) };
@@ -34,8 +42,11 @@ pub fn expire(folder: &Path, bounds: Bounds, now: SystemTime) -> io::Result<usiz
         octets = octets.saturating_add(file.octets);
         let age = now.duration_since(file.written_at).unwrap_or_default();
         if at >= bounds.files || octets > bounds.octets || age > bounds.age {
-            fs::remove_file(&file.path)?;
-            removed += 1;
+            match fs::remove_file(&file.path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                Err(_another_was_faster) => {}
+                Ok(()) => removed += 1,
+            }
         }
     }
     if removed > 0 {
@@ -59,7 +70,10 @@ fn files(folder: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let metadata = entry.metadata()?;
+        let metadata = match entry.metadata() {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
         if metadata.is_file() {
             files.push(File { path: entry.path(), octets: metadata.len(), written_at: metadata.modified()? });
         }

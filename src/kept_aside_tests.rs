@@ -36,6 +36,22 @@ fn the_oldest_go_by_number_by_octets_and_by_age() {
     assert_eq!(left(&ages, Bounds { files: 2, ..BOUNDS }), [1, 2]);
     assert_eq!(left(&ages, Bounds { octets: 35, ..BOUNDS }), [1, 2, 3]);
     assert_eq!(left(&ages, Bounds { octets: 5, ..BOUNDS }), [0; 0]);
+    assert_eq!(left(&ages, Bounds { files: 3, ..BOUNDS }.with_room_for(0)), [1, 2]);
+    assert_eq!(left(&ages, Bounds { octets: 35, ..BOUNDS }.with_room_for(10)), [1, 2]);
+    assert_eq!(left(&ages, BOUNDS.with_room_for(u64::MAX)), [0; 0]);
+}
+
+/// Two messages may break at once.
+#[test]
+fn what_another_has_removed_is_no_failure() {
+    let ages: Vec<u64> = (0..500).collect();
+    let folder = folder(&ages);
+    let expire = || expire(folder.path(), Bounds { files: 1, ..BOUNDS }, now()).unwrap();
+    let removed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(expire)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(removed, ages.len() - 1);
 }
 
 #[test]

@@ -137,7 +137,8 @@ pub struct KeyPairFiles {
 pub struct Limits {
     /// Concurrent SMTP sessions on the node.
     pub sessions: usize,
-    /// Concurrent sessions per client network: IPv4 /24, IPv6 /56; multiples of it for IPv6 /48 and /32.
+    /// Concurrent sessions per client network: IPv4 /24, IPv6 /56; past half of `sessions` multiples of it for IPv6
+    /// /48 and /32.
     pub sessions_per_network: usize,
     /// Recipients a transaction (RFC 5321 §4.5.3.1.8: at least 100).
     pub recipients: usize,

@@ -182,7 +182,7 @@ keys! {
 
     /// Concurrent SMTP sessions; the next one hears 421. An idle session costs under 30 KB, so this is under 300 MB; one that sends up to 40 KB beside limits.octets_in_flight.
     LIMITS_SESSIONS = "limits", "sessions", Number(1, 1_000_000, "sessions"), Default("10000"), Live, Node;
-    /// Concurrent sessions of one client network, IPv4 /24 or IPv6 /56; four times as many of an IPv6 /48, sixteen times of a /32. Postfix allows one address 50 (smtpd_client_connection_count_limit).
+    /// Concurrent sessions of one client network, IPv4 /24 or IPv6 /56; past half of limits.sessions also four times as many of an IPv6 /48, sixteen times of a /32. Postfix allows one address 50 (smtpd_client_connection_count_limit).
     LIMITS_SESSIONS_PER_NETWORK = "limits", "sessions_per_network", Number(1, 1_000_000, "sessions"), Default("50"), Live, Node;
     /// Recipients of one message; told to clients by LIMITS RCPTMAX (RFC 9422). RFC 5321 §4.5.3.1.8 asks for at least 100.
     LIMITS_RECIPIENTS = "limits", "recipients", Number(1, 1000, "recipients"), Default("100"), Live, Cluster;

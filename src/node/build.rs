@@ -89,13 +89,13 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let faces = Faces::bind(&config, &state, &metrics, &readiness, &network.certificate).await?;
     let chronicle = chronicle(&first, &state, &metrics);
     let memory = Memory::new(&first);
-    let contiguous = memory.contiguous.permits();
-    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle, contiguous)?;
+    let contexts = Contexts::new(&first, &state, &network.dns, &chronicle, memory.contiguous.permits())?;
 
     let inbound = |handoffs: FromInbound| inbound::Surroundings {
         config: config.clone(),
         metrics: metrics.clone(),
         admission: inbound::Admission::default(),
+        guesses: inbound::Guesses::default(),
         certificate: network.certificate.clone(),
         blocklist: network.blocklists.reader(),
         memory: memory.in_flight.clone(),

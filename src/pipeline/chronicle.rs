@@ -20,8 +20,6 @@ use crate::smtp::reply::Reply;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{Contained, Verdict};
 
-/// Poison messages kept aside at most; further ones are counted only.
-const MAX_POISON_FILES: usize = 100;
 /// Recipients that a log line names; the journal keeps more.
 const MAX_LOGGED_RECIPIENTS: usize = 10;
 /// Octets of a Message-ID that are kept (RFC 5322 §2.1.1 bounds its line).
@@ -222,11 +220,9 @@ impl Chronicle {
         self.inner.metrics.poisoned_messages_total.of(Contained::Pipeline).inc();
         let folder = &self.inner.poison;
         let kept = private_files::folder(folder).and_then(|()| {
-            if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
-                return Err(std::io::Error::other("the folder is full"));
-            }
-            write_message(&folder.join(format!("{id}.eml")), message)?;
-            kept_aside::expire(folder, kept_aside::BOUNDS, clock::now()).map(drop)
+            let bounds = kept_aside::BOUNDS.with_room_for(message.original_octets());
+            kept_aside::expire(folder, bounds, clock::now())?;
+            write_message(&folder.join(format!("{id}.eml")), message)
         });
         match kept {
             Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),
@@ -306,8 +302,13 @@ fn outcome(fate: Fate) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use bytes::Bytes;
+
     use super::*;
     use crate::config::LogAddresses;
+    use crate::pipeline::testing::chronicle;
 
     #[test]
     fn a_log_line_names_ten_recipients_and_counts_the_rest() {
@@ -317,5 +318,20 @@ mod tests {
         assert_eq!(shown(&addresses, &recipients(10), 0), ten);
         assert_eq!(shown(&addresses, &recipients(100), 99_900), format!("{ten} and 99990 more"));
         assert_eq!(shown(&addresses, &[], 0), "");
+    }
+
+    #[test]
+    fn a_full_folder_makes_room_for_what_broke_last() {
+        let (chronicle, directory) = chronicle();
+        let folder = directory.path().join("poison");
+        std::fs::create_dir(&folder).unwrap();
+        for number in 0..kept_aside::BOUNDS.files {
+            std::fs::write(folder.join(number.to_string()), "old").unwrap();
+        }
+        let id = TraceId::new(UNIX_EPOCH, 7);
+        let octets = Bytes::from_static(b"Subject: x\r\n\r\npoison\r\n");
+        chronicle.keep_aside(id, &Message::from_octets(octets.clone()));
+        assert_eq!(std::fs::read(folder.join(format!("{id}.eml"))).unwrap(), octets);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), kept_aside::BOUNDS.files);
     }
 }

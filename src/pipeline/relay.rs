@@ -69,6 +69,12 @@ pub(super) fn relay(
     Reply { code, enhanced: Some(enhanced), reason: UPSTREAM_REASON, lines }
 }
 
+/// Whether a reply is of [`relay`]'s making: it tells of an upstream, and whoever hears it has no part in that.
+#[must_use]
+pub(super) fn is_relayed(reply: &Reply) -> bool {
+    [UPSTREAM_REASON, reply::UPSTREAM_TROUBLE.reason].contains(&reply.reason)
+}
+
 #[cfg(test)]
 #[path = "relay_tests.rs"]
 mod tests;

@@ -13,15 +13,18 @@ fn target() -> Target {
     }
 }
 
-fn heard(code: u16, enhanced: Option<Enhanced>, lines: &[&str]) -> String {
+fn relayed(code: u16, enhanced: Option<Enhanced>, lines: &[&str]) -> Reply {
     let lines = lines.iter().map(ToString::to_string).collect();
     let upstream = UpstreamReply {
         host: "mx.dest.example".into(),
         reply: Reply { code, enhanced, reason: UPSTREAM_REASON, lines },
     };
-    let mut out = Vec::new();
     relay(&upstream, &target(), "https://relay.example/postmaster", TraceId::new(UNIX_EPOCH, 7))
-        .write_to(&mut out);
+}
+
+fn heard(code: u16, enhanced: Option<Enhanced>, lines: &[&str]) -> String {
+    let mut out = Vec::new();
+    relayed(code, enhanced, lines).write_to(&mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -31,6 +34,15 @@ fn codes_and_lines_are_kept_and_the_source_is_named() {
         heard(550, Some(Enhanced(5, 7, 1)), &["first", "second"]),
         "550-5.7.1 first\r\n550-5.7.1 second\r\n550 5.7.1 upstream mx.dest.example (trace 00000000000000000000000007)\r\n"
     );
+}
+
+#[test]
+fn what_is_relayed_is_known_as_such() {
+    for code in [421, 450, 452, 503, 530, 550, 552] {
+        assert!(is_relayed(&relayed(code, None, &["x"])), "{code}");
+    }
+    assert!(!is_relayed(&reply::RULE_WAITING.reply()));
+    assert!(!is_relayed(&reply::TOO_MANY_RECIPIENTS.reply()));
 }
 
 #[test]

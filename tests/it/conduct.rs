@@ -35,6 +35,35 @@ async fn commands_that_bring_no_message_end_the_session() {
     }
 }
 
+/// RFC 3030 §2 has no least size of a chunk.
+#[tokio::test]
+async fn chunks_that_bring_nothing_end_the_session() {
+    let world = World::start().await;
+    let mut client = world.sender().await;
+    client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+    client.command("RCPT TO:<info@ours.example>", "250").await;
+    let times = until_dismissed(&mut client, &["BDAT 0"]).await;
+    assert!((90..=100).contains(&times), "{times}");
+}
+
+#[tokio::test]
+async fn a_message_in_a_hundred_small_chunks_is_taken_after_another() {
+    let world = World::start().await;
+    let mut client = world.sender().await;
+    for _ in 0..2 {
+        client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+        client.command("RCPT TO:<info@ours.example>", "250").await;
+        let message = letter("x");
+        client.send_octets(format!("BDAT {}\r\n{message}", message.len()).as_bytes()).await;
+        client.expect("250").await;
+        for _ in 0..90 {
+            client.send_octets(b"BDAT 3\r\nx\r\n").await;
+            client.expect("250").await;
+        }
+        client.command("BDAT 0 LAST", "250").await;
+    }
+}
+
 #[tokio::test]
 async fn recipients_that_we_refuse_for_now_end_the_session() {
     let world = World::start().await;

@@ -181,6 +181,25 @@ async fn a_message_in_chunks_that_takes_too_long_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_chunk_before_any_recipient_begins_no_message() {
+    let world = World::with(|config| config.limits.message_timeout = Duration::from_secs(1)).await;
+    let mut early = [world.sender().await, world.sender().await];
+    for (client, (chunk, heard)) in early.iter_mut().zip([("BDAT 1", "554"), ("BDAT 1 FIRST", "501")]) {
+        client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+        client.send_octets(format!("{chunk}\r\nF").as_bytes()).await;
+        client.expect(heard).await;
+    }
+    let mut begun = with_a_recipient(&world).await;
+    begun.send_octets(b"BDAT 1\r\nF").await;
+    begun.expect("250").await;
+    begun.expect("421 4.4.2").await;
+    for client in &mut early {
+        client.command("RCPT TO:<info@ours.example>", "250").await;
+        client.data(&letter("x")).await.starts("250");
+    }
+}
+
+#[tokio::test]
 async fn a_chunk_that_drips_ends_the_session_taken_or_refused() {
     let world = World::with(|config| config.limits.message_timeout = Duration::from_secs(1)).await;
     let mut taken = with_a_recipient(&world).await;

@@ -10,14 +10,14 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
-use super::guesses::Guesses;
 use crate::config::Limits;
 use crate::pipeline::networks::{Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 
 /// Sessions of a wider network in multiples of `limits.sessions_per_network`: 200 of a site's /48 and 800 of a provider's
-/// /32, so that it takes a dozen providers to hold all 10,000, and none is shut out for one of its customers.
+/// /32. A large provider has more customers than that, and so these bounds hold only past half of `limits.sessions`: what
+/// no one else asks for is anybody's, and the half that is left takes half a dozen providers to hold.
 const SESSION_MULTIPLES: Multiples = [1, 4, 16];
 /// For how long a client that waited for its greeting is taken to do so again.
 const PATIENT_FOR: Duration = Duration::from_secs(3_600);
@@ -34,7 +34,6 @@ struct Inner {
     total: AtomicUsize,
     by_network: Mutex<HashMap<IpNet, usize>>,
     patient: Cache<IpAddr, ()>,
-    guesses: Guesses,
 }
 
 /// A session's place; given back when dropped.
@@ -49,12 +48,7 @@ pub(super) struct SentAway(pub(super) labels::Admission, pub(super) &'static Row
 impl Default for Admission {
     fn default() -> Self {
         let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
-        let inner = Inner {
-            total: AtomicUsize::new(0),
-            by_network: Mutex::default(),
-            patient,
-            guesses: Guesses::default(),
-        };
+        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), patient };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -66,23 +60,20 @@ impl Admission {
     /// When it gets none.
     pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
         let mut by_network = self.inner.by_network.lock();
-        if self.inner.total.load(Ordering::Relaxed) >= limits.sessions {
+        let total = self.inner.total.load(Ordering::Relaxed);
+        if total >= limits.sessions {
             return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
         }
         let networks = Networks::of(ip);
         let is_full = |(network, most): (IpNet, usize)| by_network.get(&network).is_some_and(|n| *n >= most);
-        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).any(is_full) {
+        let bounded = if total > limits.sessions / 2 { SESSION_MULTIPLES.len() } else { 1 };
+        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).take(bounded).any(is_full) {
             let row = reply::TOO_MANY_SESSIONS_FROM_NETWORK;
             return Err(SentAway(labels::Admission::NetworkSessions, row));
         }
         networks.iter().for_each(|network| *by_network.entry(network).or_default() += 1);
         self.inner.total.fetch_add(1, Ordering::Relaxed);
         Ok(Place { admission: self.clone(), networks })
-    }
-
-    /// What is counted of those that are in: guesses at return addresses.
-    pub(super) fn guesses(&self) -> &Guesses {
-        &self.inner.guesses
     }
 
     /// Whether this client is known to wait for its greeting.

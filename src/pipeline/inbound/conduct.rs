@@ -6,11 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::mail::Enhanced;
-use crate::smtp::reply::{self, Reply, Row, UPSTREAM_REASON};
+use crate::pipeline::relay;
+use crate::smtp::reply::{self, Reply, Row};
 use crate::telemetry::SmtpCommand;
 
 /// Commands that bring no message: Postfix's `smtpd_junk_command_limit`.
 const MAX_JUNK: usize = 100;
+/// Octets below which a chunk is junk, unless it is the last of its message: what brings less than the longest command of
+/// RFC 5321 §4.5.3.1.4 is more command than message. RFC 3030 has no least, so that up to [`MAX_JUNK`] of them are taken.
+const LEAST_CHUNK_OCTETS: u64 = 512;
 /// Recipients past what a transaction takes that are no junk yet, since who has a long list goes through all of it:
 /// Postfix's `smtpd_recipient_overshoot_limit`.
 const MAX_EXCESS_RECIPIENTS: usize = 1000;
@@ -66,6 +70,13 @@ impl Conduct {
         (self.junk > MAX_JUNK).then_some(reply::TOO_MUCH_JUNK)
     }
 
+    /// A chunk was taken that is not the last of its message.
+    pub(super) fn brought_a_chunk(&mut self, octets: u64) {
+        if octets < LEAST_CHUNK_OCTETS {
+            self.junk += 1;
+        }
+    }
+
     /// A message was taken, which makes up for what came before it, as in Postfix.
     pub(super) fn brought_a_message(&mut self) {
         self.junk = 0;
@@ -92,12 +103,14 @@ impl Conduct {
                 self.excess_recipients = 0;
                 false
             }
+            // What an upstream says for now, be that 452 4.5.3, is not the client's doing, and it is asked for so many
+            // recipients only.
+            SmtpCommand::Rcpt if relay::is_relayed(reply) => false,
             SmtpCommand::Rcpt if reply.enhanced == TOO_MANY_RECIPIENTS => {
                 self.excess_recipients += 1;
                 self.excess_recipients > MAX_EXCESS_RECIPIENTS
             }
-            // What an upstream says for now is its own word, and it is asked for so many recipients only.
-            SmtpCommand::Rcpt => reply.code / 100 == 4 && reply.reason != UPSTREAM_REASON,
+            SmtpCommand::Rcpt => reply.code / 100 == 4,
             SmtpCommand::Connect
             | SmtpCommand::StartTls
             | SmtpCommand::Data

@@ -1,6 +1,7 @@
 use tokio::time::advance;
 
 use super::*;
+use crate::smtp::reply::UPSTREAM_REASON;
 
 const MAX_ERRORS: usize = 20;
 
@@ -26,13 +27,37 @@ async fn commands_that_bring_no_message_have_a_limit() {
     assert_eq!(heard(SmtpCommand::Noop, &reply::BAD_ARGUMENTS.reply()), Some((20, reply::TOO_MANY_ERRORS)));
 }
 
+/// How many chunks of this size a session brings, and what ends it.
+fn brought(octets: u64) -> Option<(usize, &'static Row)> {
+    let mut conduct = Conduct::new();
+    (1..5000).find_map(|times| {
+        conduct.brought_a_chunk(octets);
+        Some((times, conduct.note(SmtpCommand::Bdat, &reply::CHUNK_OK.reply(), MAX_ERRORS)?))
+    })
+}
+
+#[tokio::test]
+async fn chunks_that_bring_next_to_nothing_have_a_limit() {
+    for octets in [0, 1, 511] {
+        assert_eq!(brought(octets), Some((101, reply::TOO_MUCH_JUNK)), "{octets}");
+    }
+    assert_eq!(brought(512), None);
+}
+
 #[tokio::test]
 async fn recipients_that_we_refuse_for_now_have_a_limit() {
     let waiting = reply::RULE_WAITING.reply();
     assert_eq!(heard(SmtpCommand::Rcpt, &waiting), Some((101, reply::TOO_MUCH_JUNK)));
     assert_eq!(heard(SmtpCommand::Rcpt, &reply::RECIPIENT_OK.reply()), None);
-    let relayed = Reply { reason: UPSTREAM_REASON, ..waiting };
-    assert_eq!(heard(SmtpCommand::Rcpt, &relayed), None);
+}
+
+#[tokio::test]
+async fn what_upstreams_say_of_recipients_for_now_is_no_fault_of_the_client() {
+    for row in [reply::RULE_WAITING, reply::TOO_MANY_RECIPIENTS] {
+        let relayed = Reply { reason: UPSTREAM_REASON, ..row.reply() };
+        assert_eq!(heard(SmtpCommand::Rcpt, &relayed), None, "{row:?}");
+    }
+    assert_eq!(heard(SmtpCommand::Rcpt, &reply::UPSTREAM_TROUBLE.reply()), None);
 }
 
 /// RFC 5321 §4.5.3.1.10: who is told 452 4.5.3 sends to the rest in the next transaction.

@@ -182,13 +182,12 @@ impl Session {
     }
 
     /// A BDAT that is none but for its size: the chunk is read, so that its octets are not taken for commands, and its
-    /// message is refused.
+    /// message is refused, if there is anybody whom it could be for.
     async fn bad_bdat(&mut self, octets: u64) -> Result<(), End> {
-        let due = self.due();
-        if let Some(open) = &mut self.open {
+        if let Some(open) = self.open.as_mut().filter(|open| !open.recipients.is_empty()) {
             open.chunks = Chunks::Refused;
         }
-        self.skip(octets, due).await?;
+        self.skip(octets).await?;
         self.say(SmtpCommand::Bdat, &command::bad_bdat()).await
     }
 

@@ -33,7 +33,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3_600);
 const MAX_COUNTS: u64 = 100_000;
 
 /// The counts.
-pub(super) struct Guesses {
+pub struct Guesses {
     by_client: Cache<IpNet, Arc<AtomicUsize>>,
     /// By a keyed hash of the claim, so that long ones take no more room.
     by_original: Cache<u64, Arc<AtomicUsize>>,

@@ -32,6 +32,7 @@ mod transaction;
 use std::sync::Arc;
 
 pub use self::admission::Admission;
+pub use self::guesses::Guesses;
 pub use self::listener::{Connected, accept, bind};
 pub use self::surroundings::Surroundings;
 pub use self::temporary::Temporary;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::guesses::Answer;
+use super::guesses::{Answer, Pause};
 use super::session::{End, Session};
 use crate::mail::{Address, TraceId};
 use crate::pipeline::refusal::Refusal;
@@ -18,24 +18,30 @@ const PAUSE: Duration = Duration::from_secs(30);
 impl Session {
     /// The answer to a guess. Nothing but this session waits with it.
     pub(super) async fn answer_guess(&mut self, address: &Address, id: TraceId) -> Result<Reply, End> {
+        // First: the one pause of a network is not for whoever does not read.
+        self.flush().await?;
         let claim = srs::claim(address).unwrap_or_default();
-        let answer = self.around.admission.guesses().count(self.ip, &claim);
+        let answer = self.around.guesses.count(self.ip, &claim);
         match answer {
             Answer::AtOnce => {}
-            Answer::AfterPause(_kept) => self.pause().await?,
+            Answer::AfterPause(kept) => self.pause(kept).await?,
             Answer::Later => return Ok(self.refer(reply::TOO_MANY_SRS_GUESSES, &[], id)),
         }
         Ok(Refusal::SrsForged.reply(&self.config.service.postmaster_url, id))
     }
 
     /// Waits, until the client goes or the node drains at the longest.
-    async fn pause(&mut self) -> Result<(), End> {
-        self.flush().await?;
+    async fn pause(&mut self, kept: Pause) -> Result<(), End> {
         let draining = self.around.draining.clone();
         tokio::select! {
-            () = sleep(PAUSE) => Ok(()),
-            () = self.gone() => Err(End::Closed),
-            () = draining.cancelled() => self.shut_down(SmtpCommand::Rcpt).await,
+            () = sleep(PAUSE) => return Ok(()),
+            () = self.gone() => return Err(End::Closed),
+            () = draining.cancelled() => drop(kept),
         }
+        self.shut_down(SmtpCommand::Rcpt).await
     }
 }
+
+#[cfg(test)]
+#[path = "return_address_tests.rs"]
+mod tests;

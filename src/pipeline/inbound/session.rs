@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// When the message that has begun must be there.
-    fn due_at(&self) -> Option<Instant> {
+    pub(super) fn due_at(&self) -> Option<Instant> {
         self.open.as_ref()?.due
     }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admission;
+use super::guesses::Guesses;
 use super::temporary::Temporary;
 use crate::blocklist::Blocklist;
 use crate::config::Config;
@@ -24,8 +25,10 @@ pub struct Surroundings {
     pub config: watch::Receiver<Arc<Config>>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Sessions and guesses counted by network.
+    /// Sessions counted by network.
     pub admission: Admission,
+    /// Guesses at return addresses.
+    pub guesses: Guesses,
     /// With a certificate, STARTTLS is offered.
     pub certificate: StartTls,
     /// DNSBL verdicts.

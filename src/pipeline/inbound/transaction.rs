@@ -186,8 +186,9 @@ impl Session {
         }
     }
 
-    /// When the message must be there: `limits.message_timeout` behind 354 or its first chunk, be that refused.
-    pub(super) fn due(&mut self) -> Instant {
+    /// When the message, which begins now if it has not yet, must be there: `limits.message_timeout` behind 354 or its
+    /// first chunk.
+    fn due(&mut self) -> Instant {
         let due = Instant::now() + self.config.limits.message_timeout;
         match &mut self.open {
             Some(open) => *open.due.get_or_insert(due),
@@ -197,14 +198,14 @@ impl Session {
 
     /// BDAT (RFC 3030): the octets follow at once, refused or not, and are always read.
     pub(super) async fn bdat(&mut self, chunk: Chunk) -> Result<(), End> {
-        let due = self.due();
         let mut reception = match self.begin_chunk(chunk) {
             Ok(reception) => reception,
             Err(reply) => {
-                self.skip(chunk.octets, due).await?;
+                self.skip(chunk.octets).await?;
                 return self.say(SmtpCommand::Bdat, &reply).await;
             }
         };
+        let due = self.due();
         let mut left = chunk.octets;
         while left > 0 {
             if self.input.is_empty() {
@@ -221,6 +222,7 @@ impl Session {
         if let Some(open) = &mut self.open {
             open.chunks = Chunks::Receiving(reception);
         }
+        self.conduct.brought_a_chunk(chunk.octets);
         self.say(SmtpCommand::Bdat, &reply::CHUNK_OK.with(&[&chunk.octets.to_string()])).await
     }
 
@@ -244,12 +246,14 @@ impl Session {
         Ok(reception)
     }
 
-    /// Reads a refused chunk; one that is beyond all reason ends the session instead.
-    pub(super) async fn skip(&mut self, octets: u64, due: Instant) -> Result<(), End> {
+    /// Reads a refused chunk, which begins no message and has the time of one; a chunk that is beyond all reason ends the
+    /// session instead.
+    pub(super) async fn skip(&mut self, octets: u64) -> Result<(), End> {
         if octets > self.config.service.max_message_octets.saturating_mul(2) {
             let limit = self.config.service.max_message_octets.to_string();
             return self.dismiss(SmtpCommand::Bdat, reply::TOO_LARGE.with(&[&limit])).await;
         }
+        let due = self.due_at().unwrap_or_else(|| Instant::now() + self.config.limits.message_timeout);
         let mut left = octets;
         while left > 0 {
             if self.input.is_empty() {
