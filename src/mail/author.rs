@@ -14,6 +14,9 @@ use super::{AddressError, Domain};
 
 /// Distinct domains that a From field may name. Each costs a DMARC evaluation; real ones name one.
 const MAX_AUTHOR_DOMAINS: usize = 5;
+/// At signs that are looked behind, whatever stands there. Real fields have one; who answers more authors than this may
+/// find no host that takes so many recipients at once (RFC 5321 §4.5.3.1.8).
+const MAX_AT_SIGNS: usize = 100;
 
 /// Why a message has no author that could be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,7 +31,7 @@ pub enum AuthorError {
     #[error("an address in the From field is invalid: {0}")]
     Invalid(#[from] AddressError),
     /// More than a message of any use has.
-    #[error("more than {MAX_AUTHOR_DOMAINS} domains in the From field")]
+    #[error("more than {MAX_AUTHOR_DOMAINS} domains or {MAX_AT_SIGNS} at signs in the From field")]
     TooMany,
 }
 
@@ -61,9 +64,10 @@ fn domains(value: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     let tokens = token::tokens(value, SPECIALS).or_else(|_| token::tokens(&without_quoting(value), SPECIALS));
     let tokens = tokens.unwrap_or_default();
     let mut found = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        if token.kind != Kind::Special(b'@') {
-            continue;
+    let signs = tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Special(b'@'));
+    for (number, (at, _)) in signs.enumerate() {
+        if number == MAX_AT_SIGNS {
+            return Err(AuthorError::TooMany);
         }
         let Some(domain) = domain_behind(tokens.get(at + 1..).unwrap_or_default())? else { continue };
         if !found.contains(&domain) {
