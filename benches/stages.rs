@@ -284,6 +284,10 @@ fn worst_sections() -> Vec<(&'static str, Bytes)> {
     };
     let many_names =
         |count| Bytes::from(signature(&names(count), 0) + "From: alice@sender.test\r\n\r\ntext\r\n");
+    let author = |unit: &str| {
+        let units = unit.repeat(HEADER_OCTETS / unit.len() - 40);
+        Bytes::from(format!("From: alice@sender.test{units}\r\n\r\ntext\r\n"))
+    };
     vec![
         ("most-names", many_names(28_000)),
         ("names-times-fields", section(&(signatures(10) + &fields(800)), 1)),
@@ -292,13 +296,8 @@ fn worst_sections() -> Vec<(&'static str, Bytes)> {
         ("largest-signatures", section(&signature(&names(511), 20_000), FIELDS)),
         ("most-arc-sets", section(&(1..=50).map(arc).collect::<String>(), 1)),
         ("forged-results", section(&format!("Authentication-Results:{}\r\n", " \u{e9}.".repeat(60)), FIELDS)),
-        (
-            "brackets",
-            Bytes::from(format!(
-                "From: alice@sender.test{}\r\n\r\ntext\r\n",
-                " @ [".repeat(HEADER_OCTETS / 4 - 10)
-            )),
-        ),
+        ("brackets", author(" @ [")),
+        ("at-signs", author(" @ \u{e9}")),
     ]
 }
 

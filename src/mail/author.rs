@@ -3,8 +3,8 @@
 //! What DMARC judges must be what a reader is shown, and readers parse From in many ways. So this parser does
 //! not choose: every domain behind an `@` outside of comments and quoted strings is an author's, whether in
 //! an address, a source route, a group or an unquoted display name; a From field whose quotes or comments do
-//! not balance is read a second time with none of them meaning anything. Whatever looks like a second From
-//! field to anyone counts as one.
+//! not balance is read a second time with none of them meaning anything. A message comes here with a header section
+//! that all readers find the same fields in ([`header::check`]), so there is no second From field but for some of them.
 
 use thiserror::Error;
 
@@ -14,6 +14,9 @@ use super::{AddressError, Domain};
 
 /// Distinct domains that a From field may name. Each costs a DMARC evaluation; real ones name one.
 const MAX_AUTHOR_DOMAINS: usize = 5;
+/// At signs that are looked behind, whatever stands there. Real fields have one; who answers more authors than this may
+/// find no host that takes so many recipients at once (RFC 5321 §4.5.3.1.8).
+const MAX_AT_SIGNS: usize = 100;
 
 /// Why a message has no author that could be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -28,7 +31,7 @@ pub enum AuthorError {
     #[error("an address in the From field is invalid: {0}")]
     Invalid(#[from] AddressError),
     /// More than a message of any use has.
-    #[error("more than {MAX_AUTHOR_DOMAINS} domains in the From field")]
+    #[error("more than {MAX_AUTHOR_DOMAINS} domains or {MAX_AT_SIGNS} at signs in the From field")]
     TooMany,
 }
 
@@ -36,34 +39,24 @@ pub enum AuthorError {
 /// address literal.
 ///
 /// # Errors
-/// When there is no From field, or more than one, or it has no address, or one that readers may take for
+/// When there is no From field, or more than one, or it has no address, too many, or one that readers may take for
 /// something else.
 pub fn authors(section: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     let fields = header::fields(section).filter(|field| field.is("From")).collect::<Vec<_>>();
-    match (fields.as_slice(), lookalikes(section)) {
-        ([field], 1) => domains(field.value),
-        (found, lookalikes) => Err(AuthorError::NotOne(found.len().max(lookalikes))),
+    match fields.as_slice() {
+        [field] => domains(field.value),
+        found => Err(AuthorError::NotOne(found.len())),
     }
-}
-
-/// Lines that some reader may take for a From field: white space, control characters and 8-bit octets
-/// in the name do not stop every parser, and neither does a fold before the first field.
-fn lookalikes(section: &[u8]) -> usize {
-    let lines = section.split(|&b| b == b'\n').enumerate();
-    lines
-        .filter(|(number, line)| *number == 0 || !line.starts_with(b" ") && !line.starts_with(b"\t"))
-        .filter_map(|(_, line)| line.iter().position(|&b| b == b':').and_then(|colon| line.get(..colon)))
-        .filter(|name| name.iter().filter(|b| b.is_ascii_graphic()).map(u8::to_ascii_lowercase).eq(*b"from"))
-        .count()
 }
 
 fn domains(value: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     let tokens = token::tokens(value, SPECIALS).or_else(|_| token::tokens(&without_quoting(value), SPECIALS));
     let tokens = tokens.unwrap_or_default();
     let mut found = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        if token.kind != Kind::Special(b'@') {
-            continue;
+    let signs = tokens.iter().enumerate().filter(|(_, token)| token.kind == Kind::Special(b'@'));
+    for (number, (at, _)) in signs.enumerate() {
+        if number == MAX_AT_SIGNS {
+            return Err(AuthorError::TooMany);
         }
         let Some(domain) = domain_behind(tokens.get(at + 1..).unwrap_or_default())? else { continue };
         if !found.contains(&domain) {

@@ -7,9 +7,9 @@ use super::{Form, Signature};
 use crate::mail::canonical::relaxed_field;
 use crate::mail::header::{self, Field};
 
-/// A header section, its fields found once for all signatures. A field has its name whatever white space stands
-/// before the colon (RFC 5322 §4.5): readers take `Subject :` for a Subject, so it is one for `h=` as well, in
-/// either form; what is hashed is as written.
+/// A header section, its fields found once for all signatures. White space before a colon (RFC 5322 §4.5) is no part of
+/// a name, in either form, and hashed as each form has it (RFC 6376 §3.4); no message with such a field gets past
+/// reception ([`header::check`]).
 #[derive(Debug, Clone, Default)]
 pub struct Section<'a> {
     octets: &'a [u8],

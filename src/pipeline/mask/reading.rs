@@ -18,6 +18,10 @@ const ENTITIES: &[(&str, char)] = &[
 /// Longest entity that is looked for, in octets.
 const MAX_ENTITY_OCTETS: usize = 10;
 
+/// What stands between words and between the labels of a host, as white space does; all else may stand for an at sign.
+/// An underscore may: Exchange Online names guests so, and no host has one (RFC 952).
+const SEPARATORS: &str = ".-,;:/\\\"'`()[]{}<>";
+
 /// One way to read a text.
 #[derive(PartialEq, Eq)]
 pub(super) struct Reading {
@@ -25,6 +29,8 @@ pub(super) struct Reading {
     text: String,
     /// Its letters and digits alone.
     letters: String,
+    /// Where in the text each of their octets stands.
+    places: Vec<usize>,
     /// Where in them those begin that stand apart from what is before them.
     starts: Vec<usize>,
 }
@@ -46,34 +52,68 @@ impl Reading {
     }
 
     fn new(text: String) -> Self {
-        let (mut letters, mut starts) = (String::with_capacity(text.len()), Vec::new());
+        let mut letters = String::with_capacity(text.len());
+        let (mut places, mut starts) = (Vec::with_capacity(text.len()), Vec::new());
         let mut apart = true;
-        for c in text.chars() {
+        for (at, c) in text.char_indices() {
             if c.is_alphanumeric() {
                 if apart {
                     starts.push(letters.len());
                 }
                 letters.push(c);
+                places.extend(at..at + c.len_utf8());
             }
             apart = !c.is_alphanumeric();
         }
-        Self { text, letters, starts }
+        Self { text, letters, places, starts }
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether the text has an address, whatever stands between its letters: quotes, spaces, "at" and "dot".
+    /// Whether the text has an address, whatever stands between its letters: quotes, spaces, "at" and "dot". The name of
+    /// a host that begins with the local part is none: between the two is a dot or a hyphen and no sign.
     pub(super) fn names(&self, local: &Self, domain: &Domain) -> bool {
         let letters_of = |label: &str| label.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
         let labels: Vec<String> = domain.as_str().split('.').map(letters_of).collect();
         let domains = [labels.concat(), labels.join("dot")];
-        let behind = |start: &usize| self.letters.get(*start..)?.strip_prefix(&*local.letters);
-        let mut places = self.starts.iter().filter_map(behind);
-        let is_domain = |rest: &str| domains.iter().any(|domain| rest.starts_with(domain));
-        !local.letters.is_empty()
-            && places.any(|rest| is_domain(rest) || rest.strip_prefix("at").is_some_and(is_domain))
+        let is_named =
+            |start: &usize| domains.iter().any(|domain| self.is_named_at(*start, &local.letters, domain));
+        !local.letters.is_empty() && self.starts.iter().any(is_named)
+    }
+
+    /// Whether an address begins at one of the letters: `local@domain`, or `domain!local` and `domain=local` as UUCP and
+    /// SRS have it.
+    fn is_named_at(&self, start: usize, local: &str, domain: &str) -> bool {
+        let is_sign = |c: char| !c.is_whitespace() && !SEPARATORS.contains(c);
+        let stands = |at: usize, word: &str| self.behind(at, word).is_some_and(|end| self.is_apart(end));
+        let by_sign = |at: usize| self.gap(at).contains(is_sign) && stands(at, domain);
+        let by_word = |at: usize| {
+            // Else "mail.at.example.org" were no host, and "format example.org" an address.
+            let is_word = |end: &usize| self.gap(at) != "." && self.is_apart(*end) == self.is_apart(at);
+            self.behind(at, "at").filter(is_word).is_some_and(|end| stands(end, domain))
+        };
+        let backward = |at: usize| matches!(self.gap(at), "!" | "=") && stands(at, local);
+        self.behind(start, local).is_some_and(|at| by_sign(at) || by_word(at))
+            || self.behind(start, domain).is_some_and(backward)
+    }
+
+    /// Where in the letters a word ends that begins there.
+    fn behind(&self, at: usize, word: &str) -> Option<usize> {
+        self.letters.get(at..)?.starts_with(word).then_some(at + word.len())
+    }
+
+    /// What stands in the text before one of the letters, or at its end.
+    fn gap(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).and_then(|before| self.places.get(before)).map_or(0, |place| place + 1);
+        let end = self.places.get(at).copied().unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether one of the letters stands apart from the one before it.
+    fn is_apart(&self, at: usize) -> bool {
+        at == self.letters.len() || !self.gap(at).is_empty()
     }
 }
 
