@@ -26,12 +26,12 @@ use postroad::mail::{
     Address, BodyType, Domain, Envelope, Message, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8,
     TraceId,
 };
+use postroad::pipeline::account::Account;
 use postroad::pipeline::authenticate::{self, Authenticate};
 use postroad::pipeline::chronicle::{Chronicle, Manner};
 use postroad::pipeline::cores::Cores;
 use postroad::pipeline::deadline::Deadline;
 use postroad::pipeline::joint::{Stage, Turn};
-use postroad::pipeline::memory::Memory;
 use postroad::pipeline::parcel::{
     Accepted, Action, Advance, Authenticated, Client, Delivery, EarlyVerdict, IprevVerdict, Outcome,
     Protocol, Recipient, Routed, SpfVerdict, Standing, Target, TargetKind, Transaction, UpstreamReply,
@@ -195,7 +195,7 @@ fn transaction() -> Transaction {
         received_at: postroad::clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(STAGE_LIMIT),
-        memory: Memory::new(0).share([192, 0, 2, 1].into()),
+        memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }
 }

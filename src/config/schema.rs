@@ -189,7 +189,7 @@ keys! {
     /// Message octets held in memory over all sessions, at most 1 MiB of any message and an eighth for one client network. A message that gets no more goes on in a file. Past half, messages slower than 500 octets/s are ended. 3,000 messages of 64 KiB.
     LIMITS_OCTETS_IN_FLIGHT = "limits", "octets_in_flight", Number(1_048_576, 1_099_511_627_776, "octets"),
         Default("268435456"), Live, Node;
-    /// Free octets on the disk of data_dir below which nothing new is queued, and no message is put in a temporary file: what would need it hears 452 4.3.1, all else flows. Forty messages of the largest size.
+    /// Free octets on the disk of data_dir below which nothing new is queued, and no message is put in a temporary file: what would need it hears 452 4.3.1, all else flows. Temporary files take at most half of what is free above it, those of one client network an eighth of that, or one message of the largest size; past half of their part, messages slower than 500 octets/s are ended. Forty messages of the largest size.
     LIMITS_MIN_FREE_OCTETS = "limits", "min_free_octets", Number(0, 1_099_511_627_776, "octets"),
         Default("1073741824"), Live, Node;
     /// The longest wait for a client's next command (RFC 5321 §4.5.3.2.7: at least 5 minutes).

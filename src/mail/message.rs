@@ -6,8 +6,9 @@
 //! signing and sending read the emitted view: `prepended`, then the header section less `omitted`, then
 //! the body.
 
+use std::any::Any;
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,12 +21,41 @@ pub enum Body {
     /// In a file, from `offset` to its end.
     File {
         /// The file, already unlinked; read it with positioned reads only.
-        file: Arc<File>,
+        file: Arc<BodyFile>,
         /// Where the body starts in the file; the header section stands before it.
         offset: u64,
         /// Octets from `offset` to the end.
         octets: u64,
     },
+}
+
+/// A file with octets of a message, and what is given back once nobody has it open.
+#[derive(Debug)]
+pub struct BodyFile {
+    file: File,
+    _held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl BodyFile {
+    /// A file that takes room which is counted, until this is dropped.
+    #[must_use]
+    pub fn counted(file: File, held: impl Any + Send + Sync) -> Self {
+        Self { file, _held: Some(Box::new(held)) }
+    }
+}
+
+impl From<File> for BodyFile {
+    fn from(file: File) -> Self {
+        Self { file, _held: None }
+    }
+}
+
+impl Deref for BodyFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
 }
 
 /// One message: original octets and what we change about them.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, Live};
-use crate::pipeline::memory;
+use crate::pipeline::account::Account;
 
 /// The share of `limits.octets_in_flight` that is for bodies read back from files, as a divisor; at least
 /// one message of the largest size fits.
@@ -17,7 +17,7 @@ const CONTIGUOUS_SHARE: u64 = 4;
 /// The memory for messages.
 pub(super) struct Memory {
     /// What sessions receive into.
-    pub(super) in_flight: memory::Memory,
+    pub(super) in_flight: Account,
     /// Bodies read back from files, each in one piece.
     pub(super) contiguous: Octets,
 }
@@ -25,7 +25,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(config: &Config) -> Self {
         let (in_flight, contiguous) = shares(config);
-        Self { in_flight: memory::Memory::new(in_flight), contiguous: Octets::new(contiguous) }
+        Self { in_flight: Account::new(in_flight), contiguous: Octets::new(contiguous) }
     }
 }
 

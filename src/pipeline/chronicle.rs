@@ -2,6 +2,7 @@
 //! bytes of poison messages aside.
 
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -242,7 +243,7 @@ fn write_message(path: &std::path::Path, message: &Message) -> std::io::Result<(
             while at < end {
                 let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(piece.len());
                 let piece = piece.get_mut(..want).unwrap_or_default();
-                std::os::unix::fs::FileExt::read_exact_at(file.as_ref(), piece, at)?;
+                file.read_exact_at(piece, at)?;
                 out.write_all(piece)?;
                 at += want as u64;
             }

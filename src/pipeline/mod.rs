@@ -18,7 +18,7 @@
 //!
 //! 1. A permit is never held across a remote party's time: places and memory are for work, not for waiting. What must be
 //!    waited for is waited for before a permit is taken, or after it was given back. What a message itself takes of
-//!    [`memory`] has no place to go back to while its upstream is asked: so nobody waits for that, and a message that
+//!    its [`account`]s has no place to go back to while its upstream is asked: so nobody waits for that, and a message that
 //!    gets none goes another way.
 //! 2. Every list that a peer can grow has a count limit, not only an octet limit: an octet costs us nothing, an entry may
 //!    cost a look-up, a line of the log, a signature's check. The limit stands as a constant where the list is made.
@@ -87,6 +87,7 @@
 //! | chronicle | log, journal and counts of what became of messages |
 //! | trace id | names one transaction in replies, fields, log and journal |
 
+pub mod account;
 pub mod authenticate;
 pub mod chronicle;
 pub mod cores;
@@ -98,7 +99,6 @@ mod fingerprint;
 pub mod inbound;
 pub mod joint;
 mod mask;
-pub mod memory;
 pub mod networks;
 pub mod parcel;
 pub mod queue;

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::account::Share;
 pub use super::cut_through::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
 use super::deadline::Deadline;
-use super::memory::Share;
 pub use super::receiver::ReceiverHelp;
 use super::refusal::Refusal;
 pub use super::silence::{NoAnswer, Silence};

@@ -103,7 +103,7 @@ impl Bodies {
         if checksum(&file, kept.offset, kept.octets).map_err(told)? != kept.checksum {
             return Err(Unread::Damaged(format!("its file {} has another checksum", path.display())));
         }
-        Ok(Body::File { file: Arc::new(file), offset: kept.offset, octets: kept.octets })
+        Ok(Body::File { file: Arc::new(file.into()), offset: kept.offset, octets: kept.octets })
     }
 
     /// Removes the file of a message, if there is one. That it cannot be is told, and made good when the

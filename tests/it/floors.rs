@@ -20,7 +20,7 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "deferred",
     "deadline",
     "silence",
-    "memory",
+    "account",
     "networks",
 ];
 

@@ -1,6 +1,8 @@
-//! Memory while clients take their time: whoever drips holds little of it, and honest messages are served.
+//! Memory and the disk while clients take their time: whoever drips holds little of them, and honest messages are served.
 
 use std::net::{IpAddr, Ipv4Addr};
+
+use postroad::telemetry::free_octets;
 
 use crate::support::{ALICE, Act, Client, LIMIT, Stage, World, letter, signed, until};
 
@@ -13,11 +15,16 @@ async fn cramped() -> World {
 
 /// A session of a client in this network whose DATA was answered.
 async fn begun(world: &World, network: u8) -> Client {
-    let from = IpAddr::V4(Ipv4Addr::new(127, 0, network, 1));
-    let mut client = world.client(from, "drip.example").await;
+    let mut client = addressed(world, Ipv4Addr::new(127, 0, network, 1)).await;
+    client.command("DATA", "354").await;
+    client
+}
+
+/// A session of a client whose message has a recipient.
+async fn addressed(world: &World, from: Ipv4Addr) -> Client {
+    let mut client = world.client(IpAddr::V4(from), "drip.example").await;
     client.command("MAIL FROM:<bob@stranger.example>", "250").await;
     client.command("RCPT TO:<info@ours.example>", "250").await;
-    client.command("DATA", "354").await;
     client
 }
 
@@ -105,4 +112,38 @@ async fn a_disk_below_its_floor_takes_no_temporary_files() {
         alice.submit(ALICE, &["info@ours.example"], &letter("small")).await.starts("250");
     }
     assert_eq!(world.mx.taken().len(), 2);
+}
+
+/// On a file system that nobody else writes to: what is free there does not change under the test.
+#[tokio::test]
+async fn a_network_that_stalls_large_messages_leaves_the_disk_to_others() {
+    const MIB: u64 = 1_048_576;
+    let disk = tempfile::tempdir_in("/dev/shm").unwrap();
+    let free = free_octets(disk.path()).unwrap();
+    let world = World::with(|config| {
+        config.node.data_dir = disk.path().join("data");
+        config.limits.min_free_octets = free.saturating_sub(48 * MIB);
+        config.service.max_message_octets = 4 * MIB;
+        config.delivery.cut_through = false;
+    })
+    .await;
+    let piece = ("x".repeat(98) + "\r\n").repeat(30_000);
+    let mut hoard = Vec::new();
+    for host in 1..=20 {
+        let mut client = addressed(&world, Ipv4Addr::new(127, 0, 77, host)).await;
+        client.send_octets(format!("BDAT {}\r\nA: b\r\n\r\n{piece}", piece.len() + 8).as_bytes()).await;
+        client.expect("250").await;
+        hoard.push(client);
+    }
+    let mut alice = world.sender().await;
+    alice.submit(ALICE, &["info@ours.example"], &bulky(1000, 3_000_000)).await.starts("250");
+    world.mx.when(Stage::Banner, "", 1, Act::Close);
+    alice.submit(ALICE, &["info@ours.example"], &letter("queued")).await.starts("250 2.0.0 Queued");
+    let mut refused = 0;
+    for mut client in hoard {
+        client.send("BDAT 0 LAST").await;
+        refused += usize::from(client.reply().await.text().starts_with("452 4.3.1"));
+    }
+    // 4 MiB are the network's, and each message is 3 MB.
+    assert_eq!(refused, 19);
 }

@@ -58,6 +58,8 @@ attacks! {
     IdleData = "idle-data", 8 networks of 40;
     /// 354, and then an octet a second.
     Trickle = "trickle", 4 networks of 40;
+    /// 2 to 20 MB of a message, and then nothing.
+    Hoard = "hoard", 4 networks of 20;
     /// A chunk that does not come to its end.
     IdleChunk = "idle-chunk", 2 networks of 40;
     /// Connections that say nothing.
@@ -207,6 +209,7 @@ impl Besieger {
         match self.attack {
             Attack::IdleData => self.at_data(PROVEN, INFO).await?.linger().await,
             Attack::Trickle => self.trickle().await?,
+            Attack::Hoard => self.hoard().await?,
             Attack::IdleChunk => self.begin_chunk().await?.linger().await,
             Attack::IdleSession => Peer::connect(self.from, self.smtp).await?.linger().await,
             Attack::IdleHandshake => self.begin_handshake().await?.linger().await,
@@ -250,6 +253,19 @@ impl Besieger {
             peer.send(b"X").await?;
             sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    /// All of a message but its end.
+    async fn hoard(&self) -> Option<()> {
+        let mut peer = self.at_data(PROVEN, INFO).await?;
+        peer.send(letter("").as_bytes()).await?;
+        let piece = format!("{}\r\n", "x".repeat(998)).repeat(100);
+        let [.., host] = self.from.octets();
+        for _ in 0..10 * host.clamp(2, 20) {
+            peer.send(piece.as_bytes()).await?;
+        }
+        peer.linger().await;
+        Some(())
     }
 
     async fn begin_chunk(&self) -> Option<Peer> {

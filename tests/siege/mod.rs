@@ -31,6 +31,8 @@ const SECONDS: u64 = 60;
 const SENDERS: u8 = 20;
 /// Octets of messages that the node may hold in memory.
 const IN_FLIGHT: u64 = 64 << 20;
+/// Octets that the disk has for the node, about: others write to it too.
+const DISK: u64 = 1 << 30;
 /// What the process may hold in all: the messages, the bodies that are read back to be verified (at least one of
 /// 25 MiB), a megabyte for each of a hundred connections out, 60 KB for each session, and itself.
 const MEMORY: u64 = 384 << 20;

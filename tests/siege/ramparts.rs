@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use postroad::dev::dns::Behaviour;
 use postroad::dev::keys::DkimKey;
+use postroad::telemetry::free_octets;
 
 use crate::support::ALICE;
 
@@ -43,7 +44,8 @@ impl Ramparts {
         world.dns.behave("s1._domainkey.silent.example.", Behaviour::Silent).unwrap();
         let config = world.node_file().to_owned();
         let text = fs::read_to_string(&config).unwrap();
-        let limits = format!("min_free_octets = 0\noctets_in_flight = {IN_FLIGHT}");
+        let floor = free_octets(world.data()).unwrap().saturating_sub(DISK);
+        let limits = format!("min_free_octets = {floor}\noctets_in_flight = {IN_FLIGHT}");
         let text = text.replace("min_free_octets = 0", &limits);
         fs::write(&config, text.replace("in_session_timeout = \"20s\"", "in_session_timeout = \"10s\""))
             .unwrap();

@@ -12,7 +12,8 @@ const GOOD: &str = "eDCyaw7m810RhFf0TmGWGkTYiT/1GwL4/PCOGIr3ew4=";
 fn in_file(body: &[u8]) -> Message {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&[HEAD, body].concat()).unwrap();
-    let body = Body::File { file: Arc::new(file), offset: HEAD.len() as u64, octets: body.len() as u64 };
+    let body =
+        Body::File { file: Arc::new(file.into()), offset: HEAD.len() as u64, octets: body.len() as u64 };
     Message::new(Bytes::from_static(HEAD), body)
 }
 

@@ -21,8 +21,8 @@ use crate::dev::dns::{Behaviour, DnsServer};
 use crate::mail::{
     Address, Body, BodyType, Envelope, MessageRequest, RecipientRequest, SmtpUtf8, TraceId, base64, header,
 };
+use crate::pipeline::account::Account;
 use crate::pipeline::deadline::Deadline;
-use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Action, Advance, ArcState, Client, DmarcVerdict, IprevVerdict, Protocol, Recipient, Vouched,
@@ -221,7 +221,7 @@ fn accepted(
         received_at: clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(IN_SESSION),
-        memory: Memory::new(0).share([192, 0, 2, 1].into()),
+        memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer,
     };
     let message = Message::from_octets(Bytes::copy_from_slice(message.as_bytes()));
@@ -237,7 +237,7 @@ fn large(head: &str) -> Accepted {
     let (accepted, _answered) = accepted("", "bob@sender.example", &[Standing::Ordinary]);
     let file = tempfile::tempfile().unwrap();
     file.set_len(MEMORY_OCTETS as u64).unwrap();
-    let body = Body::File { file: Arc::new(file), offset: 0, octets: MEMORY_OCTETS as u64 };
+    let body = Body::File { file: Arc::new(file.into()), offset: 0, octets: MEMORY_OCTETS as u64 };
     Accepted { message: Message::new(Bytes::copy_from_slice(head.as_bytes()), body), ..accepted }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Octets a second that a message has at least while memory is short: Postfix's `smtpd_min_data_rate`.
+/// Octets a second that a message has at least while memory or the disk is short: Postfix's `smtpd_min_data_rate`.
 const LEAST_OCTETS_PER_SECOND: u64 = 500;
 /// How far a message may be behind: Postfix's `smtpd_timeout` under stress. Its deadline for DATA and BDAT is that, and a
 /// second more for each 500 octets, as ours is (`smtpd_per_request_deadline`).

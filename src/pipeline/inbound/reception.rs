@@ -3,12 +3,12 @@
 //!
 //! Memory is reserved before it is used, in steps as octets arrive, and nobody waits for it. A message that gets none, or
 //! is past [`MEMORY_OCTETS`], goes on in its file, piece by piece; the little that every session may hold without asking
-//! is [`UNRESERVED_OCTETS`]. Where the disk has no room either it hears 452. A client that sends nothing holds nothing.
+//! is [`UNRESERVED_OCTETS`]. Where the disk has no room for it either it hears 452. A client that sends nothing holds
+//! nothing.
 //!
 //! What all later stages may rely on: every line of a message's header section is part of a field
 //! ([`header::check`]), so that what we judge is what the next hop reads. A From_ line before it is left out here.
 
-use std::fs::File;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::pace::Pace;
-use super::temporary::{Temporary, first_octets};
+use super::temporary::{Limits, Temporary, TemporaryFile, first_octets};
 use crate::mail::header::{self, HeaderFault};
 use crate::mail::{Body, Message};
-use crate::pipeline::memory::{Purpose, Share};
+use crate::pipeline::account::{Purpose, Share};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
 use crate::smtp::reply::{self, Reply};
 use crate::spool::is_no_room;
@@ -56,7 +56,7 @@ enum Problem {
     HeaderTooLarge,
     Header(HeaderFault),
     Content(Fault),
-    /// The disk is full, or memory has no room for the header section.
+    /// The disk has none for it, or memory has no room for the header section.
     NoRoom,
     /// It fails, or we do.
     Failed,
@@ -71,7 +71,7 @@ pub(super) struct Reception {
     /// What is not in the file yet: no more than its share of memory, and its capacity neither.
     buffer: Vec<u8>,
     head: Head,
-    file: Option<File>,
+    file: Option<TemporaryFile>,
     octets: u64,
     problem: Option<Problem>,
     share: Share,
@@ -159,17 +159,19 @@ impl Reception {
         self.pace.waited(time);
     }
 
-    /// Resolves when the message holds memory that others need and has come too slowly, if nothing more of it comes.
+    /// Resolves when the message holds memory, or room on the disk, that others need and has come too slowly, if nothing
+    /// more of it comes.
     pub(super) fn is_too_slow(&self) -> impl Future<Output = ()> + use<> {
-        let left = self.pace.left(self.octets);
-        let limits = (self.share.octets() > 0).then(|| (sleep(left), self.share.shortage()));
+        let of_disk = self.file.as_ref().map(TemporaryFile::share);
+        let held = [Some(&self.share), of_disk].map(|share| share.filter(|share| share.octets() > 0));
+        let late = held.iter().any(Option::is_some).then(|| sleep(self.pace.left(self.octets)));
+        let [of_memory, of_disk] = held.map(|share| shortage(share.map(Share::shortage)));
         async move {
-            match limits {
-                Some((late, shortage)) => {
-                    late.await;
-                    shortage.await;
-                }
-                None => pending().await,
+            let Some(late) = late else { return pending().await };
+            late.await;
+            tokio::select! {
+                () = of_memory => {}
+                () = of_disk => {}
             }
         }
     }
@@ -226,10 +228,11 @@ impl Reception {
 
     /// Moves the buffer to the file, and with it what is in memory.
     async fn spill(&mut self) {
-        let (file, buffer) = (self.file.take(), std::mem::take(&mut self.buffer));
-        let Bounds { temporary, floor_octets, .. } = self.bounds.clone();
+        let Bounds { temporary, floor_octets, message_octets: largest_octets, .. } = self.bounds.clone();
+        let file = self.file.take().unwrap_or_else(|| temporary.file(&self.share));
+        let buffer = std::mem::take(&mut self.buffer);
         let written = spawn_blocking(move || {
-            let written = temporary.append(file, &buffer, floor_octets);
+            let written = temporary.append(file, &buffer, Limits { floor_octets, largest_octets });
             written.inspect_err(|error| temporary.tell(error))
         });
         match written.await {
@@ -281,7 +284,7 @@ impl Reception {
             return Err(problem);
         }
         let head_octets = self.head.octets;
-        let Some(file) = self.file.take().map(Arc::new) else {
+        let Some(file) = self.file.take().and_then(TemporaryFile::finish).map(Arc::new) else {
             self.share.shrink(self.buffer.capacity());
             let octets = Bytes::from(std::mem::take(&mut self.buffer));
             let head = checked(octets.slice(..head_octets))?;
@@ -302,6 +305,14 @@ impl Reception {
         };
         let offset = head_octets as u64;
         Ok(Message::new(checked(head)?, Body::File { file, offset, octets: self.octets - offset }))
+    }
+}
+
+/// Waits for a shortage of what is held; of what is not held there is none.
+async fn shortage(of_held: Option<impl Future<Output = ()>>) {
+    match of_held {
+        Some(shortage) => shortage.await,
+        None => pending().await,
     }
 }
 

@@ -4,13 +4,13 @@ use futures_util::poll;
 use tokio::time::advance;
 
 use super::*;
-use crate::pipeline::memory::Memory;
+use crate::pipeline::account::Account;
 
 /// Enough for any message here, with the share of one network.
 const PLENTY: u64 = 16 << 20;
 
 struct Case {
-    memory: Memory,
+    memory: Account,
     directory: tempfile::TempDir,
     message_octets: u64,
     header_octets: usize,
@@ -21,7 +21,7 @@ impl Case {
     fn with_memory(octets: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
-            memory: Memory::new(octets),
+            memory: Account::new(octets),
             directory,
             message_octets: 10_000_000,
             header_octets: 1000,
@@ -376,6 +376,28 @@ async fn a_slow_message_that_holds_no_memory_is_in_nobodys_way() {
     case.memory.resize(PLENTY);
     assert!(others.grow(1_000_000, Purpose::Content));
     case.memory.resize(1);
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    advance(Duration::from_secs(1000)).await;
+    assert!(poll!(too_slow.as_mut()).is_pending());
+}
+
+/// A message in a file is in the way of others where the disk is short.
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_in_a_file_is_ended_while_the_disk_is_short() {
+    let case = Case::with_memory(0);
+    let mut slow = case.reception();
+    slow.data(&letter(50_000)).await;
+    let mut too_slow = std::pin::pin!(slow.is_too_slow());
+    advance(Duration::from_secs(1000)).await;
+    assert!(poll!(too_slow.as_mut()).is_pending());
+    // Somebody else finds the disk full.
+    let temporary = slow.bounds.temporary.clone();
+    let other = temporary.file(&case.memory.share([198, 51, 100, 1].into()));
+    let full = Limits { floor_octets: u64::MAX, largest_octets: 0 };
+    assert!(temporary.append(other, b"x", full).is_err());
+    assert!(poll!(too_slow.as_mut()).is_ready());
+    // What is given up holds nothing.
+    slow.give_up();
     let mut too_slow = std::pin::pin!(slow.is_too_slow());
     advance(Duration::from_secs(1000)).await;
     assert!(poll!(too_slow.as_mut()).is_pending());

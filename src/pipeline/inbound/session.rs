@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Reads message octets, within `limits.data_timeout` and before the message is due. A message that holds memory
-    /// is not waited for without end while others need it.
+    /// or room on the disk is not waited for without end while others need it.
     pub(super) async fn read_message_octets(
         &mut self,
         due: Instant,

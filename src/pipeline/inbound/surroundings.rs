@@ -12,9 +12,9 @@ use super::guesses::Guesses;
 use super::temporary::Temporary;
 use crate::blocklist::Blocklist;
 use crate::config::Config;
+use crate::pipeline::account::Account;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::joint::Handoff;
-use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Opened};
 use crate::telemetry::Metrics;
 use crate::tls::StartTls;
@@ -34,7 +34,7 @@ pub struct Surroundings {
     /// DNSBL verdicts.
     pub blocklist: Arc<ArcSwap<Blocklist>>,
     /// `limits.octets_in_flight`.
-    pub memory: Memory,
+    pub memory: Account,
     /// Where large messages are kept while in flight.
     pub temporary: Arc<Temporary>,
     /// Log, journal and counts of finished transactions; keeps poison messages aside.

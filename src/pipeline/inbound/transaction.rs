@@ -12,9 +12,9 @@ use super::session::{End, PendingListing, Session};
 use crate::blocklist::Listing;
 use crate::clock;
 use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
+use crate::pipeline::account::Share;
 use crate::pipeline::chronicle::Conclusion;
 use crate::pipeline::deadline::Deadline;
-use crate::pipeline::memory::Share;
 use crate::pipeline::parcel::{
     Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };

@@ -16,8 +16,8 @@ use crate::dns::Dns;
 use crate::mail::{
     Address, BodyType, Envelope, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8, TraceId, base64,
 };
+use crate::pipeline::account::Account;
 use crate::pipeline::deadline::Deadline;
-use crate::pipeline::memory::Memory;
 use crate::pipeline::parcel::Settlement;
 use crate::pipeline::parcel::{
     Advance, Client, DmarcVerdict, Protocol, ReceiverHelp, Recipient, SpfVerdict, Standing, TargetKind,
@@ -111,7 +111,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
         received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800),
         dot_at: Instant::now(),
         deadline: Deadline::after(Duration::from_secs(45)),
-        memory: Memory::new(0).share([192, 0, 2, 1].into()),
+        memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer,
     };
     let message = crate::mail::Message::from_octets(Bytes::copy_from_slice(octets));

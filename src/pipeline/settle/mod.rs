@@ -13,11 +13,11 @@ use tokio_util::task::TaskTracker;
 
 pub use decide::{Decision, Policy, Queue, decide};
 
+use super::account::Share;
 use super::chronicle::{Chronicle, Conclusion};
 use super::deferred::{self, Deferred, Late, NotQueued};
 use super::fingerprint::fingerprint;
 use super::joint::{Handoff, Stage, Turn};
-use super::memory::Share;
 use super::parcel::{
     Acknowledgement, Attempted, Delivery, Fate, Nothing, Outcome, Recorded, Settlement, Transaction,
     UpstreamReply, Vouched,

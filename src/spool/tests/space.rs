@@ -108,7 +108,7 @@ async fn a_body_that_came_in_a_file_is_not_copied() {
     file.write_all(&[b'h'; 10]).unwrap();
     file.write_all(&[b'b'; 300_000]).unwrap();
     let inode = file.metadata().unwrap().ino();
-    let body = Body::File { file: Arc::new(file), offset: 10, octets: 300_000 };
+    let body = Body::File { file: Arc::new(file.into()), offset: 10, octets: 300_000 };
     let message_in_file = Message::new("A: b\r\n\r\n".into(), body);
     spool.put(message(1), &message_in_file).await.unwrap();
     assert_eq!(fs::metadata(place.path("bodies").join(id(1).to_string())).unwrap().ino(), inode);
@@ -126,7 +126,7 @@ async fn a_body_whose_name_was_taken_away_is_copied() {
     named.as_file().write_all(&[b'b'; 300_000]).unwrap();
     let file = named.reopen().unwrap();
     drop(named);
-    let body = Body::File { file: Arc::new(file), offset: 5, octets: 299_995 };
+    let body = Body::File { file: Arc::new(file.into()), offset: 5, octets: 299_995 };
     let message_in_file = Message::new("A: b\r\n\r\n".into(), body);
     spool.put(message(1), &message_in_file).await.unwrap();
     assert_eq!(emitted(&spool.load(id(1)).await.unwrap().unwrap().1), emitted(&message_in_file));

@@ -28,7 +28,7 @@ use crate::dev::dns::DnsServer;
 use crate::dns::Dns;
 use crate::ledger::Ledger;
 use crate::mail::{BodyType, Domain, Envelope, Message, RecipientRequest, ReversePath};
-use crate::pipeline::memory::Memory;
+use crate::pipeline::account::Account;
 use crate::pipeline::parcel::{
     Advance, ArcState, Client, DmarcVerdict, Protocol, ReceiverHelp, SpfVerdict, Target, TargetKind,
     Transaction, Verdict, Vouched,
@@ -213,7 +213,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
         deadline: Deadline::after(in_session),
-        memory: Memory::new(0).share([192, 0, 2, 1].into()),
+        memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }
 }

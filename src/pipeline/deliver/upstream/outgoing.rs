@@ -2,14 +2,13 @@
 //! dot-stuffer as often as it must be.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::mail::{Body, Message};
+use crate::mail::{Body, BodyFile, Message};
 use crate::smtp::client::DotStuffer;
 
 /// Octets read from a file, or handed to the network, at once.
@@ -106,7 +105,7 @@ pub(crate) enum Rest {
 /// The raw octets in blocks of at most [`BLOCK_OCTETS`].
 struct Blocks {
     memory: VecDeque<Bytes>,
-    file: Option<(Arc<File>, u64, u64)>,
+    file: Option<(Arc<BodyFile>, u64, u64)>,
 }
 
 impl Blocks {

@@ -20,7 +20,7 @@ fn in_file(head: &[u8], body: &[u8]) -> Message {
     file.write_all(head).unwrap();
     file.write_all(body).unwrap();
     let (offset, octets) = (head.len() as u64, body.len() as u64);
-    Message::new(Bytes::copy_from_slice(head), Body::File { file: Arc::new(file), offset, octets })
+    Message::new(Bytes::copy_from_slice(head), Body::File { file: Arc::new(file.into()), offset, octets })
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn eight_bit_octets_are_noticed_wherever_they_are() {
 
 #[tokio::test]
 async fn a_file_that_is_too_short_is_an_error() {
-    let file = Arc::new(tempfile::tempfile().unwrap());
+    let file = Arc::new(tempfile::tempfile().unwrap().into());
     let message = Message::new(Bytes::new(), Body::File { file, offset: 0, octets: 5 });
     assert!(Content::survey(&message).await.is_err());
 }

@@ -4,19 +4,19 @@ use super::*;
 
 const MIB: usize = 1_048_576;
 
-fn share(memory: &Memory, ip: &str) -> Share {
+fn share(memory: &Account, ip: &str) -> Share {
     memory.share(ip.parse().unwrap())
 }
 
 /// Shares of as many clients, each in a network of its own, that hold this many octets each; those that got them.
-fn crowd(memory: &Memory, clients: u8, octets: usize) -> Vec<Share> {
+fn crowd(memory: &Account, clients: u8, octets: usize) -> Vec<Share> {
     let shares = (0..clients).map(|number| share(memory, &format!("192.0.{number}.1")));
     shares.filter_map(|mut share| share.grow(octets, Purpose::Content).then_some(share)).collect()
 }
 
 #[test]
 fn three_quarters_are_for_messages_and_all_for_header_sections() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     let crowd = crowd(&memory, 20, MIB / 16);
     assert_eq!(crowd.len(), 12);
     let mut last = share(&memory, "198.51.100.1");
@@ -29,7 +29,7 @@ fn three_quarters_are_for_messages_and_all_for_header_sections() {
 
 #[test]
 fn one_network_holds_an_eighth() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     let mut first = share(&memory, "192.0.2.1");
     let mut second = share(&memory, "192.0.2.2");
     assert!(first.grow(MIB / 16, Purpose::Content) && second.grow(MIB / 16, Purpose::Content));
@@ -43,7 +43,7 @@ fn one_network_holds_an_eighth() {
 
 #[test]
 fn many_networks_of_one_site_or_provider_hold_a_quarter_and_a_half() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     let take = |ip: String| {
         let mut share = share(&memory, &ip);
         share.grow(MIB / 16, Purpose::Content).then_some(share)
@@ -57,7 +57,7 @@ fn many_networks_of_one_site_or_provider_hold_a_quarter_and_a_half() {
 
 #[test]
 fn nothing_is_remembered_of_a_network_that_holds_nothing() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     drop(crowd(&memory, 20, 100));
     let held = memory.inner.held.lock();
     assert_eq!((held.octets, held.by_network.len()), (0, 0));
@@ -65,7 +65,7 @@ fn nothing_is_remembered_of_a_network_that_holds_nothing() {
 
 #[test]
 fn fewer_octets_hold_for_what_comes_next() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     let mut held = share(&memory, "192.0.2.1");
     assert!(held.grow(MIB / 8, Purpose::Content));
     memory.resize(1000);
@@ -77,7 +77,7 @@ fn fewer_octets_hold_for_what_comes_next() {
 
 #[tokio::test]
 async fn a_shortage_is_seen_when_over_half_is_taken() {
-    let memory = Memory::new(MIB as u64);
+    let memory = Account::new(MIB as u64);
     let half = crowd(&memory, 8, MIB / 16);
     let mut waiting = pin!(memory.clone().shortage());
     assert!(poll!(waiting.as_mut()).is_pending());

@@ -1,8 +1,9 @@
-//! The memory that messages are in, counted in octets over all of them and by client network. Octets are taken as they
-//! arrive, and nobody waits for any: a message that gets none goes on in its temporary file (`inbound::reception`).
+//! The octets that messages are, counted over all of them and by client network: one account for those in memory, and
+//! one for those in temporary files. Octets are taken as they arrive, and nobody waits for any: a message that gets no
+//! memory goes on in its temporary file (`inbound::reception`), and one that gets no room there is not taken.
 //!
 //! So a message's octets may be held while its upstream is asked: they are what the message is, there is a bound on them,
-//! and where they are all taken the next message is in a file and goes out no later.
+//! and where memory is all taken the next message is in a file and goes out no later.
 //!
 //! | of `limits.octets_in_flight` | may be |
 //! |---|---|
@@ -11,7 +12,12 @@
 //! | an eighth | messages of one client network; twice that of an IPv6 /48, four times that of a /32 |
 //! | a quarter | the same with header sections of messages in files |
 //!
-//! Past half of it memory is short: messages that hold some and come too slowly are ended.
+//! | of the room for temporary files (`inbound::temporary`) | may be |
+//! |---|---|
+//! | all of it | messages |
+//! | an eighth, or one message of the largest size | messages of one client network; of wider ones as above |
+//!
+//! Past half of either it is short: messages that hold some of it and come too slowly are ended.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,11 +40,14 @@ pub enum Purpose {
     Content,
     /// The header section of a message that is here.
     Header,
+    /// Content in a temporary file. The largest message has so many octets: a disk may be small, and a network with one
+    /// such message must be served all the same.
+    File(usize),
 }
 
-/// The memory for messages. Clones share it.
+/// What there is of one thing for messages. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub struct Account {
     inner: Arc<Inner>,
 }
 
@@ -58,18 +67,18 @@ struct Held {
 /// What one message holds of it; given back when dropped.
 #[derive(Debug)]
 pub struct Share {
-    memory: Memory,
+    account: Account,
     networks: Networks,
     octets: usize,
 }
 
-impl Memory {
+impl Account {
     /// So many octets, all of them free.
     #[must_use]
     pub fn new(octets: u64) -> Self {
-        let memory = Self { inner: Arc::default() };
-        memory.resize(octets);
-        memory
+        let account = Self { inner: Arc::default() };
+        account.resize(octets);
+        account
     }
 
     /// From now on there are this many. Fewer: what is held stays so, and nobody gets more until enough came back.
@@ -84,7 +93,13 @@ impl Memory {
     /// The share of a message of this client, which holds nothing yet.
     #[must_use]
     pub fn share(&self, ip: IpAddr) -> Share {
-        Share { memory: self.clone(), networks: Networks::of(ip), octets: 0 }
+        Share { account: self.clone(), networks: Networks::of(ip), octets: 0 }
+    }
+
+    /// Octets that are held now.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        self.inner.held.lock().octets
     }
 
     /// Waits until over half of it is taken.
@@ -110,6 +125,7 @@ impl Held {
         let (total, of_network) = match purpose {
             Purpose::Content => (self.limit - self.limit / 4, self.limit / 8),
             Purpose::Header => (self.limit, self.limit / 4),
+            Purpose::File(largest) => (self.limit, (self.limit / 8).max(largest)),
         };
         let fits = |held: usize, bound: usize| held.saturating_add(more) <= bound;
         let of = |network: &IpNet| self.by_network.get(network).copied().unwrap_or_default();
@@ -148,7 +164,7 @@ impl Share {
         if more == 0 {
             return true;
         }
-        let mut held = self.memory.inner.held.lock();
+        let mut held = self.account.inner.held.lock();
         if !held.has_room(&self.networks, more, purpose) {
             return false;
         }
@@ -156,7 +172,7 @@ impl Share {
         held.add(&self.networks, more);
         self.octets += more;
         if held.is_short() && !was_short {
-            self.memory.inner.shortage.notify_waiters();
+            self.account.inner.shortage.notify_waiters();
         }
         true
     }
@@ -165,14 +181,20 @@ impl Share {
     pub fn shrink(&mut self, octets: usize) {
         let less = self.octets.saturating_sub(octets);
         if less > 0 {
-            self.memory.inner.held.lock().subtract(&self.networks, less);
+            self.account.inner.held.lock().subtract(&self.networks, less);
             self.octets -= less;
         }
     }
 
-    /// Waits until over half of the memory is taken.
+    /// What the same client holds of another account: nothing yet.
+    #[must_use]
+    pub fn beside(&self, account: &Account) -> Self {
+        Self { account: account.clone(), networks: self.networks, octets: 0 }
+    }
+
+    /// Waits until over half of the account is taken.
     pub fn shortage(&self) -> impl Future<Output = ()> + use<> {
-        self.memory.clone().shortage()
+        self.account.clone().shortage()
     }
 }
 
@@ -183,5 +205,5 @@ impl Drop for Share {
 }
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
+#[path = "account_tests.rs"]
 mod tests;
