@@ -15,8 +15,8 @@ use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::config::test_files::Files;
 use crate::dns::Dns;
+use crate::pipeline::account::Account;
 use crate::pipeline::inbound::{Admission, Guesses, Surroundings, Temporary};
-use crate::pipeline::memory::Memory;
 use crate::pipeline::testing::{chronicle, nowhere};
 use crate::telemetry::Metrics;
 use crate::tls::StartTls;
@@ -37,7 +37,7 @@ fn surroundings() -> (Arc<Surroundings>, TempDir) {
         guesses: Guesses::default(),
         certificate: StartTls::new(&config, metrics.clone()).unwrap(),
         blocklist: Arc::new(ArcSwap::new(Blocklist::new(&[], dns, metrics.clone()).unwrap())),
-        memory: Memory::new(config.limits.octets_in_flight),
+        memory: Account::new(config.limits.octets_in_flight),
         temporary: Arc::new(Temporary::new(folder.path().into())),
         chronicle,
         opened: nowhere(),
