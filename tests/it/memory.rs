@@ -136,9 +136,9 @@ async fn a_network_that_stalls_large_messages_leaves_the_disk_to_others() {
         hoard.push(client);
     }
     let mut alice = world.sender().await;
-    alice.submit(ALICE, &["info@ours.example"], &bulky(1000, 3_000_000)).await.starts("250");
     world.mx.when(Stage::Banner, "", 1, Act::Close);
     alice.submit(ALICE, &["info@ours.example"], &letter("queued")).await.starts("250 2.0.0 Queued");
+    alice.submit(ALICE, &["info@ours.example"], &bulky(1000, 3_000_000)).await.starts("250");
     let mut refused = 0;
     for mut client in hoard {
         client.send("BDAT 0 LAST").await;
