@@ -225,9 +225,11 @@ impl Chronicle {
             if std::fs::read_dir(folder)?.count() >= MAX_POISON_FILES {
                 return Err(std::io::Error::other("the folder is full"));
             }
-            write_message(&folder.join(format!("{id}.eml")), message)?;
-            kept_aside::expire(folder, kept_aside::BOUNDS, clock::now()).map(drop)
+            write_message(&folder.join(format!("{id}.eml")), message)
         });
+        if let Err(error) = kept_aside::expire(folder, kept_aside::BOUNDS, clock::now()) {
+            tracing::error!(folder = %folder.display(), %error, "poison messages cannot be removed");
+        }
         match kept {
             Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),
             Err(error) => tracing::error!(trace = %id, %error, "poison message could not be kept aside"),
