@@ -2,7 +2,7 @@
 //! done with it by itself, so it has an end by itself: the oldest go, by number, by octets and by age.
 
 use std::cmp::Reverse;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -30,29 +30,44 @@ impl Bounds {
 /// room for a queue.
 pub const BOUNDS: Bounds = Bounds { files: 1000, octets: 1 << 30, age: Duration::from_secs(30 * 86_400) };
 
-/// Removes the oldest files of a folder until the others are within bounds; says how many. Blocks.
+/// Removes the oldest files of a folder until the others are within bounds; says how many. One that cannot be looked at
+/// or removed does not keep the others from it. Blocks.
 ///
 /// # Errors
-/// When the folder cannot be read, or a file cannot be removed.
+/// When the folder cannot be read; the first failure of a file, after all others have had their turn.
 pub fn expire(folder: &Path, bounds: Bounds, now: SystemTime) -> io::Result<usize> {
-    let mut files = files(folder)?;
+    let mut failed = Ok(());
+    let mut files = files(folder, &mut failed)?;
     files.sort_by_key(|file| Reverse(file.written_at));
-    let (mut octets, mut removed) = (0_u64, 0);
-    for (at, file) in files.iter().enumerate() {
+    let mut octets = 0_u64;
+    let past = files.iter().enumerate().filter(|(at, file)| {
         octets = octets.saturating_add(file.octets);
         let age = now.duration_since(file.written_at).unwrap_or_default();
-        if at >= bounds.files || octets > bounds.octets || age > bounds.age {
-            match fs::remove_file(&file.path) {
-                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-                Err(_another_was_faster) => {}
-                Ok(()) => removed += 1,
-            }
-        }
-    }
+        *at >= bounds.files || octets > bounds.octets || age > bounds.age
+    });
+    let removed = remove(past.map(|(_, file)| file.path.as_path()), &mut failed);
     if removed > 0 {
         tracing::warn!(folder = %folder.display(), removed, "what was kept aside has been removed, the oldest first");
     }
-    Ok(removed)
+    failed.map(|()| removed)
+}
+
+/// Removes files; says how many.
+fn remove<'a>(paths: impl Iterator<Item = &'a Path>, failed: &mut io::Result<()>) -> usize {
+    paths.filter_map(|path| or_note(fs::remove_file(path), failed)).count()
+}
+
+/// What there is. Notes the first failure; that a file is gone meanwhile is none, since the operator removes them too.
+fn or_note<T>(found: io::Result<T>, failed: &mut io::Result<()>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(cause) => {
+            if failed.is_ok() && cause.kind() != io::ErrorKind::NotFound {
+                *failed = Err(cause);
+            }
+            None
+        }
+    }
 }
 
 struct File {
@@ -61,24 +76,19 @@ struct File {
     written_at: SystemTime,
 }
 
-/// The files of a folder; one that is not there has none.
-fn files(folder: &Path) -> io::Result<Vec<File>> {
+/// The files of a folder that can be looked at; one that is not there has none.
+fn files(folder: &Path, failed: &mut io::Result<()>) -> io::Result<Vec<File>> {
     let entries = match fs::read_dir(folder) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let metadata = match entry.metadata() {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
-            metadata => metadata?,
-        };
-        if metadata.is_file() {
-            files.push(File { path: entry.path(), octets: metadata.len(), written_at: metadata.modified()? });
-        }
-    }
-    Ok(files)
+    Ok(entries.filter_map(|entry| or_note(entry.and_then(|entry| file(&entry)), failed).flatten()).collect())
+}
+
+fn file(entry: &DirEntry) -> io::Result<Option<File>> {
+    let metadata = entry.metadata()?;
+    let file = |written_at| File { path: entry.path(), octets: metadata.len(), written_at };
+    metadata.is_file().then(|| metadata.modified().map(file)).transpose()
 }
 
 #[cfg(test)]

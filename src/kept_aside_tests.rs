@@ -59,3 +59,18 @@ fn a_folder_that_is_not_there_has_nothing_to_remove() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(expire(&folder.path().join("none"), BOUNDS, now()).unwrap(), 0);
 }
+
+#[test]
+fn a_file_that_is_gone_or_cannot_be_removed_does_not_keep_the_others() {
+    let folder = folder(&[1, 2]);
+    let [gone, stuck, first, second] = ["gone", "stuck", "1", "2"].map(|name| folder.path().join(name));
+    // What is no file cannot be removed as one, whoever asks.
+    fs::create_dir(&stuck).unwrap();
+    let mut failed = Ok(());
+    assert_eq!(remove([gone.as_path(), &first].into_iter(), &mut failed), 1);
+    assert!(failed.is_ok(), "{failed:?}");
+    assert_eq!(remove([stuck.as_path(), &gone, &second].into_iter(), &mut failed), 1);
+    let refused = fs::remove_file(&stuck).unwrap_err();
+    assert_eq!(failed.unwrap_err().kind(), refused.kind());
+    assert_eq!((first.exists(), second.exists(), stuck.exists()), (false, false, true));
+}

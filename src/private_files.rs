@@ -16,18 +16,32 @@ const OTHERS: u32 = 0o077;
 const WORLD_READS: u32 = 0o005;
 
 /// Makes a folder of ours, and what is missing above it. One that is there already is closed to others where it is this
-/// user's, since older versions left it open.
+/// user's, since older versions left it open. Where it stays open, the log says so: mail flows all the same.
 ///
 /// # Errors
-/// When it cannot be made or closed.
+/// When it cannot be made.
 pub fn folder(path: &Path) -> io::Result<()> {
     make(path)?;
-    let found = fs::metadata(path)?;
-    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-    if is_ours && found.mode() & OTHERS != 0 {
-        fs::set_permissions(path, Permissions::from_mode(found.mode() & !OTHERS & 0o7777))?;
+    if let Some(mode) = close(path, rustix::process::geteuid().as_raw())? {
+        tracing::warn!(
+            path = %path.display(),
+            mode = shown(mode),
+            "others on this host may look into this folder, and this user cannot close it: chown it to this user, \
+             or chmod go-rwx"
+        );
     }
     Ok(())
+}
+
+/// Closes a folder to others where it is this user's; the mode of one that stays open.
+fn close(path: &Path, user: u32) -> io::Result<Option<u32>> {
+    let found = fs::metadata(path)?;
+    if found.uid() == user && found.mode() & OTHERS != 0 {
+        let closed = Permissions::from_mode(found.mode() & !OTHERS & 0o7777);
+        // Some file systems refuse it, and some do nothing and say that they did: what counts is the mode after it.
+        let _perhaps_refused = fs::set_permissions(path, closed);
+    }
+    Ok(open_to_others(path))
 }
 
 /// Makes a folder that the operator names, closed to others, and what is missing above it. One that is there already is
@@ -37,16 +51,32 @@ pub fn folder(path: &Path) -> io::Result<()> {
 /// When it cannot be made.
 pub fn named_folder(path: &Path) -> io::Result<()> {
     make(path)?;
-    let mode = fs::metadata(path)?.mode();
-    if mode & WORLD_READS != 0 {
-        let mode = format!("{:04o}", mode & 0o7777);
+    if let Some(mode) = open_to_everybody(path) {
         tracing::warn!(
             path = %path.display(),
-            mode,
+            mode = shown(mode),
             "everybody on this host may look into this folder; what the node makes in it is closed to them"
         );
     }
     Ok(())
+}
+
+/// The mode of a folder, where others than its owner have any right to it.
+#[must_use]
+pub fn open_to_others(path: &Path) -> Option<u32> {
+    mode_with(path, OTHERS)
+}
+
+/// The mode of a folder, where everybody on this host may look into it.
+#[must_use]
+pub fn open_to_everybody(path: &Path) -> Option<u32> {
+    mode_with(path, WORLD_READS)
+}
+
+/// A mode as `chmod` takes it: `0755`.
+#[must_use]
+pub fn shown(mode: u32) -> String {
+    format!("{mode:04o}")
 }
 
 /// How a file of ours is opened; where that makes it, nobody else may read it.
@@ -67,6 +97,12 @@ pub fn create(path: &Path) -> io::Result<File> {
 
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
+}
+
+/// The mode, where it has any of these bits. What is not there, or cannot be looked at, is open to nobody.
+fn mode_with(path: &Path, bits: u32) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o7777;
+    (mode & bits != 0).then_some(mode)
 }
 
 #[cfg(test)]

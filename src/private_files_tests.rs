@@ -33,3 +33,24 @@ fn a_folder_that_the_operator_made_keeps_its_mode() {
     named_folder(&path).unwrap();
     assert_eq!(mode(&path), 0o755);
 }
+
+#[test]
+fn a_folder_of_another_user_stays_open_and_that_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spool");
+    fs::create_dir(&path).unwrap();
+    let owner = fs::metadata(&path).unwrap().uid();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(close(&path, owner + 1).unwrap(), Some(0o755));
+    assert_eq!(close(&path, owner).unwrap(), None);
+    assert_eq!(close(&path, owner + 1).unwrap(), None);
+}
+
+#[test]
+fn a_folder_that_cannot_be_closed_does_not_stop_the_start() {
+    // Its owner is refused too: there is no chmod in this part of proc(5).
+    let path = Path::new("/proc/sys");
+    let found = fs::metadata(path).unwrap();
+    assert_eq!(close(path, found.uid()).unwrap(), Some(found.mode() & 0o7777));
+    folder(path).unwrap();
+}

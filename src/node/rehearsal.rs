@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::error::{NodeError, part};
 use super::reload::keyed;
 use super::stages::Keys;
-use super::state::{Occupancy, inspect};
+use super::state::{Occupancy, inspect, open_to_others};
 use crate::admin::LiveTerms;
 use crate::check::{Finding, Verdict};
 use crate::config::Config;
@@ -24,6 +24,8 @@ pub async fn rehearse(config: &Config, metrics: &Arc<Metrics>) -> Vec<Finding> {
     let mut findings = files(config, metrics);
     let (state, occupancy) = state(config);
     findings.push(state);
+    let open = open_to_others(&config.node.data_dir);
+    findings.extend(open.into_iter().map(|detail| Finding::new(Verdict::Warn, "data", detail)));
     findings.extend(listeners(config, &occupancy).await);
     findings
 }

@@ -168,9 +168,16 @@ impl Live for Blocklists {
 
 /// The zones with their subscribers' keys.
 pub(super) fn keyed(zones: &[Dnsbl]) -> Result<Keyed, NodeError> {
-    let key = |path: &Path| {
+    let key = |at: usize, path: &Path| {
         dnsbl_key(path)
-            .map_err(|error| NodeError::Part(format!("dnsbl key_file: {}: {error}", path.display())))
+            .map_err(|error| NodeError::Part(format!("dnsbl[{at}].key_file: {}: {error}", path.display())))
     };
-    zones.iter().map(|zone| Ok((zone.clone(), zone.key_file.as_deref().map(key).transpose()?))).collect()
+    let keyed = |(at, zone): (usize, &Dnsbl)| {
+        Ok((zone.clone(), zone.key_file.as_deref().map(|path| key(at, path)).transpose()?))
+    };
+    zones.iter().enumerate().map(keyed).collect()
 }
+
+#[cfg(test)]
+#[path = "reload_tests.rs"]
+mod tests;

@@ -71,8 +71,7 @@ pub(super) enum Occupancy {
 
 /// Looks for what [`open_state`] would refuse, and changes nothing. Blocks.
 pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
-    let spool = data_dir.join("spool");
-    for folder in folders(data_dir).iter().chain([&data_dir.to_owned(), &data_dir.join("store"), &spool]) {
+    for folder in all_folders(data_dir).iter().chain([&data_dir.to_owned()]) {
         let nearest = nearest_folder(folder);
         tempfile::tempfile_in(nearest).map_err(|cause| {
             let nearest = nearest.display();
@@ -89,7 +88,7 @@ pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
             Ok(()) => {}
         }
     }
-    match Spool::inspect(&spool) {
+    match Spool::inspect(&data_dir.join("spool")) {
         Err(SpoolError::Locked { .. }) => Ok(Occupancy::Taken),
         Err(error) => Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
         Ok(()) => Ok(Occupancy::Free),
@@ -99,6 +98,27 @@ pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
 /// Our own folders beside those of the state's owners.
 fn folders(data_dir: &Path) -> [PathBuf; 3] {
     [temporary(data_dir), poison(data_dir), data_dir.join("history")]
+}
+
+/// Those and the state's owners'.
+fn all_folders(data_dir: &Path) -> Vec<PathBuf> {
+    folders(data_dir).into_iter().chain(["store", "spool"].map(|name| data_dir.join(name))).collect()
+}
+
+/// The folders that others than this user may look into, as a start finds them; a sentence each. Blocks.
+pub(super) fn open_to_others(data_dir: &Path) -> Vec<String> {
+    let named = private_files::open_to_everybody(data_dir).map(|mode| {
+        let (path, mode) = (data_dir.display(), private_files::shown(mode));
+        format!("everybody on this host may look into node.data_dir {path} (mode {mode})")
+    });
+    let ours = all_folders(data_dir).into_iter().filter_map(|path| {
+        let (mode, path) = (private_files::shown(private_files::open_to_others(&path)?), path.display());
+        Some(format!(
+            "others on this host may look into {path} (mode {mode}): a start closes it if its user owns it, else chown \
+             it to that user, or chmod go-rwx"
+        ))
+    });
+    named.into_iter().chain(ours).collect()
 }
 
 /// Makes the folder that the operator names and those of ours in it, but for what the owners of the state make.

@@ -220,11 +220,12 @@ impl Chronicle {
     pub fn keep_aside(&self, id: TraceId, message: &Message) {
         self.inner.metrics.poisoned_messages_total.of(Contained::Pipeline).inc();
         let folder = &self.inner.poison;
-        let kept = private_files::folder(folder).and_then(|()| {
-            let bounds = kept_aside::BOUNDS.with_room_for(message.original_octets());
-            kept_aside::expire(folder, bounds, clock::now())?;
-            write_message(&folder.join(format!("{id}.eml")), message)
-        });
+        let room = kept_aside::BOUNDS.with_room_for(message.original_octets());
+        if let Err(error) = kept_aside::expire(folder, room, clock::now()) {
+            tracing::error!(folder = %folder.display(), %error, "poison messages cannot be removed");
+        }
+        let kept = private_files::folder(folder)
+            .and_then(|()| write_message(&folder.join(format!("{id}.eml")), message));
         match kept {
             Ok(()) => tracing::error!(trace = %id, folder = %folder.display(), "poison message kept aside"),
             Err(error) => tracing::error!(trace = %id, %error, "poison message could not be kept aside"),

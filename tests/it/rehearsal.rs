@@ -108,6 +108,29 @@ async fn a_secret_that_the_world_may_read_is_found() {
 }
 
 #[tokio::test]
+async fn a_folder_that_others_may_look_into_is_a_warning() {
+    let rig = Rig::new().await;
+    let same = rig.file("\"linda\"", "\"linda\"");
+    let spool = rig.path("data-of-binary/spool");
+    fs::create_dir_all(&spool).unwrap();
+    fs::set_permissions(&spool, Permissions::from_mode(0o700)).unwrap();
+    let warned = |path: &str, mode: &str| {
+        let (_, text) = said("check", &same);
+        text.lines()
+            .any(|line| line.starts_with("warn  data") && line.contains(&format!("{path} (mode {mode}")))
+    };
+    for (folder, closed, open, mode) in
+        [(rig.path("data-of-binary"), 0o750, 0o755, "0755"), (spool, 0o700, 0o710, "0710")]
+    {
+        fs::set_permissions(&folder, Permissions::from_mode(closed)).unwrap();
+        assert!(!warned(&folder, ""), "{folder} is closed");
+        fs::set_permissions(&folder, Permissions::from_mode(open)).unwrap();
+        assert!(warned(&folder, mode), "{folder} is open");
+        fs::set_permissions(&folder, Permissions::from_mode(closed)).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_runs_is_no_fault() {
     let rig = Rig::new().await;
     let (_served, ready) = serve(rig.world.node_file());

@@ -1,5 +1,5 @@
 //! What is besieged: a node as a process of its own, the DNS that it asks, and the destinations of its mail, of which
-//! two do not answer.
+//! one does not answer.
 
 use super::*;
 use tokio::io::AsyncReadExt;

@@ -347,7 +347,7 @@ impl Queue {
     ) -> Result<(), QueueError> {
         let suspension = Suspension { domain: domain.clone(), since: clock::now(), until, reason };
         self.inner.suspensions.put(suspension).await?;
-        self.inner.schedule.lock().suspend(&domain, true);
+        self.inner.follow_suspension(&domain);
         tracing::info!(%domain, "deliveries suspended by an operator");
         Ok(())
     }
@@ -360,7 +360,7 @@ impl Queue {
         if !self.inner.suspensions.remove(domain).await? {
             return Err(QueueError::NotSuspended(domain.clone()));
         }
-        self.inner.take_up_again(domain);
+        self.inner.follow_suspension(domain);
         tracing::info!(%domain, "deliveries resumed by an operator");
         Ok(())
     }
@@ -373,11 +373,16 @@ impl Queue {
 }
 
 impl Inner {
-    fn take_up_again(&self, domain: &Domain) {
+    /// Has the schedule follow a change of the suspensions. What stands is looked at under the schedule's lock: changes
+    /// that cross may come here in either order.
+    fn follow_suspension(&self, domain: &Domain) {
         let mut schedule = self.schedule.lock();
-        schedule.suspend(domain, false);
-        schedule.open(domain, clock::now());
-        self.changed.notify_one();
+        let suspended = self.suspensions.has(domain);
+        schedule.suspend(domain, suspended);
+        if !suspended {
+            schedule.open(domain, clock::now());
+            self.changed.notify_one();
+        }
     }
 
     /// Lets the scheduler know of the copies that have their time.

@@ -23,7 +23,7 @@ impl Queue {
     pub async fn run(self, stop: CancellationToken) -> Result<(), SpoolError> {
         let inner = self.inner;
         for suspension in inner.suspensions.all() {
-            inner.schedule.lock().suspend(&suspension.domain, true);
+            inner.follow_suspension(&suspension.domain);
         }
         for (domain, due) in inner.spool.domains().await? {
             inner.schedule.lock().note(&domain, due);
@@ -68,9 +68,10 @@ impl Inner {
     }
 
     async fn resume_what_is_over(&self) {
-        for domain in self.suspensions.over(clock::now()) {
-            match self.suspensions.remove(&domain).await {
-                Ok(_) => self.take_up_again(&domain),
+        let now = clock::now();
+        for domain in self.suspensions.over(now) {
+            match self.suspensions.remove_if_over(&domain, now).await {
+                Ok(_) => self.follow_suspension(&domain),
                 Err(error) => tracing::error!(%domain, %error, "a suspension that is over stays"),
             }
         }

@@ -31,6 +31,12 @@ struct Stored {
     reason: String,
 }
 
+impl Suspension {
+    fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 /// All suspensions of this node.
 #[derive(Debug)]
 pub(super) struct Suspensions {
@@ -83,8 +89,20 @@ impl Suspensions {
 
     /// Whether there was one.
     pub(super) async fn remove(&self, domain: &Domain) -> Result<bool, StoreError> {
-        let (tree, name) = (self.tree.clone(), domain.clone());
         let _changing = self.changing.lock().await;
+        self.forget(domain).await
+    }
+
+    /// Whether there was one whose time is over. One that an operator has renewed since [`Self::over`] stays.
+    pub(super) async fn remove_if_over(&self, domain: &Domain, now: SystemTime) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let is_over = self.by_domain.lock().get(domain).is_some_and(|suspension| suspension.is_over(now));
+        if is_over { self.forget(domain).await } else { Ok(false) }
+    }
+
+    /// For who holds `changing`.
+    async fn forget(&self, domain: &Domain) -> Result<bool, StoreError> {
+        let (tree, name) = (self.tree.clone(), domain.clone());
         off_runtime(move || tree.remove(name.as_str().as_bytes())).await?;
         let removed = self.by_domain.lock().remove(domain).is_some();
         self.tell();
@@ -95,10 +113,15 @@ impl Suspensions {
         self.by_domain.lock().values().cloned().collect()
     }
 
+    /// Whether this destination is suspended.
+    pub(super) fn has(&self, domain: &Domain) -> bool {
+        self.by_domain.lock().contains_key(domain)
+    }
+
     /// Those whose time is over.
     pub(super) fn over(&self, now: SystemTime) -> Vec<Domain> {
         let by_domain = self.by_domain.lock();
-        let over = by_domain.values().filter(|suspension| suspension.until.is_some_and(|until| until <= now));
+        let over = by_domain.values().filter(|suspension| suspension.is_over(now));
         over.map(|suspension| suspension.domain.clone()).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The scheduler's task and its attempts against a stage that delivers by script.
 
 mod clocks;
+mod suspended;
 mod told;
 
 use std::future::Future;
