@@ -18,7 +18,7 @@
 //!
 //! 1. A permit is never held across a remote party's time: places and memory are for work, not for waiting. What must be
 //!    waited for is waited for before a permit is taken, or after it was given back. What a message itself takes of
-//!    its [`account`]s has no place to go back to while its upstream is asked: so nobody waits for that, and a message that
+//!    an [`account`] has no place to go back to while its upstream is asked: so nobody waits for that, and a message that
 //!    gets none goes another way.
 //! 2. Every list that a peer can grow has a count limit, not only an octet limit: an octet costs us nothing, an entry may
 //!    cost a look-up, a line of the log, a signature's check. The limit stands as a constant where the list is made.

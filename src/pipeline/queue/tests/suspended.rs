@@ -6,7 +6,7 @@ use super::*;
 async fn over() -> (World, Domain, SystemTime) {
     let (world, dest, now) = (World::new().await, domain("dest.example"), clock::now());
     world.queue.suspend(dest.clone(), Some(now - HOUR), "short".to_owned()).await.unwrap();
-    assert_eq!(world.queue.inner.suspensions.over(now), [dest.clone()]);
+    assert_eq!(world.queue.inner.suspensions.over(now), std::slice::from_ref(&dest));
     (world, dest, now)
 }
 
