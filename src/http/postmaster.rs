@@ -75,8 +75,8 @@ const SMTP_ERRORS: &str = "<p>While you wait after the end of your message we of
      ends with a trace id; send it to us with your question.</p>\n<p>Where SPF does not vouch for your sender, its \
      recipients are taken as far as their mail goes the same way; others hear <code>452 4.5.3</code>. Send to them in \
      another transaction.</p>\n<p>Lines of a message end with CR LF and hold \
-     neither a bare CR or LF nor a NUL. Every line before the first empty one is a header field, its name directly \
-     followed by the colon, or stands indented under one; else the message is refused with \
+     neither a bare CR or LF nor a NUL. Every line before the first empty one begins a header field, or stands \
+     indented under one; else the message is refused with \
      <code>550 5.6.0</code>, as mail programs differ on what such a message says. Mail that goes round in circles, \
      and mail to an address or a domain that we do not route, is refused. So is mail whose destination can never be \
      reached, at once: its domain does not exist (<code>550 5.1.2</code>), the DNS leads to no mail host of it \

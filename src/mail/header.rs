@@ -64,40 +64,40 @@ pub fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// Checks that every line of a section is part of a field, and that the fields are not too many. Readers differ on
-/// where a section ends that has other lines, and so on whom its message is from.
-///
-/// Differs: RFC 5322 §4.5 has receivers take white space before a colon. Some readers end the section there, so it is as
-/// good as a line of prose. A folded line of nothing else (§4.2) is read alike by all that we know.
+/// Checks that every line of a section is part of a field, and that the fields are not too many: readers differ on where
+/// a section ends that has other lines, and so on whom its message is from. What comes back is the white space before
+/// colons, which receivers take (RFC 5322 §4.5): for some readers it ends the section, so it must not be sent on.
 ///
 /// # Errors
 /// For the first line that is none, or that begins a field too many.
-pub fn check(section: &[u8]) -> Result<(), HeaderFault> {
-    let (mut rest, mut fields) = (section, 0);
-    while !rest.is_empty() && !rest.starts_with(b"\r\n") {
-        let (line, behind) = rest.split_at(line_octets(rest));
-        rest = behind;
+pub fn check(section: &[u8]) -> Result<Vec<Range<usize>>, HeaderFault> {
+    let (mut at, mut fields, mut blanks) = (0, 0, Vec::new());
+    while let Some(rest) = section.get(at..).filter(|rest| !rest.is_empty() && !rest.starts_with(b"\r\n")) {
+        let line = rest.get(..line_octets(rest)).unwrap_or(rest);
         if is_folded(line) {
             if fields == 0 {
                 return Err(HeaderFault::NoField);
             }
-            continue;
+        } else {
+            let blank = before_colon(line).ok_or(HeaderFault::NoField)?;
+            if !blank.is_empty() {
+                blanks.push(at + blank.start..at + blank.end);
+            }
+            fields += 1;
+            if fields > MAX_FIELDS {
+                return Err(HeaderFault::TooManyFields);
+            }
         }
-        if !begins_field(line) {
-            return Err(HeaderFault::NoField);
-        }
-        fields += 1;
-        if fields > MAX_FIELDS {
-            return Err(HeaderFault::TooManyFields);
-        }
+        at += line.len();
     }
-    Ok(())
+    Ok(blanks)
 }
 
-/// RFC 5322 §3.6.8: a name of printable ASCII, and a colon directly behind it.
-fn begins_field(line: &[u8]) -> bool {
-    let colon = line.iter().position(|b| !b.is_ascii_graphic() || *b == b':');
-    colon.is_some_and(|at| at > 0 && line.get(at) == Some(&b':'))
+/// What stands between a field's name, of printable ASCII (RFC 5322 §3.6.8), and its colon: nothing, or white space.
+fn before_colon(line: &[u8]) -> Option<Range<usize>> {
+    let name = line.iter().position(|b| !b.is_ascii_graphic() || *b == b':').filter(|octets| *octets > 0)?;
+    let blanks = line.get(name..)?.iter().position(|b| *b != b' ' && *b != b'\t')?;
+    (line.get(name + blanks) == Some(&b':')).then_some(name..name + blanks)
 }
 
 /// Octets of the From_ line that mbox files have before each message, quoted or not (RFC 4155 appendix A), and that

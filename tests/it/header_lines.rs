@@ -11,8 +11,6 @@ const ODD_LINES: &[&str] = &[
     "Note well: this is prose\r\n",
     ">From bob@sender.example Mon Nov 23 12:00:00 2026\r\n",
     ": no name\r\n",
-    "X-Spaced : obsolete\r\n",
-    "From : <ceo@plain.example>\r\n",
     "X-Caf\u{e9}: 8-bit\r\n",
     "X-\u{1}Control: x\r\n",
     "\u{feff}From: <ceo@plain.example>\r\n",
@@ -40,6 +38,20 @@ async fn a_message_with_a_header_line_that_is_no_field_is_refused_at_its_end() {
     client.submit(ALICE, INFO, &letter("x").replacen("\r\n\r\n", "\r\n", 1)).await.starts("550 5.6.0");
     assert!(world.mx.received().is_empty());
     client.submit(ALICE, INFO, &letter("x")).await.starts("250");
+}
+
+/// RFC 5322 §4.5: receivers take it, and some of them end the section there.
+#[tokio::test]
+async fn white_space_before_a_colon_is_judged_and_sent_on_as_if_it_were_not_there() {
+    let world = World::start().await;
+    let mut client = world.sender().await;
+    let good = letter("x");
+    client.submit(ALICE, INFO, &good.replacen("From:", "From \t:", 1)).await.starts("250");
+    let received = world.mx.only();
+    assert!(received.octets.ends_with(good.as_bytes()), "{}", received.text());
+    assert!(received.text().contains("dmarc=pass"));
+    let second = format!("From : <ceo@plain.example>\r\n{good}");
+    client.submit(ALICE, INFO, &second).await.starts("550 5.6.0").contains("one From field");
 }
 
 #[tokio::test]

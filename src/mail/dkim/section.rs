@@ -8,8 +8,7 @@ use crate::mail::canonical::relaxed_field;
 use crate::mail::header::{self, Field};
 
 /// A header section, its fields found once for all signatures. White space before a colon (RFC 5322 §4.5) is no part of
-/// a name, in either form, and hashed as each form has it (RFC 6376 §3.4); no message with such a field gets past
-/// reception ([`header::check`]).
+/// a name, in either form, and hashed as each form has it (RFC 6376 §3.4); reception leaves it out ([`header::check`]).
 #[derive(Debug, Clone, Default)]
 pub struct Section<'a> {
     octets: &'a [u8],

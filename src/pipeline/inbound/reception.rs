@@ -7,9 +7,11 @@
 //! nothing.
 //!
 //! What all later stages may rely on: every line of a message's header section is part of a field
-//! ([`header::check`]), so that what we judge is what the next hop reads. A From_ line before it is left out here.
+//! ([`header::check`]), so that what we judge is what the next hop reads. A From_ line before it is left out here, and so
+//! is white space before a colon.
 
 use std::future::pending;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -316,11 +318,19 @@ async fn shortage(of_held: Option<impl Future<Output = ()>>) {
     }
 }
 
-/// A header section without the From_ line before it, once each of its other lines is part of a field.
+/// A header section without the From_ line before it and the white space before its colons, once each of its other lines
+/// is part of a field.
 fn checked(head: Bytes) -> Result<Bytes, Problem> {
     let head = head.slice(header::from_line_octets(&head)..);
-    header::check(&head).map_err(Problem::Header)?;
-    Ok(head)
+    let blanks = header::check(&head).map_err(Problem::Header)?;
+    Ok(if blanks.is_empty() { head } else { without(&head, &blanks) })
+}
+
+/// Octets without these ranges, which are in order.
+fn without(octets: &[u8], ranges: &[Range<usize>]) -> Bytes {
+    let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
+    let ends = ranges.iter().map(|range| range.start).chain([octets.len()]);
+    starts.zip(ends).flat_map(|(start, end)| octets.get(start..end).unwrap_or_default()).copied().collect()
 }
 
 #[cfg(test)]

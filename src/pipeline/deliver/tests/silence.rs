@@ -46,7 +46,7 @@ async fn rfc5321_5_1_a_host_that_was_silent_comes_before_those_of_a_worse_prefer
     let mut hasty = options();
     hasty.timing.banner = Duration::from_millis(300);
     let once = "hello \n mail\n close";
-    let [one, two] = Upstream::pair(("127.0.0.1", &["hang", once]), ("127.0.0.2", &[once])).await;
+    let [one, two] = Upstream::pair(("127.0.0.1", &["hang", once]), ("127.0.0.2", &[once, once])).await;
     let world = World::with(Options { port: one.address.port(), ..hasty }, &two_of(10, 20)).await;
     assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_TWO);
     assert_eq!(said(&world.deliver_one(Mail::to(&[ANA])).await), FROM_ONE);
