@@ -1,5 +1,5 @@
 //! DKIM (RFC 6376): each signature on its own, side by side, and what it is worth. What a field says is read by
-//! `mail::dkim`, its key is asked for by [`keys`].
+//! `mail::dkim`, its key is asked for by [`super::keys`].
 
 use std::time::UNIX_EPOCH;
 
