@@ -33,9 +33,9 @@ const SENDERS: u8 = 20;
 const IN_FLIGHT: u64 = 64 << 20;
 /// Octets that the disk has for the node, about: others write to it too.
 const DISK: u64 = 1 << 30;
-/// What the process may hold in all: the messages, the bodies that are read back to be verified (at least one of
-/// 25 MiB), a megabyte for each of a hundred connections out, 60 KB for each session, and itself.
-const MEMORY: u64 = 384 << 20;
+/// What the process may hold in all: the messages, 25 MiB for a body that is read back to be verified, 60 KB for each of
+/// some 1,600 connections, 3 MB for each of 54 header sections that are judged at a time, and the 112 MiB of a node at rest.
+const MEMORY: u64 = 512 << 20;
 /// How long the queue may take to get empty at the end.
 const EMPTYING: Duration = Duration::from_secs(120);
 
