@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::check::{self, Verdict};
@@ -114,6 +115,7 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
             let variables = config::variables();
             let config = Config::load(&path, &variables)?;
             keep_files_private();
+            have_descriptors()?;
             Ok(node::run(config, path, variables)?)
         }
         Verb::Check(FileArgs { config }) => check(&config, out),
@@ -133,6 +135,13 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
 /// Whatever this process makes from now on, in a library too, is for its user alone.
 fn keep_files_private() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// A session takes a descriptor, and so does a connection to a destination and a large message: all that the system allows,
+/// since the soft limit is commonly 1,024 for the sake of programs that use select(2).
+fn have_descriptors() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {

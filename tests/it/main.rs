@@ -14,6 +14,7 @@ mod blocklists;
 mod conduct;
 mod crash;
 mod cut_through;
+mod descriptors;
 mod dialogue;
 mod floors;
 mod formats;
