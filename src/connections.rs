@@ -5,6 +5,7 @@
 //! having shown what it is for makes room, of the peer that has most of these. So nobody can hold all places by
 //! connecting and saying nothing, and whoever proves itself at once is in before its turn to go comes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -92,8 +93,8 @@ impl Places {
             let eldest = held.eldest(peer)?;
             held.dismiss(eldest);
         } else if held.connections.len() >= self.0.bounds.total {
-            let busiest = held.busiest()?;
-            let eldest = held.eldest(busiest)?;
+            let waiting = held.waiting().map(|(id, connected)| (id, connected.peer));
+            let eldest = eldest_of_most(waiting)?;
             held.dismiss(eldest);
         }
         let id = held.next;
@@ -107,19 +108,15 @@ impl Places {
 }
 
 impl Held {
-    /// The connection of this peer that has waited longest of those that can go.
-    fn eldest(&self, peer: IpNet) -> Option<u64> {
-        let mut waiting = self.connections.iter().filter(|(_, connected)| connected.can_go());
-        waiting.find(|(_, connected)| connected.peer == peer).map(|(id, _)| *id)
+    /// Those that can go, by age.
+    fn waiting(&self) -> impl Iterator<Item = (u64, &Connected)> {
+        let waiting = self.connections.iter().filter(|(_, connected)| connected.can_go());
+        waiting.map(|(id, connected)| (*id, connected))
     }
 
-    /// The peer that has most of those that can go.
-    fn busiest(&self) -> Option<IpNet> {
-        let mut counts: HashMap<IpNet, usize> = HashMap::new();
-        for connected in self.connections.values().filter(|connected| connected.can_go()) {
-            *counts.entry(connected.peer).or_default() += 1;
-        }
-        counts.into_iter().max_by_key(|(_, count)| *count).map(|(peer, _)| peer)
+    /// The connection of this peer that has waited longest of those that can go.
+    fn eldest(&self, peer: IpNet) -> Option<u64> {
+        self.waiting().find(|(_, connected)| connected.peer == peer).map(|(id, _)| id)
     }
 
     fn dismiss(&mut self, id: u64) {
@@ -195,6 +192,16 @@ impl Drop for Hold {
             connected.released.notify_one();
         }
     }
+}
+
+/// Of numbered things, the eldest first, each of a peer: the eldest of the peer that has most, and of peers that have as
+/// many, the eldest of all.
+pub fn eldest_of_most(by_age: impl Iterator<Item = (u64, IpNet)>) -> Option<u64> {
+    let mut peers: HashMap<IpNet, (usize, Reverse<u64>)> = HashMap::new();
+    for (number, peer) in by_age {
+        peers.entry(peer).or_insert((0, Reverse(number))).0 += 1;
+    }
+    peers.into_values().max().map(|(_, Reverse(eldest))| eldest)
 }
 
 /// Whom an address counts as.

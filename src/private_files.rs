@@ -13,7 +13,9 @@ const FILE_MODE: u32 = 0o600;
 /// The bits for the owner's group and for everybody else.
 const OTHERS: u32 = 0o077;
 /// The bits by which everybody else may list a folder, or reach what is in it.
-const WORLD_READS: u32 = 0o005;
+const WORLD_LOOKS: u32 = 0o005;
+/// The bit by which everybody else may read a file.
+const WORLD_READS: u32 = 0o004;
 
 /// Makes a folder of ours, and what is missing above it. One that is there already is closed to others where it is this
 /// user's, since older versions left it open. Where it stays open, the log says so: mail flows all the same.
@@ -70,6 +72,12 @@ pub fn open_to_others(path: &Path) -> Option<u32> {
 /// The mode of a folder, where everybody on this host may look into it.
 #[must_use]
 pub fn open_to_everybody(path: &Path) -> Option<u32> {
+    mode_with(path, WORLD_LOOKS)
+}
+
+/// The mode of a file, where everybody on this host may read it.
+#[must_use]
+pub fn readable_by_everybody(path: &Path) -> Option<u32> {
     mode_with(path, WORLD_READS)
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::config::test_files::Files;
 use crate::mail::Domain;
 use crate::srs::{Secret, Srs};
+use crate::store::testing::StalledDisk;
 
 struct World {
     aliases: Arc<Aliases>,
@@ -66,20 +67,11 @@ async fn an_original_that_is_too_old_is_forgotten_while_the_node_runs() {
 #[tokio::test]
 async fn a_disk_that_does_not_answer_holds_up_no_thread_of_the_runtime() {
     let world = world(21, 10).await;
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (held, is_held) = tokio::sync::oneshot::channel();
-    let aliases = world.aliases.clone();
-    let disk = std::thread::spawn(move || {
-        let _count = aliases.count.lock();
-        held.send(()).unwrap();
-        // Bounded, for a runtime that is held up: it cannot say that it is not.
-        released.recv_timeout(Duration::from_secs(5)).is_ok()
-    });
-    is_held.await.unwrap();
+    let disk = StalledDisk::of(world.aliases.clone(), |aliases| &aliases.count).await;
     let keep = tokio::spawn(world.aliases.clone().keep(world.token.clone(), world.original.clone()));
     tokio::task::yield_now().await;
     // The only thread of this test's runtime comes here while the alias waits.
-    let was_free = release.send(()).is_ok();
+    let was_free = disk.release();
     keep.await.unwrap().unwrap();
-    assert!(was_free && disk.join().unwrap(), "the runtime waited for the disk");
+    assert!(was_free && disk.was_released(), "the runtime waited for the disk");
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, RsaKeyPair};
@@ -135,13 +134,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLarge);
     }
     Ok(octets)
-}
-
-/// The permissions of a file that everybody on this host may read; `None`: not everybody may, or there is no such file.
-#[must_use]
-pub fn world_readable_mode(path: &Path) -> Option<u32> {
-    let mode = std::fs::metadata(path).ok()?.mode() & 0o7777;
-    (mode & 0o004 != 0).then_some(mode)
 }
 
 fn read_text(path: &Path) -> Result<String, FileError> {

@@ -57,19 +57,6 @@ impl Config {
     pub(super) fn changed(&self, next: &Self) -> Vec<&'static Key> {
         self.settings.differing(&next.settings, Effect::Live)
     }
-
-    /// The files that the configuration names, whose changes count as its own.
-    #[must_use]
-    pub fn files(&self) -> Vec<&Path> {
-        let tls = self.smtp.tls.iter().chain(&self.admin.tls);
-        let mut files: Vec<&Path> = vec![&self.srs.secret_file];
-        files.extend(self.dkim.keys.iter().map(|key| key.private_key_file.as_path()));
-        files.extend(self.dnsbl.iter().filter_map(|zone| zone.key_file.as_deref()));
-        files.extend(tls.flat_map(|pair| [pair.certificate_file.as_path(), pair.private_key_file.as_path()]));
-        files.extend(self.admin.token_file.as_deref());
-        files.extend(self.admin.client_ca_file.as_deref());
-        files
-    }
 }
 
 /// Builds the configuration from a file's table, with the errors that were found before.

@@ -16,6 +16,7 @@ mod error;
 mod example;
 mod exposure;
 mod load;
+mod named_files;
 mod read;
 mod sections;
 mod settings;

@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::mail::Message;
+use crate::store::testing::StalledDisk;
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -164,24 +165,15 @@ fn trace_fields_do_not_change_the_fingerprint_and_content_does() {
 async fn a_disk_that_does_not_answer_holds_up_no_thread_of_the_runtime() {
     let ledger = Fixture::new().open();
     let name = key(&ledger, MESSAGE);
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (held, is_held) = tokio::sync::oneshot::channel();
-    let inner = ledger.inner.clone();
-    let disk = std::thread::spawn(move || {
-        let _writing = inner.writing.lock();
-        held.send(()).unwrap();
-        // Bounded, for a runtime that is held up: it cannot say that it is not.
-        released.recv_timeout(Duration::from_secs(5)).is_ok()
-    });
-    is_held.await.unwrap();
+    let disk = StalledDisk::of(ledger.inner.clone(), |inner| &inner.writing).await;
     let recording = ledger.clone();
     let record = tokio::spawn(async move { recording.record(vec![(name, delivered())]).await });
     tokio::task::yield_now().await;
     // What is in memory is known at once.
     assert_eq!(ledger.recall(&name), Some(delivered()));
-    let was_free = release.send(()).is_ok();
+    let was_free = disk.release();
     record.await.unwrap().unwrap();
-    assert!(was_free && disk.join().unwrap(), "the runtime waited for the disk");
+    assert!(was_free && disk.was_released(), "the runtime waited for the disk");
 }
 
 #[tokio::test]

@@ -127,13 +127,18 @@ impl Message {
     pub fn emitted_head(&self) -> Vec<Bytes> {
         let mut slices = Vec::with_capacity(2 + self.omitted.len());
         slices.push(self.prepended.clone());
-        let mut start = 0;
-        for range in &self.omitted {
-            slices.push(self.head.slice(start..range.start));
-            start = range.end;
-        }
-        slices.push(self.head.slice(start..));
+        slices.extend(pieces_without(&self.head, &self.omitted));
         slices.retain(|slice| !slice.is_empty());
         slices
     }
+}
+
+/// The pieces of octets that are left without these ranges, which are sorted and do not overlap.
+pub fn pieces_without<'a>(
+    octets: &'a Bytes,
+    ranges: &'a [Range<usize>],
+) -> impl Iterator<Item = Bytes> + use<'a> {
+    let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
+    let ends = ranges.iter().map(|range| range.start).chain([octets.len()]);
+    starts.zip(ends).map(|(start, end)| octets.slice(start..end))
 }

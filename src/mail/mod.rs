@@ -29,4 +29,4 @@ pub use dsn::{
 pub use enhanced::Enhanced;
 pub use envelope::{BodyType, Envelope, ReversePath, SmtpUtf8};
 pub use id::TraceId;
-pub use message::{Body, BodyFile, Message};
+pub use message::{Body, BodyFile, Message, pieces_without};

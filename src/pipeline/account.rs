@@ -19,16 +19,14 @@
 //!
 //! Past half of either it is short: messages that hold some of it and come too slowly are ended.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::networks::{Multiples, Networks};
+use super::networks::{Counts, Multiples, Networks};
 
 /// What wider networks may hold, in multiples of what the narrowest may.
 const MULTIPLES: Multiples = [1, 2, 4];
@@ -61,7 +59,7 @@ struct Inner {
 struct Held {
     limit: usize,
     octets: usize,
-    by_network: HashMap<IpNet, usize>,
+    by_network: Counts,
 }
 
 /// What one message holds of it; given back when dropped.
@@ -127,27 +125,18 @@ impl Held {
             Purpose::Header => (self.limit, self.limit / 4),
             Purpose::File(largest) => (self.limit, (self.limit / 8).max(largest)),
         };
-        let fits = |held: usize, bound: usize| held.saturating_add(more) <= bound;
-        let of = |network: &IpNet| self.by_network.get(network).copied().unwrap_or_default();
-        fits(self.octets, total)
-            && networks.bounded(of_network, MULTIPLES).all(|(network, bound)| fits(of(&network), bound))
+        self.octets.saturating_add(more) <= total
+            && self.by_network.have_room(more, networks.bounded(of_network, MULTIPLES))
     }
 
     fn add(&mut self, networks: &Networks, octets: usize) {
         self.octets += octets;
-        networks.iter().for_each(|network| *self.by_network.entry(network).or_default() += octets);
+        self.by_network.add(networks, octets);
     }
 
     fn subtract(&mut self, networks: &Networks, octets: usize) {
         self.octets = self.octets.saturating_sub(octets);
-        for network in networks.iter() {
-            if let Some(held) = self.by_network.get_mut(&network) {
-                *held = held.saturating_sub(octets);
-                if *held == 0 {
-                    self.by_network.remove(&network);
-                }
-            }
-        }
+        self.by_network.subtract(networks, octets);
     }
 }
 

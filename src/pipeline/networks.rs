@@ -5,6 +5,7 @@
 //! (RFC 6177 §2), and because addresses cost nothing there also the /48 around it, which is what a site can have and has
 //! 256 of those, and the /32 around that, which is what a registry gives a provider and has 65,536 of these.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -39,6 +40,13 @@ impl Networks {
         }
     }
 
+    /// Who is behind it as a whole: the /24 of IPv4, the /48 of IPv6.
+    #[must_use]
+    pub fn site(&self) -> IpNet {
+        let [site, _provider] = self.wider;
+        site.unwrap_or(self.narrowest)
+    }
+
     /// The narrowest first.
     pub fn iter(&self) -> impl Iterator<Item = IpNet> {
         std::iter::once(self.narrowest).chain(self.wider.into_iter().flatten())
@@ -47,6 +55,46 @@ impl Networks {
     /// Each with what it may have where the narrowest may have `least`.
     pub fn bounded(&self, least: usize, multiples: Multiples) -> impl Iterator<Item = (IpNet, usize)> {
         self.iter().zip(multiples.map(|multiple| least.saturating_mul(multiple)))
+    }
+}
+
+/// How much of something each network has. One that has nothing takes no room.
+#[derive(Debug, Default)]
+pub struct Counts(HashMap<IpNet, usize>);
+
+impl Counts {
+    /// The networks of one client have so much more.
+    pub fn add(&mut self, networks: &Networks, count: usize) {
+        networks.iter().for_each(|network| *self.0.entry(network).or_default() += count);
+    }
+
+    /// They have so much less.
+    pub fn subtract(&mut self, networks: &Networks, count: usize) {
+        for network in networks.iter() {
+            if let Some(held) = self.0.get_mut(&network) {
+                *held = held.saturating_sub(count);
+                if *held == 0 {
+                    self.0.remove(&network);
+                }
+            }
+        }
+    }
+
+    /// Whether each of these networks may have so much more within its bound ([`Networks::bounded`]).
+    pub fn have_room(&self, more: usize, bounded: impl IntoIterator<Item = (IpNet, usize)>) -> bool {
+        let held = |network: &IpNet| self.0.get(network).copied().unwrap_or_default();
+        bounded.into_iter().all(|(network, bound)| held(&network).saturating_add(more) <= bound)
+    }
+}
+
+#[cfg(test)]
+impl Counts {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -385,4 +385,6 @@ fn stamp(db: &sled::Db, age: Age, dir: &Path) -> Result<bool, StoreError> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::support::last_line;
+
 /// How long the node may take for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,16 +58,7 @@ impl Peer {
 
     /// The last line of the next reply.
     pub(super) async fn reply(&mut self) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            timeout(PATIENCE, self.0.read_line(&mut line)).await.ok()?.ok()?;
-            if !line.ends_with('\n') {
-                return None;
-            }
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return Some(line);
-            }
-        }
+        timeout(PATIENCE, last_line(&mut self.0)).await.ok()?
     }
 
     /// Reads on until the node hangs up.

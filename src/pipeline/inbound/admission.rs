@@ -1,17 +1,15 @@
 //! Who may come in: sessions counted over all and by client network, and the clients known to wait for our greeting.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
-use crate::pipeline::networks::{Multiples, Networks};
+use crate::pipeline::networks::{Counts, Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 
@@ -32,7 +30,7 @@ pub struct Admission {
 
 struct Inner {
     total: AtomicUsize,
-    by_network: Mutex<HashMap<IpNet, usize>>,
+    by_network: Mutex<Counts>,
     patient: Cache<IpAddr, ()>,
 }
 
@@ -65,13 +63,13 @@ impl Admission {
             return Err(SentAway(labels::Admission::Sessions, reply::TOO_MANY_SESSIONS));
         }
         let networks = Networks::of(ip);
-        let is_full = |(network, most): (IpNet, usize)| by_network.get(&network).is_some_and(|n| *n >= most);
         let bounded = if total > limits.sessions / 2 { SESSION_MULTIPLES.len() } else { 1 };
-        if networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).take(bounded).any(is_full) {
+        let bounded = networks.bounded(limits.sessions_per_network, SESSION_MULTIPLES).take(bounded);
+        if !by_network.have_room(1, bounded) {
             let row = reply::TOO_MANY_SESSIONS_FROM_NETWORK;
             return Err(SentAway(labels::Admission::NetworkSessions, row));
         }
-        networks.iter().for_each(|network| *by_network.entry(network).or_default() += 1);
+        by_network.add(&networks, 1);
         self.inner.total.fetch_add(1, Ordering::Relaxed);
         Ok(Place { admission: self.clone(), networks })
     }
@@ -91,14 +89,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut by_network = self.admission.inner.by_network.lock();
         self.admission.inner.total.fetch_sub(1, Ordering::Relaxed);
-        for network in self.networks.iter() {
-            if let Some(count) = by_network.get_mut(&network) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    by_network.remove(&network);
-                }
-            }
-        }
+        by_network.subtract(&self.networks, 1);
     }
 }
 

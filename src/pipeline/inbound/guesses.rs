@@ -18,9 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use moka::sync::Cache;
 use parking_lot::Mutex;
+
+use crate::connections::peer;
+use crate::pipeline::networks::Networks;
 
 /// Bad hashes of one client, an IPv4 address or an IPv6 /64 (RFC 6177 §2), that are answered at once: at twenty an hour a
 /// million take six years.
@@ -71,7 +74,7 @@ impl Default for Guesses {
 impl Guesses {
     /// Counts a bad hash for its client and for the original that its address claims.
     pub(super) fn count(&self, ip: IpAddr, claim: &str) -> Answer {
-        let of_client = one_more(&self.by_client.get_with(prefix(ip, 32, 64), Arc::default));
+        let of_client = one_more(&self.by_client.get_with(peer(ip), Arc::default));
         let of_original = one_more(&self.by_original.get_with(self.keyed.hash_one(claim), Arc::default));
         if of_original > MOST_AT_ONE {
             return Answer::Later;
@@ -79,7 +82,7 @@ impl Guesses {
         if of_client <= FREE {
             return Answer::AtOnce;
         }
-        let network = prefix(ip, 24, 48);
+        let network = Networks::of(ip).site();
         if self.waiting.lock().insert(network) {
             Answer::AfterPause(Pause { network, waiting: self.waiting.clone() })
         } else {
@@ -97,14 +100,6 @@ impl Drop for Pause {
 /// The count with this one.
 fn one_more(count: &AtomicUsize) -> usize {
     count.fetch_add(1, Ordering::Relaxed) + 1
-}
-
-/// The network of an address, by the length of its prefix in each family.
-fn prefix(ip: IpAddr, v4: u8, v6: u8) -> IpNet {
-    match ip {
-        IpAddr::V4(ip) => Ipv4Net::new_assert(ip, v4).trunc().into(),
-        IpAddr::V6(ip) => Ipv6Net::new_assert(ip, v6).trunc().into(),
-    }
 }
 
 #[cfg(test)]

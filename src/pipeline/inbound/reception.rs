@@ -11,7 +11,6 @@
 //! is white space before a colon.
 
 use std::future::pending;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio::time::sleep;
 use super::pace::Pace;
 use super::temporary::{Limits, Temporary, TemporaryFile, first_octets};
 use crate::mail::header::{self, HeaderFault};
-use crate::mail::{Body, Message};
+use crate::mail::{Body, Message, pieces_without};
 use crate::pipeline::account::{Purpose, Share};
 use crate::smtp::data::{ContentCheck, DataDecoder, Fault, Progress};
 use crate::smtp::reply::{self, Reply};
@@ -323,14 +322,7 @@ async fn shortage(of_held: Option<impl Future<Output = ()>>) {
 fn checked(head: Bytes) -> Result<Bytes, Problem> {
     let head = head.slice(header::from_line_octets(&head)..);
     let blanks = header::check(&head).map_err(Problem::Header)?;
-    Ok(if blanks.is_empty() { head } else { without(&head, &blanks) })
-}
-
-/// Octets without these ranges, which are in order.
-fn without(octets: &[u8], ranges: &[Range<usize>]) -> Bytes {
-    let starts = std::iter::once(0).chain(ranges.iter().map(|range| range.end));
-    let ends = ranges.iter().map(|range| range.start).chain([octets.len()]);
-    starts.zip(ends).flat_map(|(start, end)| octets.get(start..end).unwrap_or_default()).copied().collect()
+    Ok(if blanks.is_empty() { head } else { pieces_without(&head, &blanks).flatten().collect() })
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::letters::letter;
-use crate::support::{ALICE, SENDER, SENDER_NAME};
+use crate::support::{ALICE, SENDER, SENDER_NAME, last_line};
 
 /// How long a node that lives may take for a reply.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -175,17 +175,7 @@ impl Client {
         self.reply().await
     }
 
-    /// The last line of the next reply.
     async fn reply(&mut self) -> Option<String> {
-        loop {
-            let mut line = String::new();
-            self.session.as_mut()?.read_line(&mut line).await.ok()?;
-            if !line.ends_with('\n') {
-                return None;
-            }
-            if line.as_bytes().get(3) != Some(&b'-') {
-                return Some(line);
-            }
-        }
+        last_line(self.session.as_mut()?).await
     }
 }

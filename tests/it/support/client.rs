@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -263,6 +263,20 @@ impl Client {
         let name = ServerName::try_from("linda.mx.relay.example").unwrap();
         let secured = TlsConnector::from(Arc::new(config)).connect(name, stream);
         self.stream = Some(Box::new(timeout(LIMIT, secured).await.expect("handshake in time").unwrap()));
+    }
+}
+
+/// The last line of the next reply; `None` at the end of the connection.
+pub(crate) async fn last_line(session: &mut BufReader<TcpStream>) -> Option<String> {
+    loop {
+        let mut line = String::new();
+        session.read_line(&mut line).await.ok()?;
+        if !line.ends_with('\n') {
+            return None;
+        }
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return Some(line);
+        }
     }
 }
 

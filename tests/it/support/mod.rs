@@ -4,7 +4,7 @@ mod client;
 mod mx;
 mod world;
 
-pub(crate) use client::{Client, Heard};
+pub(crate) use client::{Client, Heard, last_line};
 pub(crate) use mx::{Act, Mx, Stage};
 pub(crate) use world::{ALICE, LISTED, SENDER, SENDER_NAME, STRANGER, UpstreamV6, World, letter, signed};
 

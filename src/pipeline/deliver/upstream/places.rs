@@ -1,7 +1,6 @@
 //! How many connections to upstreams may be open at a time, in all and to one address. Nobody waits for a place: who
 //! gets none has no answer, and the message's next try may.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::connections::peer;
+use crate::connections::{eldest_of_most, peer};
 use crate::pipeline::deliver::options::Options;
 
 /// The places of a node.
@@ -74,12 +73,7 @@ impl Places {
     /// A place for a connection to this address.
     pub(crate) fn take(self: &Arc<Self>, ip: IpAddr, options: &Options) -> Result<Place, Full> {
         let mut taken = self.taken.lock();
-        if taken.by_address.get(&ip).is_some_and(|count| *count >= options.connections_per_address) {
-            return Err(Full::Address);
-        }
-        if taken.count >= options.connections {
-            return Err(Full::All);
-        }
+        taken.has_room(ip, options.connections_per_address, options.connections, Idling::default())?;
         *taken.by_address.entry(ip).or_default() += 1;
         taken.count += 1;
         Ok(Place { places: self.clone(), ip })
@@ -89,13 +83,9 @@ impl Places {
     /// may be held by a client that never sends one, has only that half, so that messages that are here find a place. Idle
     /// connections are not in use: they make room.
     pub(crate) fn are_plenty(&self, ip: IpAddr, options: &Options, idle: Idling) -> Result<(), Full> {
-        let taken = self.taken.lock();
-        let at_address = taken.by_address.get(&ip).map_or(0, |count| count.saturating_sub(idle.at_address));
-        if at_address >= options.connections_per_address.div_ceil(2) {
-            return Err(Full::Address);
-        }
-        let in_all = taken.count.saturating_sub(idle.in_all);
-        if in_all >= options.connections.div_ceil(2) { Err(Full::All) } else { Ok(()) }
+        let half = |places: usize| places.div_ceil(2);
+        let (at_address, in_all) = (half(options.connections_per_address), half(options.connections));
+        self.taken.lock().has_room(ip, at_address, in_all, idle)
     }
 
     /// A place to wait for a late reply: half of all are for that, so that upstreams that never answer leave room for
@@ -107,7 +97,8 @@ impl Places {
             return None;
         }
         if taken.late.len() >= options.connections.div_ceil(2) {
-            let eldest = taken.eldest_of_most()?;
+            let late = taken.late.iter().map(|(number, owing)| (*number, owing.peer));
+            let eldest = eldest_of_most(late)?;
             taken.late.remove(&eldest);
         }
         let (stays, gone) = oneshot::channel();
@@ -119,17 +110,17 @@ impl Places {
 }
 
 impl Taken {
-    fn late_of(&self, peer: IpNet) -> usize {
-        self.late.values().filter(|owing| owing.peer == peer).count()
+    /// Whether fewer than so many connections are open, those that are idle not counted.
+    fn has_room(&self, ip: IpAddr, at_address: usize, in_all: usize, idle: Idling) -> Result<(), Full> {
+        let open = self.by_address.get(&ip).copied().unwrap_or_default();
+        if open.saturating_sub(idle.at_address) >= at_address {
+            return Err(Full::Address);
+        }
+        if self.count.saturating_sub(idle.in_all) >= in_all { Err(Full::All) } else { Ok(()) }
     }
 
-    /// Of the late ones of the peer that has most; of those that have as many, of the one that began first.
-    fn eldest_of_most(&self) -> Option<u64> {
-        let mut peers: HashMap<IpNet, (usize, Reverse<u64>)> = HashMap::new();
-        for (number, owing) in &self.late {
-            peers.entry(owing.peer).or_insert((0, Reverse(*number))).0 += 1;
-        }
-        peers.into_values().max().map(|(_, Reverse(eldest))| eldest)
+    fn late_of(&self, peer: IpNet) -> usize {
+        self.late.values().filter(|owing| owing.peer == peer).count()
     }
 }
 
