@@ -70,6 +70,7 @@ fn queued(id: TraceId, domain: u64, due: SystemTime) -> Queued {
         bounces: Bounces::Permitted,
         request: MessageRequest::default(),
         smtp_utf8: SmtpUtf8::NotRequested,
+        client: None,
         copies: vec![QueuedCopy {
             alias: address("alias@ours.example"),
             destination: address(&format!("real@d{domain}.example")),

@@ -11,7 +11,8 @@
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
 //! 1  private_files  config  clock  telemetry  kept_aside  store  connections
-//! 0  mail  smtp  srs  spf  proto  error_text words: pure, no I/O, no async, no clock
+//! 0  mail  smtp  srs  spf  networks  proto  error_text
+//!                                          words: pure, no I/O, no async, no clock
 //! ```
 
 #![cfg_attr(
@@ -41,6 +42,7 @@ pub mod journal;
 pub mod kept_aside;
 pub mod ledger;
 pub mod mail;
+pub mod networks;
 pub mod node;
 pub mod pipeline;
 pub mod private_files;

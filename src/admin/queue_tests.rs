@@ -50,6 +50,7 @@ fn queued(number: u64, destination: &str) -> Queued {
         bounces: Bounces::Permitted,
         request: MessageRequest::default(),
         smtp_utf8: SmtpUtf8::NotRequested,
+        client: None,
         copies: vec![copy],
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::networks::{Counts, Multiples, Networks};
+use crate::networks::{Counts, Multiples, Networks};
 
 /// What wider networks may hold, in multiples of what the narrowest may.
 const MULTIPLES: Multiples = [1, 2, 4];

@@ -41,7 +41,8 @@ pub struct Deferred {
 /// Why the queue did not take a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotQueued {
-    /// The disk is full, or below `limits.min_free_octets`.
+    /// The disk is full, or below `limits.min_free_octets`; or the queue has as many messages as it takes, in all, of the
+    /// client's network or for a destination.
     NoRoom,
     /// The disk fails; the log says how.
     Failed,

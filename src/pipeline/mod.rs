@@ -99,7 +99,6 @@ mod fingerprint;
 pub mod inbound;
 pub mod joint;
 mod mask;
-pub mod networks;
 pub mod parcel;
 pub mod queue;
 mod receiver;

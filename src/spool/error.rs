@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::index::Crowd;
 use super::model::Queued;
 use crate::store::StoreError;
 
@@ -16,6 +17,9 @@ pub enum SpoolError {
     /// The disk is full, or as full as the floor lets it become. Later there may be room.
     #[error("the disk has no room for another message in the queue")]
     NoRoom,
+    /// There are as many messages as the queue takes of somebody. Later there may be fewer.
+    #[error("the queue has as many messages {0} as it takes")]
+    Crowded(Crowd),
     /// The last sync failed, and the next has not succeeded yet.
     #[error("the spool takes no messages until the disk can be synced again")]
     Failed,

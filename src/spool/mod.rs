@@ -70,7 +70,9 @@
 //!   the kernel has thrown away. Who waited hears of it, and their records are cut off; all else that was not
 //!   synced is written again from memory, so that the next sync is about all of it. Until one succeeds no
 //!   message is taken.
-//! - Nothing is in memory per message.
+//! - Nothing is in memory per message: some octets for each client's network and each destination that has any, to bound
+//!   what one of them can hold. What is refused for that its client keeps. A notification is let in all the same: it is
+//!   counted with the client of what it tells of, which had its place.
 //!
 //! A change of the format gives frames a new version; those of every older one stay readable, with a
 //! segment of each in `src/spool/fixtures`. A segment holds frames of one version: an older program that meets a newer one
@@ -103,7 +105,7 @@ use tokio::task::spawn_blocking;
 
 pub use error::{SpoolError, is_no_room};
 pub use frame::{Frame, Kind, Piece, Salt, Scan};
-pub use index::Counts;
+pub use index::{Counts, Crowd};
 pub use model::{Bounces, CopyState, Described, Direction, LastAttempt, Queued, QueuedCopy};
 pub use quarantine::Quarantined;
 pub use recover::Recovered;
@@ -132,12 +134,14 @@ pub struct Options {
     pub min_free_octets: u64,
     /// Octets at which a segment is sealed and the next begun.
     pub segment_octets: u64,
+    /// Messages past which none is taken; an eighth of it of one client's network, a half of it for one destination.
+    pub max_messages: usize,
 }
 
 impl Default for Options {
-    /// 1 GiB free; segments of 64 MiB.
+    /// 1 GiB free; segments of 64 MiB; a million messages.
     fn default() -> Self {
-        Self { min_free_octets: 1 << 30, segment_octets: 64 << 20 }
+        Self { min_free_octets: 1 << 30, segment_octets: 64 << 20, max_messages: 1_000_000 }
     }
 }
 
@@ -153,6 +157,7 @@ struct Inner {
     index: Arc<Index>,
     bodies: Bodies,
     reader: Reader,
+    max_messages: usize,
     _lock: File,
 }
 
@@ -190,7 +195,7 @@ impl Spool {
         let bodies = parts.bodies.clone();
         let threads = Threads::start(parts, reader.clone(), options)
             .map_err(|cause| SpoolError::io("serve", dir, cause))?;
-        let inner = Inner { threads, index, bodies, reader, _lock: lock };
+        let inner = Inner { threads, index, bodies, reader, max_messages: options.max_messages, _lock: lock };
         Ok((Self { inner: Arc::new(inner) }, recovered))
     }
 
@@ -212,10 +217,11 @@ impl Spool {
     /// returns. Its id is used once: what has left must not come back under it.
     ///
     /// # Errors
-    /// [`SpoolError::NoRoom`] when the disk is full or below the floor; else when the disk fails. The
-    /// message is not in the queue then.
+    /// [`SpoolError::NoRoom`] when the disk is full or below the floor; [`SpoolError::Crowded`] when there are as many
+    /// messages as may be; else when the disk fails. The message is not in the queue then.
     pub async fn put(&self, queued: Queued, message: &Message) -> Result<(), SpoolError> {
         self.admit()?;
+        self.has_place(&queued)?;
         self.put_notice(queued, message, None).await
     }
 
@@ -426,6 +432,16 @@ impl Spool {
     /// What [`Spool::put`] would say.
     pub fn admit(&self) -> Result<(), SpoolError> {
         self.inner.threads.admit()
+    }
+
+    /// Whether the queue takes one more message of this client and for these destinations. What was written a moment ago may
+    /// not be counted yet, so that a few more than may be are let in at once.
+    ///
+    /// # Errors
+    /// [`SpoolError::Crowded`].
+    pub fn has_place(&self, queued: &Queued) -> Result<(), SpoolError> {
+        let crowd = self.inner.index.crowded(self.inner.max_messages, queued);
+        crowd.map_or(Ok(()), |crowd| Err(SpoolError::Crowded(crowd)))
     }
 
     /// Whether the disk has failed the index. Messages are still taken and changes noted, but nothing is found

@@ -1,5 +1,6 @@
 //! What the queue knows of a message, all but its octets.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use crate::mail::{Address, Domain, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8, TraceId};
@@ -20,6 +21,9 @@ pub struct Queued {
     pub request: MessageRequest,
     /// Whether MAIL had SMTPUTF8.
     pub smtp_utf8: SmtpUtf8,
+    /// Whose client brought it: its network has a share of the queue. Of a notification, that of what it tells of; of what
+    /// nobody brought, `None`.
+    pub client: Option<IpAddr>,
     /// The copies that are not settled; a message with none leaves the queue.
     pub copies: Vec<QueuedCopy>,
 }

@@ -1,5 +1,6 @@
 //! The protobuf parts of records, and what the queue knows as their content.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use prost::Message as _;
@@ -52,6 +53,7 @@ pub(super) fn encode(queued: &Queued) -> v1::Message {
             Some(Return::Headers) => 2,
         },
         envelope_id: request.envelope_id.clone(),
+        client: queued.client.map(client_octets).unwrap_or_default(),
         copies: queued.copies.iter().map(encode_copy).collect(),
     };
     if message.encoded_len() > MAX_WITH_DIALOGUES_OCTETS {
@@ -144,6 +146,7 @@ pub(super) fn decode(message: &v1::Message) -> Result<Queued, String> {
         bounces: if message.vouched { Bounces::Permitted } else { Bounces::Forbidden },
         request: MessageRequest { ret, envelope_id: message.envelope_id.clone(), require_tls },
         smtp_utf8: if message.smtp_utf8 { SmtpUtf8::Requested } else { SmtpUtf8::NotRequested },
+        client: client(&message.client)?,
         copies: message.copies.iter().map(decode_copy).collect::<Result<_, _>>()?,
     })
 }
@@ -205,6 +208,23 @@ pub(super) fn state(copy: &v1::Copy) -> Result<CopyState, String> {
 pub(super) fn id(octets: &[u8]) -> Result<TraceId, String> {
     let octets = octets.try_into().map_err(|_| format!("an id of {} octets", octets.len()))?;
     Ok(TraceId::from_bytes(octets))
+}
+
+fn client_octets(client: IpAddr) -> Vec<u8> {
+    match client {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+/// The address that 4 or 16 octets are; no octets are none.
+pub(super) fn client(octets: &[u8]) -> Result<Option<IpAddr>, String> {
+    if octets.is_empty() {
+        return Ok(None);
+    }
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let ip = v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from));
+    ip.map(Some).map_err(|_| format!("a client's address of {} octets", octets.len()))
 }
 
 fn address(text: &str) -> Result<Address, String> {

@@ -273,7 +273,7 @@ fn open_fitting(
     if let Some(missing) = live.into_iter().find(|number| !numbers.contains(number)) {
         return Ok(Err(format!("segment {missing} with messages in it is missing")));
     }
-    Ok(if index.is_whole()? { Ok(index) } else { Err("it has lost entries".to_owned()) })
+    Ok(if index.count()? { Ok(index) } else { Err("it has lost entries".to_owned()) })
 }
 
 /// Whether the log has every record between two places. Only the newest segment may have lost some of them, since a

@@ -21,7 +21,6 @@ const SHARED_IN_PIPELINE: &[&str] = &[
     "deadline",
     "silence",
     "account",
-    "networks",
 ];
 
 /// Libraries that one place hides from all others, by the start of their crates' names.

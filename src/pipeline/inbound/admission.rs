@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
-use crate::pipeline::networks::{Counts, Multiples, Networks};
+use crate::networks::{Counts, Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
 

@@ -23,7 +23,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::connections::peer;
-use crate::pipeline::networks::Networks;
+use crate::networks::Networks;
 
 /// Bad hashes of one client, an IPv4 address or an IPv6 /64 (RFC 6177 §2), that are answered at once: at twenty an hour a
 /// million take six years.

@@ -228,7 +228,8 @@ impl Inner {
         });
         // RFC 8689 §5: a report holds what the message held, and is protected in the same manner.
         let require_tls = queued.request.require_tls;
-        let (own, report) = self.own_message(id, sender, octets.into(), require_tls).await;
+        let (mut own, report) = self.own_message(id, sender, octets.into(), require_tls).await;
+        own.client = queued.client;
         self.spool.put_notice(own.clone(), &report, cause).await?;
         self.note(&own);
         self.metrics.dsn_sent_total.of(action.counted()).inc();
@@ -281,6 +282,7 @@ impl Inner {
             bounces: Bounces::Forbidden,
             request: MessageRequest { require_tls, ..MessageRequest::default() },
             smtp_utf8: if to.is_ascii() { SmtpUtf8::NotRequested } else { SmtpUtf8::Requested },
+            client: None,
             copies: self.destinations(to).into_iter().map(copy).collect(),
         }
     }

@@ -3,6 +3,7 @@
 use super::Inner;
 use super::notify::{Action, NotYet};
 use crate::clock;
+use crate::mail::TraceId;
 use crate::pipeline::deferred::{Deferred, NotQueued};
 use crate::spool::SpoolError;
 
@@ -15,8 +16,9 @@ impl Inner {
             copy.due = clock::now() + pause.backoff.pause(copy.attempts, pause.chance);
         }
         let taken = async {
+            // Nobody is told of a message that its client will then bring again.
+            self.spool.has_place(&queued)?;
             if !queued.copies.is_empty() {
-                // Nobody is told of a message that its client will then bring again.
                 self.spool.admit()?;
             }
             self.notify(&queued, &message, &failed, Action::Failed).await?;
@@ -26,10 +28,7 @@ impl Inner {
             }
             Ok(())
         };
-        let taken = taken.await.map_err(|error| {
-            tracing::error!(trace = %queued.id, %error, "the message cannot be queued");
-            why(&error)
-        });
+        let taken = taken.await.map_err(|error| why_not(&error, queued.id));
         if taken.is_ok() {
             self.note(&queued);
         }
@@ -39,6 +38,11 @@ impl Inner {
     }
 }
 
-fn why(error: &NotYet) -> NotQueued {
+fn why_not(error: &NotYet, id: TraceId) -> NotQueued {
+    if let NotYet::Spool(SpoolError::Crowded(crowd)) = error {
+        tracing::warn!(trace = %id, %crowd, "the message is not queued: the queue has as many as it takes");
+        return NotQueued::NoRoom;
+    }
+    tracing::error!(trace = %id, %error, "the message cannot be queued");
     if matches!(error, NotYet::Spool(SpoolError::NoRoom)) { NotQueued::NoRoom } else { NotQueued::Failed }
 }

@@ -122,6 +122,7 @@ impl Case<'_> {
             },
             request: envelope.request.clone(),
             smtp_utf8: envelope.smtp_utf8,
+            client: Some(self.transaction.client.ip),
             copies: self.copies(indices, now),
         }
     }

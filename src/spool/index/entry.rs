@@ -1,6 +1,7 @@
 //! What the index keeps of one message, and what of it stands in other keys.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 
 use prost::Message as _;
 
@@ -11,8 +12,9 @@ use crate::spool::log::{Location, Position};
 use crate::spool::model::{CopyState, Described, Queued};
 use crate::spool::record;
 
-/// Before the protobuf part: segment, offset, octets of the frame, octets of the message, flags.
-const PREFIX_OCTETS: usize = 33;
+/// Before the protobuf part: segment, offset, octets of the frame, octets of the message, flags, the client's address as
+/// IPv6, with zeros for none.
+const PREFIX_OCTETS: usize = 49;
 const IN_FILE: u8 = 1;
 
 /// What the index keeps of one message.
@@ -36,6 +38,12 @@ impl Entry {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.push(if self.in_file { IN_FILE } else { 0 });
+        let client = match client(&self.message) {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+            Some(IpAddr::V6(ip)) => ip,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        value.extend_from_slice(&client.octets());
         // It fails where there is no room, and a vector grows.
         let _ = self.message.encode(&mut value);
         value
@@ -45,7 +53,7 @@ impl Entry {
         let prefix = Prefix::decode(value)?;
         let rest = value.get(PREFIX_OCTETS..).unwrap_or_default();
         let message = v1::Message::decode(rest).map_err(|error| SpoolError::Entry(error.to_string()))?;
-        let Prefix { location, message_octets, in_file } = prefix;
+        let Prefix { location, message_octets, in_file, client: _ } = prefix;
         Ok(Self { location, message_octets, in_file, message })
     }
 
@@ -70,6 +78,7 @@ pub(super) struct Prefix {
     pub(super) location: Location,
     pub(super) message_octets: u64,
     pub(super) in_file: bool,
+    pub(super) client: Option<IpAddr>,
 }
 
 impl Prefix {
@@ -81,10 +90,12 @@ impl Prefix {
             let (octets, behind) = rest.split_first_chunk().ok_or_else(short)?;
             (*number, rest) = (u64::from_be_bytes(*octets), behind);
         }
-        let flags = *rest.first().ok_or_else(short)?;
+        let (flags, rest) = rest.split_first().ok_or_else(short)?;
+        let client = Ipv6Addr::from(*rest.first_chunk::<16>().ok_or_else(short)?);
+        let client = (!client.is_unspecified()).then(|| IpAddr::V6(client).to_canonical());
         let [segment, offset, octets, message_octets] = numbers;
         let location = Location { at: Position { segment, offset }, octets };
-        Ok(Self { location, message_octets, in_file: flags & IN_FILE != 0 })
+        Ok(Self { location, message_octets, in_file: flags & IN_FILE != 0, client })
     }
 }
 
@@ -93,6 +104,8 @@ impl Prefix {
 pub(super) struct Outline {
     /// The state that counts for the whole: a reply that is awaited, else an outcome that is unknown.
     pub(super) state: CopyState,
+    /// Whose client brought it.
+    pub(super) client: Option<IpAddr>,
     /// Each domain of a destination, and when a copy for it is due; `None`: its reply is awaited.
     pub(super) due: BTreeMap<String, Option<u64>>,
 }
@@ -112,8 +125,13 @@ impl Outline {
                 *first = Some(first.map_or(copy.due_ms, |first| first.min(copy.due_ms)));
             }
         }
-        Self { state: whole, due }
+        Self { state: whole, client: client(message), due }
     }
+}
+
+/// Whose client brought a message. An address that is none was refused when the record was read.
+fn client(message: &v1::Message) -> Option<IpAddr> {
+    record::client(&message.client).ok().flatten()
 }
 
 /// One operation of the log, as the index applies it.

@@ -2,12 +2,13 @@
 //! made again from the log; the log never needs it. Owns the database under `index/`.
 //!
 //! Each batch carries the place in the log up to which the index knows it, so that what is applied twice
-//! or not at all after a crash is nothing. One thread writes; counts and checkpoint are also in memory.
+//! or not at all after a crash is nothing. One thread writes; counts, checkpoint and shares are also in memory.
 
 mod entry;
 mod keys;
 mod pages;
 mod queries;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,17 +18,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub(super) use entry::{Entry, Event};
+pub use shares::Crowd;
 
 use self::entry::Prefix;
 use self::pages::Pages;
+use self::shares::{Shares, Step};
 use super::error::SpoolError;
 use super::log::Position;
-use super::model::CopyState;
+use super::model::{CopyState, Queued};
 use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
 
 /// The form of keys and values; another one is made again from the log.
-const FORMAT: u64 = 5;
+const FORMAT: u64 = 6;
 /// Octets of a page of messages: five with one copy each. New ones come in the order of ids, many at once.
 const MESSAGE_PAGE_OCTETS: usize = 2048;
 /// Octets of a page of due times: a dozen. New ones come to every domain, a few at once.
@@ -91,6 +94,7 @@ pub(super) struct Index {
     store: Store,
     tree: Tree,
     totals: Mutex<Totals>,
+    shares: Mutex<Shares>,
 }
 
 impl Index {
@@ -99,7 +103,7 @@ impl Index {
         let store = Store::open(dir)?;
         let tree = store.tree("spool")?;
         let totals = Mutex::new(read_totals(&tree)?);
-        Ok(Self { store, tree, totals })
+        Ok(Self { store, tree, totals, shares: Mutex::default() })
     }
 
     /// What is known without looking.
@@ -120,6 +124,7 @@ impl Index {
             due_times: self.due_times().change(),
             batch: Batch::default(),
             totals: self.totals(),
+            steps: Vec::new(),
             without_file: Vec::new(),
         }
     }
@@ -149,10 +154,20 @@ impl Index {
         Ok(())
     }
 
-    /// Whether the entries are those that the totals speak of: what damage to the database may have taken
-    /// is not to be lost without a word.
-    pub(super) fn is_whole(&self) -> Result<bool, SpoolError> {
+    /// Who has as many messages in the queue as it may, where that is `most` in all and this is one more.
+    pub(super) fn crowded(&self, most: usize, queued: &Queued) -> Option<Crowd> {
+        if usize::try_from(self.counts().messages()).is_ok_and(|messages| messages >= most) {
+            return Some(Crowd::All);
+        }
+        let destinations = queued.copies.iter().map(|copy| copy.destination.domain().as_str());
+        self.shares.lock().crowded(most, queued.client, destinations)
+    }
+
+    /// Counts the entries, for the shares, and says whether they are those that the totals speak of: what damage to the
+    /// database may have taken is not to be lost without a word.
+    pub(super) fn count(&self) -> Result<bool, SpoolError> {
         let totals = self.totals();
+        let mut shares = Shares::default();
         let (mut messages, mut octets, mut due) = (0, 0, 0);
         let mut live: BTreeMap<u64, u64> = BTreeMap::new();
         for pair in self.messages().entries(Bound::Unbounded)? {
@@ -160,17 +175,18 @@ impl Index {
             let Ok(prefix) = Prefix::decode(&entry) else { return Ok(false) };
             messages += 1;
             octets += prefix.message_octets;
+            prefix.client.map(Step::Came).into_iter().for_each(|step| shares.follow(step));
             *live.entry(prefix.location.at.segment).or_default() += prefix.location.octets;
         }
         let known = totals.segments.iter().map(|(number, usage)| (*number, usage.live));
         let known: BTreeMap<u64, u64> = known.filter(|(_, live)| *live > 0).collect();
         for pair in self.due_times().entries(Bound::Unbounded)? {
             let (key, _) = pair?;
-            if keys::read_due(&key).is_none() {
-                return Ok(false);
-            }
+            let Some((domain, ..)) = keys::read_due(&key) else { return Ok(false) };
+            shares.follow(Step::Waits(domain.to_owned()));
             due += 1;
         }
+        *self.shares.lock() = shares;
         Ok(due == totals.due
             && messages == totals.counts.messages()
             && octets == totals.counts.octets
@@ -194,6 +210,7 @@ pub(super) struct Change<'a> {
     due_times: pages::Change<'a>,
     batch: Batch,
     totals: Totals,
+    steps: Vec<Step>,
     without_file: Vec<TraceId>,
 }
 
@@ -226,13 +243,15 @@ impl Change<'_> {
     pub(super) fn apply(mut self, checkpoint: Position) -> Result<Vec<TraceId>, SpoolError> {
         self.totals.checkpoint = Some(checkpoint);
         self.totals.segments.entry(checkpoint.segment).or_default().all = checkpoint.offset;
-        let Self { index, messages, due_times, mut batch, totals, without_file } = self;
+        let Self { index, messages, due_times, mut batch, totals, steps, without_file } = self;
         let before = index.totals.lock().segments.clone();
         messages.write(&mut batch);
         due_times.write(&mut batch);
         write_totals(&mut batch, &totals, &before);
         index.tree.apply_batch(batch)?;
         *index.totals.lock() = totals;
+        let mut shares = index.shares.lock();
+        steps.into_iter().for_each(|step| shares.follow(step));
         Ok(without_file)
     }
 
@@ -260,6 +279,7 @@ impl Change<'_> {
             if let Some(due) = due {
                 self.due_times.remove(&keys::due(domain, *due, id))?;
                 self.totals.due = self.totals.due.saturating_sub(1);
+                self.steps.push(Step::Over(domain.clone()));
             }
         }
         if outline.state == CopyState::AwaitingReply {
@@ -268,6 +288,7 @@ impl Change<'_> {
         if entry.in_file {
             self.batch.remove(keys::under(keys::IN_FILE, id));
         }
+        self.steps.extend(outline.client.map(Step::Left));
         let count = self.totals.counts.of_state(outline.state);
         *count = count.saturating_sub(1);
         let counts = &mut self.totals.counts;
@@ -283,6 +304,7 @@ impl Change<'_> {
             if let Some(due) = due {
                 self.due_times.insert(keys::due(domain, *due, id).into(), Vec::new())?;
                 self.totals.due += 1;
+                self.steps.push(Step::Waits(domain.clone()));
             }
         }
         if outline.state == CopyState::AwaitingReply {
@@ -291,6 +313,7 @@ impl Change<'_> {
         if entry.in_file {
             self.batch.insert(keys::under(keys::IN_FILE, id), []);
         }
+        self.steps.extend(outline.client.map(Step::Came));
         *self.totals.counts.of_state(outline.state) += 1;
         self.totals.counts.octets += entry.message_octets;
         self.totals.segments.entry(entry.location.at.segment).or_default().live += entry.location.octets;
@@ -360,6 +383,7 @@ pub(super) fn is_damage(error: &SpoolError) -> bool {
             | StoreError::Stopped => true,
         },
         SpoolError::NoRoom
+        | SpoolError::Crowded(_)
         | SpoolError::Failed
         | SpoolError::Locked { .. }
         | SpoolError::Io { .. }

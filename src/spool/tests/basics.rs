@@ -8,6 +8,7 @@ pub(super) fn rich() -> Queued {
     queued.reverse_path = ReversePath::Null;
     queued.bounces = Bounces::Forbidden;
     queued.smtp_utf8 = SmtpUtf8::Requested;
+    queued.client = Some("2001:db8::25".parse().unwrap());
     queued.request = MessageRequest {
         ret: Some(Return::Headers),
         envelope_id: Some("QQ+2B314159".to_owned()),

@@ -23,7 +23,8 @@ fn place(segment: &[u8]) -> Place {
 async fn holds(place: &Place, others: &[u64]) {
     let (spool, recovered) = place.open();
     assert_eq!((recovered.quarantined.len(), recovered.torn_octets), (0, 0));
-    let mut first = rich();
+    // Neither version knew whose client brought it.
+    let mut first = Queued { client: None, ..rich() };
     let mut second = message(2);
     second.copies[0].attempts = 7;
     let content = content(&spool).await;

@@ -3,6 +3,7 @@ mod damage;
 mod format;
 mod model;
 mod notice;
+mod shares;
 mod space;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let options = Options { min_free_octets: 0, segment_octets: 64 << 20 };
+        let options = Options { min_free_octets: 0, ..Options::default() };
         Self { dir: tempfile::tempdir().unwrap(), options, metrics: Arc::new(Metrics::new().unwrap()) }
     }
 
@@ -81,6 +82,7 @@ fn message_to(number: u64, destination: &str, due: u64) -> Queued {
         bounces: Bounces::Permitted,
         request: MessageRequest::default(),
         smtp_utf8: SmtpUtf8::NotRequested,
+        client: None,
         copies: vec![copy(destination, due)],
     }
 }

@@ -1,6 +1,7 @@
 //! The scheduler's task and its attempts against a stage that delivers by script.
 
 mod clocks;
+mod crowd;
 mod suspended;
 mod told;
 
@@ -108,6 +109,9 @@ fn answer(due: Due, outcome: impl Fn(&Target) -> Outcome) {
     due.answer.send(Tried { deliveries, dialogue: Vec::new() }).unwrap();
 }
 
+/// Messages that it takes.
+const MESSAGES: usize = 64;
+
 /// A queue over a spool of its own.
 struct World {
     queue: Queue,
@@ -132,7 +136,8 @@ impl World {
         };
         let routing = Routing::open(&store, routing).unwrap();
         routing.change(Change::CreateDomain(NewDomain::new(domain("ours.example")))).await.unwrap();
-        let options = spool::Options { min_free_octets: 0, ..spool::Options::default() };
+        let options =
+            spool::Options { min_free_octets: 0, max_messages: MESSAGES, ..spool::Options::default() };
         let upstream = Upstream::default();
         let around = Surroundings {
             spool: Spool::open(&dir.path().join("spool"), options, metrics.clone()).unwrap().0,
@@ -248,6 +253,7 @@ fn aged(number: u64, age: Duration, destinations: &[&str]) -> Queued {
         bounces: Bounces::Permitted,
         request: MessageRequest::default(),
         smtp_utf8: SmtpUtf8::NotRequested,
+        client: None,
         copies: destinations.iter().map(copy).collect(),
     }
 }
