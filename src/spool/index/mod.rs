@@ -21,10 +21,10 @@ pub(super) use entry::{Entry, Event};
 use self::entry::Prefix;
 use self::pages::Pages;
 use super::error::SpoolError;
-use super::log::Position;
 use super::model::CopyState;
 use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
+use crate::wal::Position;
 
 /// The form of keys and values; another one is made again from the log.
 const FORMAT: u64 = 5;
