@@ -10,7 +10,7 @@
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
-//! 1  private_files  config  clock  telemetry  kept_aside  store  connections
+//! 1  private_files  config  clock  telemetry  kept_aside  wal  store  connections
 //! 0  mail  smtp  srs  spf  networks  proto  error_text
 //!                                          words: pure, no I/O, no async, no clock
 //! ```
@@ -55,3 +55,4 @@ pub mod srs;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod wal;

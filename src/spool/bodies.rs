@@ -4,17 +4,18 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD};
 
 use super::error::SpoolError;
-use super::log::{Positioned, sync_dir};
 use super::read::Unread;
 use crate::mail::{Body, TraceId};
 use crate::private_files;
 use crate::proto::spool::v1;
+use crate::wal::sync_dir;
 
 /// Octets read at once.
 const BLOCK_OCTETS: usize = 128 << 10;
@@ -85,7 +86,7 @@ impl Bodies {
 
     /// Makes the names of all files durable.
     pub(super) fn sync_names(&self) -> Result<(), SpoolError> {
-        sync_dir(&self.dir)
+        Ok(sync_dir(&self.dir)?)
     }
 
     /// Opens a body and reads all of it once, to see that it is the one that was kept.
@@ -143,6 +144,21 @@ fn remove(path: &Path) {
             tracing::warn!(path = %path.display(), %error, "a body that is not needed stays on the disk");
         }
         Ok(()) | Err(_) => {}
+    }
+}
+
+/// Reads a file from a place on, without moving a cursor that others share.
+#[derive(Debug)]
+struct Positioned<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let octets = self.file.read_at(into, self.at)?;
+        self.at += octets as u64;
+        Ok(octets)
     }
 }
 

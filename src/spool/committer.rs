@@ -17,12 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::bodies::Bodies;
 use super::error::SpoolError;
-use super::frame::Draft;
 use super::index::Event;
 use super::indexer::Note;
-use super::log::{Location, Log};
+use super::log;
 use crate::mail::TraceId;
 use crate::telemetry::{Metrics, free_octets};
+use crate::wal::{Draft, Location, Log};
 
 /// Most writes of a batch.
 const BATCH_WRITES: usize = 256;
@@ -185,7 +185,7 @@ impl Committer {
     /// Makes the log durable.
     fn sync(&mut self) -> Result<(), SpoolError> {
         let started = Instant::now();
-        let synced = self.log.sync();
+        let synced = self.log.sync().map_err(SpoolError::from);
         self.metrics.storage_flush_duration_seconds.observe(started.elapsed().as_secs_f64());
         self.pending.sync = synced.is_err();
         let failed_before = self.status.failed.swap(synced.is_err(), Ordering::AcqRel);
@@ -271,7 +271,8 @@ impl Committer {
         }
         let named = writes.iter().flat_map(|write| &write.events).any(Event::is_put_in_file);
         let names = if named { self.bodies.sync_names() } else { Ok(()) };
-        let appended = names.and_then(|()| self.log.append(writes.iter().map(|write| &write.draft)));
+        let appended =
+            names.and_then(|()| log::append(&mut self.log, writes.iter().map(|write| &write.draft)));
         let error = match appended {
             Ok(locations) => return writes.into_iter().zip(locations).collect(),
             Err(error) => error,
@@ -288,7 +289,7 @@ impl Committer {
             refuse(changes, &error);
             return Vec::new();
         }
-        match self.log.append(changes.iter().map(|write| &write.draft)) {
+        match log::append(&mut self.log, changes.iter().map(|write| &write.draft)) {
             Ok(locations) => changes.into_iter().zip(locations).collect(),
             Err(error) => {
                 refuse(changes, &error);

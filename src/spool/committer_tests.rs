@@ -1,12 +1,13 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::spool::log::Segments;
+use crate::spool::log::FORMAT;
+use crate::wal::Segments;
 
 #[test]
 fn an_index_whose_thread_is_gone_has_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let segments = Segments::open(dir.path().join("segments")).unwrap();
+    let segments = Segments::open(FORMAT, dir.path().join("segments")).unwrap();
     let (notes, channel) = mpsc::sync_channel(1);
     let committer = Committer {
         log: Log::create(segments, 1, 1 << 20).unwrap(),

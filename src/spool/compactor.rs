@@ -15,14 +15,14 @@ use prost::Message as _;
 
 use super::committer::{Order, Purpose, Write};
 use super::error::SpoolError;
-use super::frame::{Draft, Frame, Kind, Piece, Scan};
 use super::index::{Entry, Event, Usage};
-use super::log::{Location, Position};
+use super::log::{FORMAT, Kind, draft};
 use super::read::Reader;
 use super::record;
 use super::threads::Orders;
 use crate::mail::TraceId;
 use crate::proto::spool::v1::Put;
+use crate::wal::{Draft, Frame, Location, Piece, Position, Scan};
 
 /// How often the log is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -106,8 +106,11 @@ impl Compactor {
         let salt = self.reader.segments.salt(segment)?;
         let content = self.reader.segments.read(Position { segment, offset: 0 }, u64::MAX)?;
         let mut live = Vec::new();
-        for piece in Scan::new(&content, salt) {
-            let Piece::Frame(Frame { kind: Kind::Put, meta, .. }, range) = piece else { continue };
+        for piece in Scan::new(FORMAT, &content, salt) {
+            let Piece::Frame(Frame { kind, meta, .. }, range) = piece else { continue };
+            if Kind::of(kind) != Some(Kind::Put) {
+                continue;
+            }
             let Some(id) = Put::decode(meta).ok().and_then(|put| put_id(&put)) else { continue };
             let at = Position { segment, offset: range.start as u64 };
             if self.reader.index.entry(id)?.is_some_and(|entry| entry.location.at == at) {
@@ -144,13 +147,13 @@ impl Compactor {
         let octets = self.reader.segments.read(entry.location.at, entry.location.octets)?;
         let octets = bytes::Bytes::from(octets);
         let put = |meta| Put::decode(meta).map_err(|error| SpoolError::Entry(error.to_string()));
-        let Some((frame, _)) = Frame::read(&octets, None) else {
+        let Some((frame, _)) = Frame::read(FORMAT, &octets, None) else {
             return self.reader.stub(entry, &octets);
         };
         let Put { body, quarantined, .. } = put(frame.meta)?;
         let put = Put { quarantined, ..record::put(entry.message.clone(), body) };
         let (head, body) = (octets.slice_ref(frame.head), octets.slice_ref(frame.body));
-        Draft::new(Kind::Put, put.encode_to_vec(), vec![head], body)
+        draft(Kind::Put, put.encode_to_vec(), vec![head], body)
     }
 
     /// What is still live now cannot be read: it is kept aside, or the segment would stay for ever. What is

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::index::Crowd;
 use super::model::Queued;
 use crate::store::StoreError;
+use crate::wal::WalError;
 
 /// Why the spool did not do it. Always ours, never a peer's; cloneable, because one sync answers many.
 #[derive(Debug, Clone, Error)]
@@ -98,5 +99,16 @@ impl SpoolError {
             return Self::NoRoom;
         }
         Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause) }
+    }
+}
+
+impl From<WalError> for SpoolError {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::Io { cause, .. } if is_no_room(&cause) => Self::NoRoom,
+            WalError::Io { doing, path, cause } => Self::Io { doing, path, cause },
+            WalError::Newer { path, version } => Self::Newer { path, version },
+            WalError::TooLarge { octets, limit } => Self::TooLarge { octets, limit },
+        }
     }
 }

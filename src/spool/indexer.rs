@@ -9,8 +9,8 @@ use super::bodies::Bodies;
 use super::committer::{Answer, Status};
 use super::error::SpoolError;
 use super::index::{Change, Event, Index};
-use super::log::{Position, Segments};
 use crate::mail::TraceId;
+use crate::wal::{Position, Segments};
 
 /// Batches of the log in the channel at most.
 pub(super) const MAX_NOTES: usize = 64;

@@ -3,7 +3,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::proto::spool::v1;
 use crate::spool::index::Entry;
-use crate::spool::log::Location;
+use crate::wal::Location;
 
 const START: Position = Position { segment: 1, offset: 10 };
 

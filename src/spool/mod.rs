@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! spool.lock            held (flock) by the process that has the spool open
-//! segments/NUMBER.log   the log, which is the truth: 16 digits, ascending, the last is written
+//! segments/NUMBER.log   the log, which is the truth
 //! bodies/ULID           bodies past 256 KiB, a file each; ULID.partial: being copied
 //! index/                where each message is, its state, and what is due when; made again from the log
 //!                       whenever it is missing, damaged, or does not fit
@@ -12,33 +12,23 @@
 //! quarantine/           octets of the log that could not be read: SEGMENT-OFFSET, and .body
 //! ```
 //!
-//! # Frames
+//! # Records
 //!
-//! A segment is a row of frames. Numbers are big-endian.
+//! The log is one of [`crate::wal`], whose frames have three parts, of this magic, version and kinds:
 //!
 //! ```text
-//!  0   8  magic: 8f "PRS" CR LF 1a LF
-//!  8   8  salt: random, the same in all frames of a segment
-//! 16   1  version of the format: 2; in 1 no put had a cause
-//! 17   1  kind: 0 segment (the first frame), 1 put, 2 state, 3 done
-//! 18   2  0
-//! 20   4  octets of the protobuf part  (proto/postroad/spool/v1: Put, Message, Done)
-//! 24   4  octets of the header section (put)
-//! 28   4  octets of the body           (put, unless the body has a file)
-//! 32   4  CRC-32 (IEEE 802.3) of these three parts
-//! 36   4  CRC-32 of octets 0 to 35
-//! 40      the three parts
+//! magic    8f "PRS" CR LF 1a LF
+//! version  2; in 1 no put had a cause
+//! kind     1 put, 2 state, 3 done
+//! meta     protobuf (proto/postroad/spool/v1: Put, Message, Done)
+//! head     the header section (put)
+//! body     the body           (put, unless it has a file)
 //! ```
 //!
-//! CRC-32 finds every burst of up to 32 bits, and is what the processors that we run on sum up at many
-//! gigabytes a second. A notification of ours and the new state of the message that it tells of, its cause, are one `put`:
-//! of the two there are both or neither, wherever a crash cuts the log off, so that nobody is told twice of one thing, and
-//! nothing ends untold. The header has a sum of its own, so that a length is believed before that much is
-//! read. The message is kept as it is sent on: header section with our fields, and body.
-//!
-//! The salt is there because a message may hold anything, frames too: without it a message whose frame is
-//! damaged could put records of its sender's making into the queue when the next frame is looked for. With
-//! the first frame of a segment unreadable, the salt of the first readable one counts.
+//! A notification of ours and the new state of the message that it tells of, its cause, are one `put`: of the two there
+//! are both or neither, wherever a crash cuts the log off, so that nobody is told twice of one thing, and nothing ends
+//! untold. The message is kept as it is sent on: header section with our fields, and body. It may hold anything, frames
+//! too: that frames have a salt keeps its sender from putting records into the queue.
 //!
 //! # Invariants
 //!
@@ -64,25 +54,21 @@
 //! - A message whose octets are damaged stays in the queue as long as its envelope is known, from the index
 //!   or because that part of the record has a sum of its own: whoever loads it tells its sender, and removes
 //!   it. What is lost without an envelope only the operator hears of.
-//! - After a failed write the log is cut back to where it was, and only those who waited for it hear of it.
+//! - Of a failed write only those who waited for it hear, and the log is as it was.
 //!   A full disk still takes changes.
-//! - After a failed sync nothing is known of what the disk holds, and the next may say "done" of pages that
-//!   the kernel has thrown away. Who waited hears of it, and their records are cut off; all else that was not
-//!   synced is written again from memory, so that the next sync is about all of it. Until one succeeds no
-//!   message is taken.
+//! - Of a failed sync those hear who waited for it, and their records are cut off; all else that was not synced
+//!   is written again, so that the next sync is about all of it. Until one succeeds no message is taken.
 //! - Nothing is in memory per message: some octets for each client's network and each destination that has any, to bound
 //!   what one of them can hold. What is refused for that its client keeps. A notification is let in all the same: it is
 //!   counted with the client of what it tells of, which had its place.
 //!
 //! A change of the format gives frames a new version; those of every older one stay readable, with a
-//! segment of each in `src/spool/fixtures`. A segment holds frames of one version: an older program that meets a newer one
-//! says so and leaves it as it is.
+//! segment of each in `src/spool/fixtures`.
 
 mod bodies;
 mod committer;
 mod compactor;
 mod error;
-mod frame;
 mod index;
 mod indexer;
 mod lock;
@@ -104,17 +90,16 @@ use prost::Message as _;
 use tokio::task::spawn_blocking;
 
 pub use error::{SpoolError, is_no_room};
-pub use frame::{Frame, Kind, Piece, Salt, Scan};
 pub use index::{Counts, Crowd};
+pub use log::FORMAT;
 pub use model::{Bounces, CopyState, Described, Direction, LastAttempt, Queued, QueuedCopy};
 pub use quarantine::Quarantined;
 pub use recover::Recovered;
 
 use self::bodies::Bodies;
 use self::committer::{Order, Purpose, Write};
-use self::frame::{Draft, MAX_BODY_OCTETS};
 use self::index::{Entry, Event, Index};
-use self::log::{Location, Segments};
+use self::log::{Kind, MAX_BODY_OCTETS, draft};
 use self::quarantine::Quarantine;
 use self::read::{Loaded, Reader};
 use self::recover::Recovery;
@@ -123,6 +108,7 @@ use crate::mail::{Body, Domain, Message, TraceId};
 use crate::private_files;
 use crate::proto::spool::v1;
 use crate::telemetry::Metrics;
+use crate::wal::{self, Draft, Location, Segments};
 
 /// The name of the lock, in the spool's folder.
 const LOCK: &str = "spool.lock";
@@ -174,11 +160,11 @@ impl Spool {
     ) -> Result<(Self, Recovered), SpoolError> {
         private_files::folder(dir).map_err(|cause| SpoolError::io("create", dir, cause))?;
         let lock = lock::take(&dir.join(LOCK))?;
-        let segments = Segments::open(dir.join("segments"))?;
+        let segments = Segments::open(FORMAT, dir.join("segments"))?;
         let bodies = Bodies::open(dir.join("bodies"))?;
         // A folder whose name is not durable takes all that is in it along when power is lost.
-        log::sync_dir(dir)?;
-        dir.parent().map_or(Ok(()), log::sync_dir)?;
+        wal::sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), wal::sync_dir)?;
         let quarantine = Quarantine::new(dir.join("quarantine"), metrics.clone());
         let recovery = Recovery {
             dir: dir.to_owned(),
@@ -209,8 +195,8 @@ impl Spool {
         if !folder.exists() {
             return Ok(());
         }
-        let segments = Segments::at(folder);
-        segments.list()?.into_iter().try_for_each(|segment| segments.header(segment).map(drop))
+        let segments = Segments::at(FORMAT, folder);
+        segments.list()?.into_iter().try_for_each(|segment| Ok(segments.header(segment).map(drop)?))
     }
 
     /// Takes a message: its octets as they are sent on, and what the queue knows of it. Durable when this
@@ -244,7 +230,7 @@ impl Spool {
         let changed = cause.map_or(id, |cause| cause.id);
         let cause = cause.map(record::encode);
         let put = v1::Put { cause: cause.clone(), ..record::put(record::encode(&queued), file) };
-        let result = match Draft::new(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline) {
+        let result = match draft(Kind::Put, put.encode_to_vec(), message.emitted_head(), inline) {
             Ok(draft) => {
                 let entry = Entry {
                     location: Location::default(),
@@ -293,7 +279,7 @@ impl Spool {
     /// although there is no floor for this: ask again.
     pub async fn update(&self, queued: Queued) -> Result<(), SpoolError> {
         let message = record::encode(&queued);
-        let draft = Draft::new(Kind::State, message.encode_to_vec(), Vec::new(), Bytes::new())?;
+        let draft = draft(Kind::State, message.encode_to_vec(), Vec::new(), Bytes::new())?;
         self.write(queued.id, draft, vec![Event::State(message)], Purpose::Change).await
     }
 

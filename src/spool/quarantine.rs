@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::error::SpoolError;
-use super::log::{Position, sync_dir};
 use crate::kept_aside;
 use crate::private_files;
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::Contained;
+use crate::wal::{Position, sync_dir};
 
 /// Octets of a log that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,15 @@ use prost::Message as _;
 
 use super::bodies::Bodies;
 use super::error::{SpoolError, is_loss};
-use super::frame::{Draft, Frame, Kind};
 use super::index::{Entry, Index};
-use super::log::{Location, Segments};
+use super::log::{FORMAT, Kind, draft};
 use super::model::Queued;
 use super::quarantine::Quarantine;
 use super::record;
 use super::threads::Parts;
 use crate::mail::{Body, Message, TraceId};
 use crate::proto::spool::v1;
+use crate::wal::{Draft, Frame, Location, Segments};
 
 /// What reading a message came to.
 #[derive(Debug)]
@@ -84,9 +84,10 @@ impl Reader {
     fn read(&self, id: TraceId, entry: &Entry) -> Result<Message, Unread> {
         let octets = Bytes::from(self.octets(entry)?);
         let damaged = |reason: &str| Unread::Damaged(reason.to_owned());
-        let (frame, _) = Frame::read(&octets, None).ok_or_else(|| damaged("its record is damaged"))?;
+        let (frame, _) =
+            Frame::read(FORMAT, &octets, None).ok_or_else(|| damaged("its record is damaged"))?;
         let put = v1::Put::decode(frame.meta).map_err(|error| damaged(&error.to_string()))?;
-        if frame.kind != Kind::Put || !names(&put, id) {
+        if Kind::of(frame.kind) != Some(Kind::Put) || !names(&put, id) {
             return Err(damaged("another record stands in its place"));
         }
         if put.quarantined.is_some() {
@@ -102,7 +103,7 @@ impl Reader {
 
     fn octets(&self, entry: &Entry) -> Result<Vec<u8>, Unread> {
         let Location { at, octets } = entry.location;
-        Ok(self.segments.read(at, octets)?)
+        Ok(self.segments.read(at, octets).map_err(SpoolError::from)?)
     }
 
     /// Keeps what there is of a message's octets, if they are lost.
@@ -128,7 +129,8 @@ impl Reader {
     /// What is left in a message's record: its header section, and the file that the rest is in already.
     /// Nothing, if the record is not known to be the message's.
     fn remains(&self, id: TraceId, octets: &[u8]) -> (Bytes, Option<String>) {
-        let frame = Frame::read_damaged(octets, None).filter(|(frame, _)| frame.kind == Kind::Put);
+        let frame = Frame::read_damaged(FORMAT, octets, None)
+            .filter(|(frame, _)| Kind::of(frame.kind) == Some(Kind::Put));
         let put = frame.and_then(|(frame, _)| Some((frame.head, v1::Put::decode(frame.meta).ok()?)));
         match put.filter(|(_, put)| names(put, id)) {
             Some((head, put)) => (Bytes::copy_from_slice(head), put.quarantined),
@@ -145,7 +147,7 @@ impl Reader {
         let (head, _) = self.remains(id, octets);
         let body = entry.in_file.then(v1::BodyFile::default);
         let put = v1::Put { quarantined: Some(name), ..record::put(entry.message.clone(), body) };
-        Draft::new(Kind::Put, put.encode_to_vec(), vec![head], Bytes::new())
+        draft(Kind::Put, put.encode_to_vec(), vec![head], Bytes::new())
     }
 }
 

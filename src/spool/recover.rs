@@ -6,18 +6,21 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::bodies::Bodies;
 use super::error::SpoolError;
-use super::frame::{Draft, Frame, HEADER_OCTETS, Kind, Piece, Salt, Scan, VERSION};
 use super::index::{Entry, Event, Index, is_damage};
-use super::log::{Location, Log, Position, Segments, sync_dir};
+use super::log::{self, FORMAT, Kind, draft};
 use super::quarantine::{Quarantine, Quarantined};
 use super::record;
 use crate::clock;
 use crate::mail::TraceId;
 use crate::proto::spool::v1;
+use crate::wal::{
+    Draft, Frame, HEADER_OCTETS, Location, Log, Piece, Position, Salt, Scan, Segments, sync_dir,
+};
 
 /// Operations applied to the index at once.
 const BATCH_EVENTS: usize = 1000;
@@ -128,7 +131,7 @@ impl Recovery {
         let mut events = Vec::new();
         let mut end = Position { offset: from.offset + content.len() as u64, ..from };
         let mut cut = None;
-        for piece in Scan::new(&content, salt) {
+        for piece in Scan::new(FORMAT, &content, salt) {
             match piece {
                 Piece::Frame(frame, range) => {
                     let at = Position { offset: from.offset + range.start as u64, ..from };
@@ -183,12 +186,12 @@ impl Recovery {
             && let Some(header) = self.segments.header(end.segment)?
         {
             let mut log = Log::resume(self.segments.clone(), end, header.salt, self.segment_octets)?;
-            if header.version < VERSION {
+            if header.version < FORMAT.version {
                 log.seal()?;
             }
             return Ok(log);
         }
-        Log::create(self.segments.clone(), last.map_or(1, |last| last + 1), self.segment_octets)
+        Ok(Log::create(self.segments.clone(), last.map_or(1, |last| last + 1), self.segment_octets)?)
     }
 
     /// Nobody listens for the replies that were awaited: their outcome is unknown, and they are due.
@@ -202,16 +205,11 @@ impl Recovery {
                 for copy in message.copies.iter_mut().filter(|copy| copy.state == record::AWAITING_REPLY) {
                     (copy.state, copy.due_ms) = (record::UNKNOWN, now);
                 }
-                drafts.push(Draft::new(
-                    Kind::State,
-                    message.encode_to_vec(),
-                    Vec::new(),
-                    bytes::Bytes::new(),
-                )?);
+                drafts.push(draft(Kind::State, message.encode_to_vec(), Vec::new(), Bytes::new())?);
                 events.push(Event::State(message));
             }
             self.found.made_unknown += events.len() as u64;
-            log.append(drafts.iter())?;
+            log::append(log, drafts.iter())?;
             index.apply(events, log.end())?;
         }
         Ok(())
@@ -249,7 +247,7 @@ impl Recovery {
 /// The record that ends a message.
 pub(super) fn done(id: TraceId) -> Result<Draft, SpoolError> {
     let meta = v1::Done { id: id.to_bytes().to_vec() }.encode_to_vec();
-    Draft::new(Kind::Done, meta, Vec::new(), bytes::Bytes::new())
+    draft(Kind::Done, meta, Vec::new(), Bytes::new())
 }
 
 /// The index in a folder, or what of it does not fit the log.
@@ -284,7 +282,7 @@ fn is_sound(segments: &Segments, from: Position, to: Position) -> Result<bool, S
     }
     let offset = if from.segment == to.segment { from.offset } else { 0 };
     let part = segments.read(Position { offset, ..to }, to.offset.saturating_sub(offset))?;
-    let mut pieces = Scan::new(&part, segments.salt(to.segment)?);
+    let mut pieces = Scan::new(FORMAT, &part, segments.salt(to.segment)?);
     Ok(pieces.all(|piece| matches!(piece, Piece::Frame(..))))
 }
 
@@ -292,10 +290,10 @@ fn is_sound(segments: &Segments, from: Position, to: Position) -> Result<bool, S
 /// asked for, and their senders told that these cannot be read.
 fn salvage(mut octets: &[u8], mut at: Position, salt: Option<Salt>) -> Vec<Event> {
     let mut events = Vec::new();
-    while let Some((frame, length)) = salt.and_then(|salt| Frame::read_damaged(octets, Some(salt))) {
+    while let Some((frame, length)) = salt.and_then(|salt| Frame::read_damaged(FORMAT, octets, Some(salt))) {
         let location = Location { at, octets: length as u64 };
-        let is_whole =
-            frame.kind == Kind::Put && v1::Put::decode(frame.meta).is_ok_and(|put| record::is_whole(&put));
+        let is_whole = Kind::of(frame.kind) == Some(Kind::Put)
+            && v1::Put::decode(frame.meta).is_ok_and(|put| record::is_whole(&put));
         if is_whole && let Ok(told) = told(&frame, location) {
             events.extend(told);
         }
@@ -308,9 +306,9 @@ fn salvage(mut octets: &[u8], mut at: Position, salt: Option<Salt>) -> Vec<Event
 /// What a record tells the index; the frame of a segment's start tells it nothing.
 fn told(frame: &Frame<'_>, location: Location) -> Result<Vec<Event>, String> {
     let unreadable = |error: prost::DecodeError| error.to_string();
-    match frame.kind {
-        Kind::Segment => Ok(Vec::new()),
-        Kind::Put => {
+    match Kind::of(frame.kind) {
+        None => Ok(Vec::new()),
+        Some(Kind::Put) => {
             let put = v1::Put::decode(frame.meta).map_err(unreadable)?;
             let message = put.message.ok_or_else(|| "it names no message".to_owned())?;
             record::decode(&message)?;
@@ -324,12 +322,12 @@ fn told(frame: &Frame<'_>, location: Location) -> Result<Vec<Event>, String> {
             }
             Ok(events)
         }
-        Kind::State => {
+        Some(Kind::State) => {
             let message = v1::Message::decode(frame.meta).map_err(unreadable)?;
             record::decode(&message)?;
             Ok(vec![Event::State(message)])
         }
-        Kind::Done => {
+        Some(Kind::Done) => {
             let done = v1::Done::decode(frame.meta).map_err(unreadable)?;
             record::id(&done.id).map(|id| vec![Event::Done(id)])
         }

@@ -17,9 +17,9 @@ use super::compactor::Compactor;
 use super::error::SpoolError;
 use super::index::Index;
 use super::indexer::{Indexer, MAX_NOTES};
-use super::log::{Log, Segments};
 use super::read::Reader;
 use crate::telemetry::{Metrics, free_octets};
+use crate::wal::{Log, Segments};
 
 /// Orders in the committer's channel; who comes when it is full waits in front of it.
 const MAX_ORDERS: usize = 4096;

@@ -33,7 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("openraft", &["cluster"]),
     ("toml", &["config"]),
     ("axum", &["http"]),
-    ("crc32fast", &["spool"]),
+    ("crc32fast", &["wal", "spool"]),
 ];
 
 #[test]

@@ -8,9 +8,9 @@ use prost::Message as _;
 use crate::mail::TraceId;
 use crate::proto::spool::v1;
 use crate::spool::error::SpoolError;
-use crate::spool::log::{Location, Position};
 use crate::spool::model::{CopyState, Described, Queued};
 use crate::spool::record;
+use crate::wal::{Location, Position};
 
 /// Before the protobuf part: segment, offset, octets of the frame, octets of the message, flags, the client's address as
 /// IPv6, with zeros for none.

@@ -24,10 +24,10 @@ use self::entry::Prefix;
 use self::pages::Pages;
 use self::shares::{Shares, Step};
 use super::error::SpoolError;
-use super::log::Position;
 use super::model::{CopyState, Queued};
 use crate::mail::TraceId;
 use crate::store::{Batch, Store, StoreError, Tree};
+use crate::wal::Position;
 
 /// The form of keys and values; another one is made again from the log.
 const FORMAT: u64 = 6;

@@ -1,9 +1,9 @@
 use std::fs;
 
 use super::*;
-use crate::spool::log::Position;
 use crate::store::Store;
 use crate::telemetry::labels::Contained;
+use crate::wal::{Piece, Position, Scan};
 
 /// Three messages, the middle one changed, in a spool that is closed.
 async fn three(place: &Place) -> BTreeMap<TraceId, (Queued, Vec<u8>)> {
@@ -24,7 +24,7 @@ fn frames(octets: &[u8]) -> Vec<std::ops::Range<usize>> {
         Piece::Frame(_, range) => range,
         other => panic!("{other:?}"),
     };
-    Scan::new(octets, None).map(frame).collect()
+    Scan::new(FORMAT, octets, None).map(frame).collect()
 }
 
 #[tokio::test]

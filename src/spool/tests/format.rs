@@ -2,6 +2,7 @@ use std::fs;
 
 use super::basics::rich;
 use super::*;
+use crate::wal::{Log, Piece, Scan};
 
 /// A segment of version 1: a message that uses every field, one whose state changed, one that left, and one
 /// whose body is in a file.
@@ -48,6 +49,33 @@ async fn a_segment_of_version_1_stays_readable() {
 #[tokio::test]
 async fn a_segment_of_version_2_stays_readable() {
     holds(&place(VERSION_2), &[5, 6]).await;
+}
+
+/// The frames of a segment without what its salt decides: that itself, and the sums of their headers.
+fn unsalted(segment: &[u8]) -> Vec<Vec<u8>> {
+    let unsalted = |piece| match piece {
+        Piece::Frame(_, range) => {
+            let frame = &segment[range];
+            [&frame[..8], &frame[16..36], &frame[40..]].concat()
+        }
+        other => panic!("{other:?}"),
+    };
+    Scan::new(FORMAT, segment, None).map(unsalted).collect()
+}
+
+#[test]
+fn what_is_written_is_a_segment_of_version_2_to_the_octet() {
+    let place = Place::new();
+    let segments = Segments::open(FORMAT, place.path("segments")).unwrap();
+    let mut log = Log::create(segments, 1, place.options.segment_octets).unwrap();
+    for piece in Scan::new(FORMAT, VERSION_2, None) {
+        let Piece::Frame(frame, _) = piece else { panic!("{piece:?}") };
+        let Some(kind) = Kind::of(frame.kind) else { continue };
+        let (head, body) = (Bytes::copy_from_slice(frame.head), Bytes::copy_from_slice(frame.body));
+        let draft = draft(kind, frame.meta.to_vec(), vec![head], body).unwrap();
+        log::append(&mut log, [&draft].into_iter()).unwrap();
+    }
+    assert_eq!(unsalted(&fs::read(place.segment(1)).unwrap()), unsalted(VERSION_2));
 }
 
 /// It would take what it does not know for damage, and only at the start of a segment for a newer version.

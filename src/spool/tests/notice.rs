@@ -5,7 +5,7 @@ use std::fs;
 use prost::Message as _;
 
 use super::*;
-use crate::spool::frame::Piece;
+use crate::wal::{Piece, Scan};
 
 /// Message 1 in the new state that is told, and then gone.
 fn causes() -> [Queued; 2] {
@@ -33,7 +33,7 @@ fn expected(cause: &Queued, is_told: bool) -> BTreeMap<TraceId, (Queued, Vec<u8>
 
 /// Where the record of the notification is.
 fn record(segment: &[u8]) -> std::ops::Range<usize> {
-    match Scan::new(segment, None).nth(2) {
+    match Scan::new(FORMAT, segment, None).nth(2) {
         Some(Piece::Frame(_, range)) => range,
         other => panic!("{other:?}"),
     }
@@ -123,7 +123,7 @@ async fn a_message_that_a_notice_changes_on_its_way_is_not_moved_as_it_was() {
     let [changed, _] = causes();
     spool.put_notice(message(2), &octets(2, 40), Some(&changed)).await.unwrap();
     let meta = record::put(stale.message.clone(), None).encode_to_vec();
-    let draft = Draft::new(Kind::Put, meta, Vec::new(), Bytes::new()).unwrap();
+    let draft = draft(Kind::Put, meta, Vec::new(), Bytes::new()).unwrap();
     spool.write(id(1), draft, vec![Event::Put(Box::new(stale))], Purpose::Move).await.unwrap();
     assert_eq!(spool.get(id(1)).await.unwrap(), Some(changed));
 }

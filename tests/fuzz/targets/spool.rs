@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use postroad::spool::{Piece, Scan};
+use postroad::spool::FORMAT;
+use postroad::wal::{Piece, Scan};
 
 fuzz_target!(|octets: &[u8]| {
     let mut end = 0;
-    for piece in Scan::new(octets, None) {
+    for piece in Scan::new(FORMAT, octets, None) {
         let (Piece::Frame(_, range) | Piece::Damaged(range) | Piece::Torn(range)) = piece;
         assert!(range.start == end && range.end > end);
         end = range.end;

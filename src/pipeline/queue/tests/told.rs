@@ -5,7 +5,8 @@ use std::fs;
 
 use super::*;
 use crate::mail::Notify;
-use crate::spool::{Piece, Scan};
+use crate::spool::FORMAT;
+use crate::wal::{Piece, Scan};
 
 /// Of each copy that a notification tells of, how many do.
 type Told = BTreeMap<String, usize>;
@@ -45,7 +46,7 @@ impl World {
     async fn at_each_cut(&self, check: impl AsyncFn(&Spool)) {
         let segment = "segments/0000000000000001.log";
         let log = fs::read(self.dir.path().join("spool").join(segment)).unwrap();
-        for piece in Scan::new(&log, None).skip(2) {
+        for piece in Scan::new(FORMAT, &log, None).skip(2) {
             let Piece::Frame(_, range) = piece else { panic!("{piece:?}") };
             for end in
                 [range.start, range.start + 1, range.start.midpoint(range.end), range.end - 1, range.end]

@@ -5,60 +5,24 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memmem;
 
-use super::error::SpoolError;
+use super::Format;
+use super::error::WalError;
 
-/// The format that is written; those from 1 on are read.
-pub(super) const VERSION: u8 = 2;
 /// Before the payload of every frame.
-pub(super) const HEADER_OCTETS: usize = 40;
-/// Most octets of the protobuf part: twice what thousands of copies take, see `record::encode`.
-pub(super) const MAX_META_OCTETS: usize = 8 << 20;
-/// Most octets of a header section; reception bounds it far below.
-const MAX_HEAD_OCTETS: usize = 16 << 20;
-/// Most octets of a body within its record; a larger one has a file of its own.
-pub(super) const MAX_BODY_OCTETS: usize = 256 << 10;
-
-/// Not text, changed by every conversion of line endings, and in no UTF-8.
-const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'S', b'\r', b'\n', 0x1a, b'\n'];
+pub(crate) const HEADER_OCTETS: usize = 40;
+/// The kind of a segment's first frame.
+const SEGMENT: u8 = 0;
 /// Magic and salt.
 const MARK_OCTETS: usize = 16;
 
-/// Eight random octets that every frame of a segment bears: a message whose body holds frames cannot have
+/// Eight random octets that every frame of a segment bears: a record whose content holds frames cannot have
 /// them taken for records.
 pub type Salt = [u8; 8];
 
-/// What a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The first of a segment: says its version and salt.
-    Segment,
-    /// A message: `Put`, header section, body.
-    Put,
-    /// The new state of its copies: `Message`.
-    State,
-    /// It has left the queue: `Done`.
-    Done,
-}
-
-impl Kind {
-    fn number(self) -> u8 {
-        match self {
-            Self::Segment => 0,
-            Self::Put => 1,
-            Self::State => 2,
-            Self::Done => 3,
-        }
-    }
-
-    fn from_number(number: u8) -> Option<Self> {
-        [Self::Segment, Self::Put, Self::State, Self::Done].into_iter().find(|kind| kind.number() == number)
-    }
-}
-
 /// A frame to be written, all but what depends on the segment it goes to.
 #[derive(Debug, Clone)]
-pub(super) struct Draft {
-    kind: Kind,
+pub(crate) struct Draft {
+    kind: u8,
     meta: Vec<u8>,
     head: Vec<Bytes>,
     body: Bytes,
@@ -67,13 +31,19 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Bounds and sums up the parts.
-    pub(super) fn new(kind: Kind, meta: Vec<u8>, head: Vec<Bytes>, body: Bytes) -> Result<Self, SpoolError> {
+    /// Bounds and sums up the parts. The kind is one of the format's, which begin with 1.
+    pub(crate) fn new(
+        format: &Format,
+        kind: u8,
+        meta: Vec<u8>,
+        head: Vec<Bytes>,
+        body: Bytes,
+    ) -> Result<Self, WalError> {
         let head_octets = head.iter().map(Bytes::len).sum();
-        let limits =
-            [(meta.len(), MAX_META_OCTETS), (head_octets, MAX_HEAD_OCTETS), (body.len(), MAX_BODY_OCTETS)];
-        if let Some((octets, limit)) = limits.into_iter().find(|(octets, limit)| octets > limit) {
-            return Err(SpoolError::TooLarge { octets, limit });
+        let octets = [meta.len(), head_octets, body.len()];
+        let past = octets.into_iter().zip(format.limits()).find(|(octets, limit)| octets > limit);
+        if let Some((octets, limit)) = past {
+            return Err(WalError::TooLarge { octets, limit });
         }
         let mut sum = crc32fast::Hasher::new();
         sum.update(&meta);
@@ -85,7 +55,7 @@ impl Draft {
     /// The frame of a segment's start.
     pub(super) fn segment() -> Self {
         Self {
-            kind: Kind::Segment,
+            kind: SEGMENT,
             meta: Vec::new(),
             head: Vec::new(),
             body: Bytes::new(),
@@ -95,16 +65,16 @@ impl Draft {
     }
 
     /// Octets of the whole frame.
-    pub(super) fn octets(&self) -> usize {
+    pub(crate) fn octets(&self) -> usize {
         HEADER_OCTETS + self.meta.len() + self.head_octets + self.body.len()
     }
 
     /// Appends the frame.
-    pub(super) fn write(&self, salt: Salt, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, format: &Format, salt: Salt, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&format.magic);
         out.extend_from_slice(&salt);
-        out.extend_from_slice(&[VERSION, self.kind.number(), 0, 0]);
+        out.extend_from_slice(&[format.version, self.kind, 0, 0]);
         for octets in [self.meta.len(), self.head_octets, self.body.len()] {
             // Bounded far below by `new`.
             out.extend_from_slice(&u32::try_from(octets).unwrap_or(u32::MAX).to_be_bytes());
@@ -120,9 +90,9 @@ impl Draft {
 
 /// The fixed part of a frame, its own checksum tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) salt: Salt,
-    pub(super) version: u8,
+pub(crate) struct Header {
+    pub(crate) salt: Salt,
+    pub(crate) version: u8,
     kind: u8,
     meta: usize,
     head: usize,
@@ -132,13 +102,13 @@ pub(super) struct Header {
 
 impl Header {
     /// The header at the start of `octets`; `None`: that is none.
-    pub(super) fn read(octets: &[u8]) -> Option<Self> {
+    pub(super) fn read(format: &Format, octets: &[u8]) -> Option<Self> {
         let header = octets.first_chunk::<HEADER_OCTETS>()?;
         let (covered, sum) = header.split_last_chunk::<4>()?;
         if u32::from_be_bytes(*sum) != crc32fast::hash(covered) {
             return None;
         }
-        let rest = covered.strip_prefix(&MAGIC)?;
+        let rest = covered.strip_prefix(&format.magic)?;
         let (salt, rest) = rest.split_first_chunk::<8>()?;
         let ([version, kind, _, _], rest) = rest.split_first_chunk::<4>()?;
         let (meta, rest) = take_number(rest)?;
@@ -152,8 +122,8 @@ impl Header {
         HEADER_OCTETS.saturating_add(self.meta).saturating_add(self.head).saturating_add(self.body)
     }
 
-    fn is_bounded(&self) -> bool {
-        self.meta <= MAX_META_OCTETS && self.head <= MAX_HEAD_OCTETS && self.body <= MAX_BODY_OCTETS
+    fn is_bounded(&self, format: &Format) -> bool {
+        [self.meta, self.head, self.body].iter().zip(format.limits()).all(|(octets, limit)| *octets <= limit)
     }
 }
 
@@ -165,13 +135,13 @@ fn take_number(octets: &[u8]) -> Option<(usize, &[u8])> {
 /// A frame that was read, its checksums tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is.
-    pub kind: Kind,
-    /// The protobuf part.
+    /// What it is: 0 for the first of a segment, else one of the format's kinds.
+    pub kind: u8,
+    /// The first part.
     pub meta: &'a [u8],
-    /// The header section.
+    /// The second part.
     pub head: &'a [u8],
-    /// The body, if it is not in a file.
+    /// The third part.
     pub body: &'a [u8],
 }
 
@@ -179,26 +149,31 @@ impl<'a> Frame<'a> {
     /// The frame at the start of `octets`, and its length; `None`: that is none, or is damaged, or is of
     /// another segment.
     #[must_use]
-    pub fn read(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
-        let header = Header::read(octets)?;
+    pub fn read(format: &Format, octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
+        let header = Header::read(format, octets)?;
         let payload = octets.get(HEADER_OCTETS..header.octets())?;
-        let is_whole = header.is_bounded() && crc32fast::hash(payload) == header.checksum;
-        if is_whole { Self::read_damaged(octets, salt) } else { None }
+        let is_whole = header.is_bounded(format) && crc32fast::hash(payload) == header.checksum;
+        if is_whole { Self::read_damaged(format, octets, salt) } else { None }
     }
 
     /// The frame at the start of `octets` whose header is in order, whatever its parts are like: they are not
     /// tested, and the last of them may be short. And its length, as far as it is there.
-    pub(super) fn read_damaged(octets: &'a [u8], salt: Option<Salt>) -> Option<(Self, usize)> {
-        let header = Header::read(octets)?;
-        let is_known = (1..=VERSION).contains(&header.version) && header.is_bounded();
+    pub(crate) fn read_damaged(
+        format: &Format,
+        octets: &'a [u8],
+        salt: Option<Salt>,
+    ) -> Option<(Self, usize)> {
+        let header = Header::read(format, octets)?;
+        let is_known = (1..=format.version).contains(&header.version)
+            && header.kind <= format.last_kind
+            && header.is_bounded(format);
         if !is_known || salt.is_some_and(|salt| salt != header.salt) {
             return None;
         }
         let end = header.octets().min(octets.len());
         let (meta, rest) = octets.get(HEADER_OCTETS..end)?.split_at_checked(header.meta)?;
         let (head, body) = rest.split_at_checked(header.head).unwrap_or((rest, &[]));
-        let kind = Kind::from_number(header.kind)?;
-        Some((Self { kind, meta, head, body }, end))
+        Some((Self { kind: header.kind, meta, head, body }, end))
     }
 }
 
@@ -216,6 +191,7 @@ pub enum Piece<'a> {
 /// Takes a segment, or what follows a frame of it, apart: every octet is in one of the pieces.
 #[derive(Debug, Clone)]
 pub struct Scan<'a> {
+    format: &'static Format,
     octets: &'a [u8],
     at: usize,
     salt: Option<Salt>,
@@ -224,20 +200,24 @@ pub struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Without a salt, that of the first readable frame is taken.
     #[must_use]
-    pub fn new(octets: &'a [u8], salt: Option<Salt>) -> Self {
-        Self { octets, at: 0, salt }
+    pub fn new(format: &'static Format, octets: &'a [u8], salt: Option<Salt>) -> Self {
+        Self { format, octets, at: 0, salt }
     }
 
     fn rest(&self, at: usize) -> &'a [u8] {
         self.octets.get(at..).unwrap_or_default()
     }
 
+    /// How a frame starts, as far as that is known.
+    fn mark(&self) -> Vec<u8> {
+        self.format.magic.into_iter().chain(self.salt.into_iter().flatten()).collect()
+    }
+
     /// Where the next readable frame starts, behind `at`.
     fn next_frame(&self, at: usize) -> Option<usize> {
-        let mut mark = MAGIC.to_vec();
-        mark.extend(self.salt.into_iter().flatten());
-        let starts = memmem::find_iter(self.rest(at + 1), &mark).map(|found| at + 1 + found);
-        starts.into_iter().find(|start| Frame::read(self.rest(*start), self.salt).is_some())
+        let mark = self.mark();
+        let mut starts = memmem::find_iter(self.rest(at + 1), &mark).map(|found| at + 1 + found);
+        starts.find(|start| Frame::read(self.format, self.rest(*start), self.salt).is_some())
     }
 
     /// Whether these octets, the last of a segment, are what a write leaves that did not come to its end.
@@ -245,11 +225,10 @@ impl<'a> Scan<'a> {
         if octets.iter().all(|octet| *octet == 0) {
             return true;
         }
-        if let Some(header) = Header::read(octets) {
-            return octets.len() < header.octets() && header.is_bounded();
+        if let Some(header) = Header::read(self.format, octets) {
+            return octets.len() < header.octets() && header.is_bounded(self.format);
         }
-        let mut mark = MAGIC.to_vec();
-        mark.extend(self.salt.into_iter().flatten());
+        let mark = self.mark();
         let common = mark.len().min(octets.len());
         octets.len() < HEADER_OCTETS && octets.get(..common) == mark.get(..common)
     }
@@ -264,7 +243,7 @@ impl<'a> Iterator for Scan<'a> {
             return None;
         }
         let start = self.at;
-        if let Some((frame, octets)) = Frame::read(rest, self.salt) {
+        if let Some((frame, octets)) = Frame::read(self.format, rest, self.salt) {
             let mark: Option<[u8; MARK_OCTETS]> = rest.first_chunk().copied();
             self.salt = self.salt.or_else(|| mark.and_then(|mark| mark.last_chunk().copied()));
             self.at = start + octets;
