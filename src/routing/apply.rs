@@ -14,6 +14,7 @@ use super::error::RoutingError;
 use super::model::{Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule};
 use super::persist::Writes;
 use super::table::{Coverage, Table};
+use super::wire;
 use crate::mail::{Address, Domain};
 
 /// What applying a change gives.
@@ -39,7 +40,7 @@ const MAX_NAMES_IN_ERROR: usize = 10;
 /// When the change cannot be made; of a batch, then nothing is.
 pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, RoutingError> {
     let mut editor = Editor {
-        at: stamped.at,
+        at: wire::to_the_millisecond(stamped.at),
         next_id: stamped.first_id,
         revision: table.revision() + 1,
         applied: Applied {

@@ -208,12 +208,17 @@ pub enum Changed {
 }
 
 /// Hands out ids that only grow, each the first of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ids {
     next: u128,
 }
 
 impl Ids {
+    /// For a table whose greatest id this is: a clock that is behind it gives greater ids all the same.
+    pub(super) fn above(greatest: Ulid) -> Self {
+        Self { next: greatest.0.saturating_add(1) }
+    }
+
     /// The first of `count` ids made at this time.
     pub(super) fn take(&mut self, at: SystemTime, count: usize) -> Ulid {
         // One bit of the random part is left free, so that a run cannot carry into the time.

@@ -10,6 +10,8 @@
 //!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
 //! - After a failed write the store takes no more, and the table stays as it was shown last.
 //! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
+//! - [`Stamped::encode`] is a change in a log, [`Table::records`] a table in a snapshot; two nodes that are at the same
+//!   revision have the same [`Table::digest`].
 //! - [`Document`] is the whole table as a file, and [`plan()`] the changes that lead to it.
 
 mod admit;
@@ -17,11 +19,13 @@ mod apply;
 mod change;
 mod check;
 mod document;
+mod encoding;
 mod error;
 mod explain;
 mod model;
 mod persist;
 mod plan;
+mod records;
 mod resolve;
 mod table;
 mod wire;
@@ -38,6 +42,7 @@ pub use change::{
     Stamped, TempfailSetting,
 };
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
+pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
 pub use model::{
@@ -45,6 +50,7 @@ pub use model::{
     MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, Matcher, Rank, Rule, RuleAction,
 };
 pub use plan::{Prune, plan};
+pub use records::{MAX_RECORD_OCTETS, Rebuilt};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
 pub use table::{Coverage, RoutingOptions, Table};
 
@@ -77,7 +83,7 @@ impl Routing {
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
         let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options, empty)?));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
-        let ids = change::Ids::default();
+        let ids = change::Ids::above(table.load().greatest_id());
         let writer = Writer { store: store.clone(), tree, table: table.clone(), ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
@@ -110,8 +116,9 @@ impl Routing {
     /// With why the change would be refused.
     pub fn rehearse(&self, change: Change) -> Result<Changed, RoutingError> {
         let at = clock::now();
-        let first_id = change::Ids::default().take(at, change.creations());
-        let applied = apply::apply(&self.snapshot(), &Stamped { at, first_id, change })?;
+        let table = self.snapshot();
+        let first_id = change::Ids::above(table.greatest_id()).take(at, change.creations());
+        let applied = apply::apply(&table, &Stamped { at, first_id, change })?;
         admit::admit(&applied)?;
         Ok(applied.changed)
     }

@@ -1,7 +1,8 @@
 //! The table on disk: tree `routing` of the store, one record a resource, JSON.
 //!
 //! ```text
-//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N}, and "lost":true while it is
+//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N,"greatest_id":ULID},
+//!                 and "lost":true while it is
 //! d/NAME          a DomainEntry
 //! r/ULID          a Rule
 //! a/ADDRESS       a Destination, the address in lower case
@@ -27,13 +28,16 @@ pub(super) const TREE: &str = "routing";
 const FORMAT: u32 = 1;
 const STATE: &[u8] = b"state";
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct State {
     format: u32,
     revision: u64,
     domains: usize,
     rules: usize,
     destinations: usize,
+    /// See [`Table::greatest_id`]; earlier versions did not write it.
+    #[serde(default = "Ulid::nil")]
+    greatest_id: Ulid,
     /// See [`Coverage::Lost`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     lost: bool,
@@ -47,6 +51,7 @@ impl State {
             domains: table.domain_count(),
             rules: table.rules_count(),
             destinations: table.destination_count(),
+            greatest_id: table.greatest_id(),
             lost: table.coverage() == Coverage::Lost,
         }
     }
@@ -149,8 +154,10 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
     })?;
     table.set_revision(state.revision);
     table.set_coverage(if state.lost { Coverage::Lost } else { Coverage::Whole });
+    table.raise_greatest_id(state.greatest_id);
     let found = State::of(&table);
-    if found == state {
+    let counts = |state: &State| (state.domains, state.rules, state.destinations);
+    if counts(&found) == counts(&state) {
         return Ok(table);
     }
     Err(RoutingError::Damaged(format!(

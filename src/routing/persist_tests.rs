@@ -59,6 +59,7 @@ fn format_1_is_read() {
     assert_eq!(rules[1].action, crate::routing::RuleAction::Reject("No".to_owned()));
     assert!(table.destination(&address("real@dest.example")).unwrap().verified_at.is_some());
     assert_eq!(table.user_count(&address("REAL@dest.example")), 1);
+    assert_eq!(table.greatest_id().to_string(), "01HF7YAT00000000000000000D");
 }
 
 #[test]
@@ -74,7 +75,9 @@ fn format_1_is_written() {
     );
     let mut expected = Batch::default();
     expected.insert(format!("r/{id}"), rule);
-    expected.insert("state", r#"{"format":1,"revision":5,"domains":3,"rules":1,"destinations":1}"#);
+    let state =
+        format!(r#"{{"format":1,"revision":5,"domains":3,"rules":1,"destinations":1,"greatest_id":"{id}"}}"#);
+    expected.insert("state", state);
     assert_eq!(applied.writes.into_batch(), expected);
 }
 

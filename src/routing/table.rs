@@ -43,6 +43,7 @@ pub enum Coverage {
 pub struct Table {
     revision: u64,
     coverage: Coverage,
+    greatest_id: Ulid,
     domains: RedBlackTreeMapSync<Domain, DomainRules>,
     rules: HashTrieMapSync<Ulid, Arc<Rule>>,
     destinations: RedBlackTreeMapSync<Address, Use>,
@@ -70,6 +71,7 @@ impl Table {
         Self {
             revision: 0,
             coverage: Coverage::Empty,
+            greatest_id: Ulid::nil(),
             domains: RedBlackTreeMapSync::new_sync(),
             rules: HashTrieMapSync::new_sync(),
             destinations: RedBlackTreeMapSync::new_sync(),
@@ -87,6 +89,12 @@ impl Table {
     #[must_use]
     pub fn coverage(&self) -> Coverage {
         self.coverage
+    }
+
+    /// The greatest id that a resource of this table has, or had: new ones are greater, whatever the clock says.
+    #[must_use]
+    pub fn greatest_id(&self) -> Ulid {
+        self.greatest_id
     }
 
     /// What the node's configuration says.
@@ -219,12 +227,18 @@ impl Table {
         self.coverage = coverage;
     }
 
+    /// An id that a resource has, or had.
+    pub(super) fn raise_greatest_id(&mut self, id: Ulid) {
+        self.greatest_id = self.greatest_id.max(id);
+    }
+
     pub(super) fn set_options(&mut self, options: RoutingOptions) {
         self.options = Arc::new(options);
     }
 
     /// Adds a domain, or replaces its entry.
     pub(super) fn put_domain(&mut self, entry: Arc<DomainEntry>) {
+        self.raise_greatest_id(entry.id);
         if let Some(domain) = self.domains.get_mut(&entry.name) {
             domain.entry = entry;
             return;
@@ -245,6 +259,7 @@ impl Table {
 
     /// Adds a rule to its domain, or replaces the one with its id. Domain and destinations exist.
     pub(super) fn put_rule(&mut self, rule: Arc<Rule>) {
+        self.raise_greatest_id(rule.id);
         self.remove_rule(&rule.id);
         for address in rule.destinations() {
             if let Some(found) = self.destinations.get_mut(&address.folded()) {
@@ -273,6 +288,7 @@ impl Table {
 
     /// Adds a destination, or replaces its entry.
     pub(super) fn put_destination(&mut self, entry: Arc<Destination>) {
+        self.raise_greatest_id(entry.id);
         let key = entry.address.folded();
         match self.destinations.get_mut(&key) {
             Some(found) => found.entry = entry,
