@@ -131,6 +131,7 @@ impl Rules {
             }
             Changed::Domain(_)
             | Changed::Destination(_)
+            | Changed::Suspension(_)
             | Changed::Removed
             | Changed::Whole
             | Changed::Batch(_) => Err(status::unexpected("a rule")),

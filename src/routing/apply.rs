@@ -2,6 +2,7 @@
 //! table wherever it is replayed. Nothing here looks at the clock or at a node's configuration.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ulid::Ulid;
 
@@ -57,7 +58,9 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         editor.one(&stamped.change)?
     };
     let mut applied = editor.applied;
-    if !applied.writes.is_empty() && table.coverage() == Coverage::Empty {
+    // A suspension says nothing of what there is to route.
+    let routes = applied.table.domain_count() + applied.table.destination_count();
+    if routes > 0 && applied.table.coverage() == Coverage::Empty {
         applied.table.set_coverage(Coverage::Whole);
     }
     if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() {
@@ -67,11 +70,12 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     Ok(applied)
 }
 
-struct Editor {
-    at: std::time::SystemTime,
+/// A table that is being changed: domains, rules and destinations here, what else operators order in `orders`.
+pub(super) struct Editor {
+    pub(super) at: SystemTime,
     next_id: Ulid,
-    revision: u64,
-    applied: Applied,
+    pub(super) revision: u64,
+    pub(super) applied: Applied,
 }
 
 impl Editor {
@@ -96,6 +100,8 @@ impl Editor {
                 self.update_destination(address, *verified, *etag)
             }
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
+            Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
+            Change::Resume { domain, etag } => self.resume(domain, *etag),
             Change::DeclareWhole => {
                 self.applied.table.set_coverage(Coverage::Whole);
                 Ok(Changed::Whole)
@@ -332,7 +338,7 @@ impl Editor {
     }
 }
 
-fn check_etag(
+pub(super) fn check_etag(
     given: Option<u64>,
     current: u64,
     resource: impl FnOnce() -> String,

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::model::{Destination, DomainEntry, Matcher, Rule, RuleAction};
+use super::model::{Destination, DomainEntry, Matcher, Rule, RuleAction, Suspension};
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -77,6 +77,23 @@ pub enum Change {
     DeleteDestination {
         /// Which.
         address: Address,
+        /// As last seen.
+        etag: Option<u64>,
+    },
+    /// Suspends deliveries to a destination domain, from now on; in the place of what suspended them before.
+    Suspend {
+        /// The destination domain, whether any rule leads there or not.
+        domain: Domain,
+        /// Until when; `None`: until it is resumed.
+        #[serde(with = "wire::optional_millis")]
+        until: Option<SystemTime>,
+        /// See [`Suspension::reason`].
+        reason: String,
+    },
+    /// Takes deliveries to a destination domain up again.
+    Resume {
+        /// Which.
+        domain: Domain,
         /// As last seen.
         etag: Option<u64>,
     },
@@ -199,6 +216,8 @@ pub enum Changed {
     Rule(Arc<Rule>),
     /// The destination as it is now.
     Destination(Arc<Destination>),
+    /// The suspension as it is now.
+    Suspension(Arc<Suspension>),
     /// It is gone.
     Removed,
     /// The table as such.
@@ -243,6 +262,8 @@ impl Change {
             | Self::DeleteRule { .. }
             | Self::UpdateDestination { .. }
             | Self::DeleteDestination { .. }
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
             | Self::DeclareWhole => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }

@@ -103,6 +103,14 @@ fn encode_change(change: &Change) -> v1::Change {
             Kind::DeleteDestination(v1::DeleteDestination { address: address.to_string(), etag: *etag })
         }
         Change::DeclareWhole => Kind::DeclareWhole(v1::Nothing {}),
+        Change::Suspend { domain, until, reason } => Kind::Suspend(v1::Suspend {
+            domain: domain.to_string(),
+            until_ms: until.map(wire::to_millis),
+            reason: reason.clone(),
+        }),
+        Change::Resume { domain, etag } => {
+            Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
+        }
         Change::Batch(changes) => {
             Kind::Batch(v1::Batch { changes: changes.iter().map(encode_change).collect() })
         }
@@ -166,6 +174,14 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
             Change::DeleteDestination { address: address("the destination to delete", &old)?, etag }
         }
         Kind::DeclareWhole(v1::Nothing {}) => Change::DeclareWhole,
+        Kind::Suspend(v1::Suspend { domain: to, until_ms, reason }) => Change::Suspend {
+            domain: domain("the domain to suspend", &to)?,
+            until: optional_time("the end of a suspension", until_ms)?,
+            reason,
+        },
+        Kind::Resume(v1::Resume { domain: to, etag }) => {
+            Change::Resume { domain: domain("the domain to resume", &to)?, etag }
+        }
         Kind::Batch(v1::Batch { changes }) => {
             Change::Batch(changes.into_iter().map(decode_change).collect::<Result<_, _>>()?)
         }
@@ -286,6 +302,13 @@ pub(super) fn address(field: &'static str, text: &str) -> Result<Address, Encodi
 
 pub(super) fn time(field: &'static str, millis: u64) -> Result<SystemTime, EncodingError> {
     wire::from_millis(millis).ok_or_else(|| unreadable(field, "it is past the end of time".to_owned()))
+}
+
+pub(super) fn optional_time(
+    field: &'static str,
+    millis: Option<u64>,
+) -> Result<Option<SystemTime>, EncodingError> {
+    millis.map(|millis| time(field, millis)).transpose()
 }
 
 /// A message that is always written.

@@ -103,13 +103,19 @@ fn of_destinations() -> impl Strategy<Value = Change> {
     })
 }
 
-fn any_change() -> impl Strategy<Value = Change> {
-    prop_oneof![of_domains(), of_rules(), of_destinations(), Just(Change::DeclareWhole)].prop_recursive(
-        2,
-        8,
-        4,
-        |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch),
+fn of_suspensions() -> impl Strategy<Value = Change> {
+    let until = proptest::option::of((0..1_u64 << 48).prop_map(|at| UNIX_EPOCH + Duration::from_millis(at)));
+    (any_domain(), until, any::<String>(), any::<Option<u64>>()).prop_flat_map(
+        |(domain, until, reason, etag)| {
+            let resume = Change::Resume { domain: domain.clone(), etag };
+            prop_oneof![Just(Change::Suspend { domain, until, reason }), Just(resume)]
+        },
     )
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![of_domains(), of_rules(), of_destinations(), of_suspensions(), Just(Change::DeclareWhole)]
+        .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))
 }
 
 proptest! {

@@ -1,4 +1,5 @@
-//! Domains, rules, destinations: which mail goes where. One writer, immutable snapshots to readers.
+//! Domains, rules, destinations: which mail goes where, and the destinations to which none goes for now. One writer,
+//! immutable snapshots to readers.
 //!
 //! ```text
 //! change ─▶ writer: stamp ─▶ apply (pure) ─▶ admit ─▶ store, flush ─▶ snapshot swapped ─▶ answer
@@ -23,6 +24,8 @@ mod encoding;
 mod error;
 mod explain;
 mod model;
+mod old_suspensions;
+mod orders;
 mod persist;
 mod plan;
 mod records;
@@ -35,7 +38,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
@@ -47,7 +50,8 @@ pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
 pub use model::{
     Destination, DomainEntry, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS,
-    MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, Matcher, Rank, Rule, RuleAction,
+    MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS, Matcher, Rank, Rule,
+    RuleAction, Suspension,
 };
 pub use plan::{Prune, plan};
 pub use records::{MAX_RECORD_OCTETS, Rebuilt};
@@ -69,6 +73,8 @@ struct Shared {
     table: Arc<ArcSwap<Table>>,
     orders: Option<mpsc::Sender<Order>>,
     writer: Option<JoinHandle<()>>,
+    /// See [`Routing::suspension_changes`].
+    suspensions: watch::Sender<u64>,
 }
 
 impl Routing {
@@ -81,21 +87,32 @@ impl Routing {
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
         let tree = store.tree(persist::TREE)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options, empty)?));
+        let mut table = persist::load(&tree, options, empty)?;
+        old_suspensions::take_over(store, &tree, &mut table)?;
+        let suspensions = watch::Sender::new(table.suspensions_revision());
+        let table = Arc::new(ArcSwap::from_pointee(table));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
         let ids = change::Ids::above(table.load().greatest_id());
-        let writer = Writer { store: store.clone(), tree, table: table.clone(), ids };
+        let (shown, told) = (table.clone(), suspensions.clone());
+        let writer = Writer { store: store.clone(), tree, table: shown, suspensions: told, ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|_| RoutingError::Stopped)?;
-        Ok(Self { shared: Arc::new(Shared { table, orders: Some(orders), writer: Some(writer) }) })
+        let (orders, writer) = (Some(orders), Some(writer));
+        Ok(Self { shared: Arc::new(Shared { table, orders, writer, suspensions }) })
     }
 
     /// The table as it is now. Take it once for what must fit together.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Table> {
         self.shared.table.load_full()
+    }
+
+    /// Tells when the suspensions have changed, once [`Self::snapshot`] has it: the value is the revision that did it.
+    #[must_use]
+    pub fn suspension_changes(&self) -> watch::Receiver<u64> {
+        self.shared.suspensions.subscribe()
     }
 
     /// Changes the table. When this returns, the change is durable and in every new snapshot.

@@ -1,4 +1,4 @@
-//! The resources of the routing table: domains, rules, destinations. Their serialised form is what stands
+//! The resources of the routing table: domains, rules, destinations, suspensions. Their serialised form is what stands
 //! on disk: see [`super::persist`] before changing a field.
 
 use std::time::SystemTime;
@@ -23,6 +23,10 @@ pub const MAX_DOMAINS: usize = 1_000_000;
 pub const MAX_RULES_PER_DOMAIN: usize = 1_000_000;
 /// Destinations in the table.
 pub const MAX_DESTINATIONS: usize = 2_000_000;
+/// Suspended destination domains in the table: each is in the memory of every stage that delivers, too.
+pub const MAX_SUSPENSIONS: usize = 10_000;
+/// Longest reason of an operator's order, in characters.
+pub const MAX_REASON_CHARS: usize = 200;
 
 /// A domain that we route for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +116,23 @@ pub struct Destination {
     pub revision: u64,
 }
 
+/// A destination domain to which nothing is delivered, by order of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// The destination domain; the resource name is `queue/suspensions/DOMAIN`.
+    pub domain: Domain,
+    /// Since when.
+    #[serde(with = "wire::millis")]
+    pub since: SystemTime,
+    /// Until when; `None`: until it is resumed.
+    #[serde(with = "wire::optional_millis")]
+    pub until: Option<SystemTime>,
+    /// The operator's words, up to [`MAX_REASON_CHARS`].
+    pub reason: String,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
 impl DomainEntry {
     /// `domains/NAME`.
     #[must_use]
@@ -165,6 +186,20 @@ impl Destination {
     #[must_use]
     pub fn resource_name(&self) -> String {
         format!("destinations/{}", self.address)
+    }
+}
+
+impl Suspension {
+    /// `queue/suspensions/DOMAIN`.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        format!("queue/suspensions/{}", self.domain)
+    }
+
+    /// Whether its time is over. It stands in the table until it is resumed, and nobody obeys it.
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

@@ -2,7 +2,7 @@
 //! for: a table of a million rules is never in memory a second time.
 //!
 //! ```text
-//! head, destinations by address, domains by name, rules by domain and rank
+//! head, destinations by address, domains by name, rules by domain and rank, suspensions by domain
 //! ```
 //!
 //! - Equal tables give equal records, in this order: what a node's configuration says is not part of them.
@@ -17,9 +17,9 @@ use prost::Message as _;
 
 use super::encoding::{
     EncodingError, address, check_length, decode_action, decode_matcher, domain, encode_action,
-    encode_matcher, given, id, tempfail, tempfail_code, time, unreadable,
+    encode_matcher, given, id, optional_time, tempfail, tempfail_code, time, unreadable,
 };
-use super::model::{Destination, DomainEntry, Rule};
+use super::model::{Destination, DomainEntry, Rule, Suspension};
 use super::table::{Coverage, RoutingOptions, Table};
 use super::wire::to_millis;
 use crate::proto::routing::v1;
@@ -39,8 +39,9 @@ impl Table {
         let domains = self.domains().map(|entry| Kind::Domain(encode_domain(entry)));
         let rules = self.domains().flat_map(|entry| self.rules(&entry.name));
         let rules = rules.map(|rule| Kind::Rule(encode_rule(rule)));
-        let kinds =
-            std::iter::once_with(|| Kind::Head(head(self))).chain(destinations).chain(domains).chain(rules);
+        let suspensions = self.suspensions().map(|entry| Kind::Suspension(encode_suspension(entry)));
+        let head = std::iter::once_with(|| Kind::Head(head(self)));
+        let kinds = head.chain(destinations).chain(domains).chain(rules).chain(suspensions);
         kinds.map(|kind| v1::Record { kind: Some(kind) }.encode_to_vec())
     }
 
@@ -90,6 +91,7 @@ impl Rebuilt {
             Kind::Destination(entry) => self.table.put_destination(Arc::new(decode_destination(&entry)?)),
             Kind::Domain(entry) => self.table.put_domain(Arc::new(decode_domain(&entry)?)),
             Kind::Rule(rule) => self.put_rule(decode_rule(rule)?)?,
+            Kind::Suspension(entry) => self.table.put_suspension(Arc::new(decode_suspension(entry)?)),
         }
         Ok(())
     }
@@ -106,6 +108,7 @@ impl Rebuilt {
             ("destinations", said.destinations, found.destinations),
             ("domains", said.domains, found.domains),
             ("rules", said.rules, found.rules),
+            ("suspensions", said.suspensions, found.suspensions),
         ] {
             if said != found {
                 return Err(EncodingError::Count { what, said, found });
@@ -126,6 +129,7 @@ impl Rebuilt {
             return Err(EncodingError::Format { found: head.format, known: FORMAT });
         }
         self.table.set_revision(head.revision);
+        self.table.set_suspensions_revision(head.revision);
         self.table.set_coverage(coverage(head.coverage)?);
         self.table.raise_greatest_id(id("the greatest id of the table", &head.greatest_id)?);
         self.head = Some(head);
@@ -162,6 +166,7 @@ fn head(table: &Table) -> v1::Head {
         destinations: table.destination_count() as u64,
         domains: table.domain_count() as u64,
         rules: table.rules_count() as u64,
+        suspensions: table.suspension_count() as u64,
     }
 }
 
@@ -188,10 +193,7 @@ fn decode_destination(entry: &v1::Destination) -> Result<Destination, EncodingEr
     Ok(Destination {
         id: id("the id of a destination", &entry.id)?,
         address: address("the address of a destination", &entry.address)?,
-        verified_at: entry
-            .verified_at_ms
-            .map(|millis| time("the time at which a destination was verified", millis))
-            .transpose()?,
+        verified_at: optional_time("the time at which a destination was verified", entry.verified_at_ms)?,
         created_at: time("the time of a destination", entry.created_at_ms)?,
         revision: entry.revision,
     })
@@ -252,6 +254,26 @@ fn decode_rule(rule: v1::Rule) -> Result<Rule, EncodingError> {
         created_at: time(TIME, rule.created_at_ms)?,
         updated_at: time(TIME, rule.updated_at_ms)?,
         revision: rule.revision,
+    })
+}
+
+fn encode_suspension(entry: &Suspension) -> v1::Suspension {
+    v1::Suspension {
+        domain: entry.domain.to_string(),
+        since_ms: to_millis(entry.since),
+        until_ms: entry.until.map(to_millis),
+        reason: entry.reason.clone(),
+        revision: entry.revision,
+    }
+}
+
+fn decode_suspension(entry: v1::Suspension) -> Result<Suspension, EncodingError> {
+    Ok(Suspension {
+        domain: domain("the domain of a suspension", &entry.domain)?,
+        since: time("the time of a suspension", entry.since_ms)?,
+        until: optional_time("the end of a suspension", entry.until_ms)?,
+        reason: entry.reason,
+        revision: entry.revision,
     })
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock;
 use crate::routing::test_table::{World, address, domain, forward, options, rule, verified};
 use crate::routing::{Change, DomainPatch, NewRule, RuleAction, TempfailSetting};
 
@@ -17,6 +18,9 @@ fn world() -> World {
     world.add(rule("é@two.example", RuleAction::Drop));
     let gone = world.add(rule("gone@two.example", RuleAction::Drop));
     world.make(Change::DeleteRule { id: gone, etag: None });
+    for (name, until) in [("a.example", None), ("b.example", Some(clock::now()))] {
+        world.make(Change::Suspend { domain: domain(name), until, reason: "it is down".to_owned() });
+    }
     world
 }
 
@@ -46,6 +50,7 @@ fn a_table_comes_back_from_its_records_and_works() {
     {
         assert_eq!(again.resolve(&address(at)), world.table.resolve(&address(at)), "{at}");
     }
+    assert!(again.suspensions().eq(world.table.suspensions()));
     assert_eq!(again.user_count(&address("REAL@dest.example")), 1);
     // What the table keeps beside its resources is there too: the same changes make the same table.
     let before = std::mem::replace(&mut world.table, again);
@@ -73,7 +78,7 @@ fn fields_of_a_later_version_are_skipped() {
 fn each_record_that_has_gone_is_missed() {
     let table = world().table;
     let records: Vec<_> = table.records().collect();
-    assert_eq!(records.len(), 1 + 2 + 3 + 3);
+    assert_eq!(records.len(), 1 + 2 + 3 + 3 + 2);
     for at in 0..records.len() {
         let mut left = records.clone();
         left.remove(at);
@@ -86,6 +91,7 @@ fn each_record_that_has_gone_is_missed() {
     };
     assert_eq!(without(0), "the first record is not the table's head");
     assert_eq!(without(3), "the table should hold 3 domains, and holds 2");
+    assert_eq!(without(9), "the table should hold 2 suspensions, and holds 1");
     assert_eq!(without(8), "the table should hold 3 rules, and holds 2");
     assert!(without(4).ends_with("needs domain one.example, of which there is no record before it"));
     assert_eq!(refused([]), "the first record is not the table's head");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
-use super::model::{Destination, DomainEntry, Matcher, Rank, Rule};
+use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
 use crate::mail::{Address, Domain};
 
 /// What the node's configuration says that routing must know. It is the node's, not a part of the state
@@ -28,7 +28,7 @@ pub struct RoutingOptions {
 /// What it means that a table does not hold something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {
-    /// Nothing: no change has been made yet. The first one makes it [`Coverage::Whole`].
+    /// Nothing: no domain and no destination has been added yet. The first one makes it [`Coverage::Whole`].
     Empty,
     /// Nothing: the table that was on this disk is gone, and what is here was added since. A document makes it
     /// [`Coverage::Whole`] ([`super::Change::DeclareWhole`]); one domain that comes back does not speak for
@@ -47,6 +47,8 @@ pub struct Table {
     domains: RedBlackTreeMapSync<Domain, DomainRules>,
     rules: HashTrieMapSync<Ulid, Arc<Rule>>,
     destinations: RedBlackTreeMapSync<Address, Use>,
+    suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
+    suspensions_revision: u64,
     options: Arc<RoutingOptions>,
 }
 
@@ -75,6 +77,8 @@ impl Table {
             domains: RedBlackTreeMapSync::new_sync(),
             rules: HashTrieMapSync::new_sync(),
             destinations: RedBlackTreeMapSync::new_sync(),
+            suspensions: RedBlackTreeMapSync::new_sync(),
+            suspensions_revision: 0,
             options: Arc::new(options),
         }
     }
@@ -199,6 +203,28 @@ impl Table {
         self.destinations.get(&address.folded()).map_or(0, |found| found.rules.size())
     }
 
+    /// The suspension of a destination domain, over or not.
+    #[must_use]
+    pub fn suspension(&self, domain: &Domain) -> Option<&Arc<Suspension>> {
+        self.suspensions.get(domain)
+    }
+
+    /// Every suspension by domain, over or not.
+    pub fn suspensions(&self) -> impl Iterator<Item = &Arc<Suspension>> {
+        self.suspensions.values()
+    }
+
+    /// How many suspensions there are.
+    #[must_use]
+    pub fn suspension_count(&self) -> usize {
+        self.suspensions.size()
+    }
+
+    /// The revision that changed the suspensions last.
+    pub(super) fn suspensions_revision(&self) -> u64 {
+        self.suspensions_revision
+    }
+
     /// Whether the rule waits: one of its destinations, or more, is not verified.
     #[must_use]
     pub fn is_waiting(&self, rule: &Rule) -> bool {
@@ -300,6 +326,21 @@ impl Table {
     pub(super) fn remove_destination(&mut self, address: &Address) {
         self.destinations.remove_mut(&address.folded());
     }
+
+    /// Adds a suspension, or replaces that of its domain.
+    pub(super) fn put_suspension(&mut self, entry: Arc<Suspension>) {
+        self.suspensions.insert_mut(entry.domain.clone(), entry);
+    }
+
+    /// Removes a suspension.
+    pub(super) fn remove_suspension(&mut self, domain: &Domain) {
+        self.suspensions.remove_mut(domain);
+    }
+
+    /// By this revision the suspensions are others.
+    pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
+        self.suspensions_revision = revision;
+    }
 }
 
 impl DomainRules {
@@ -337,6 +378,7 @@ impl std::fmt::Debug for Table {
             .field("domains", &self.domains.size())
             .field("rules", &self.rules.size())
             .field("destinations", &self.destinations.size())
+            .field("suspensions", &self.suspensions.size())
             .finish_non_exhaustive()
     }
 }

@@ -147,3 +147,21 @@ fn a_snapshot_stays_as_it_was_while_a_large_table_changes() {
         assert_eq!(gone, at % 50 == 0, "{to}");
     }
 }
+
+#[tokio::test]
+async fn changes_of_suspensions_are_told_once_they_are_seen_and_others_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let routing = open(dir.path());
+    let mut changes = routing.suspension_changes();
+    routing.change(Change::Batch(many_rules(3))).await.unwrap();
+    assert!(!changes.has_changed().unwrap());
+    let name = domain("dest.example");
+    let suspend = Change::Suspend { domain: name.clone(), until: None, reason: String::new() };
+    routing.change(suspend).await.unwrap();
+    changes.changed().await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 2);
+    assert!(routing.snapshot().suspension(&name).is_some());
+    routing.change(Change::Resume { domain: name, etag: None }).await.unwrap();
+    changes.changed().await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 3);
+}

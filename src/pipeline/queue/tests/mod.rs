@@ -22,6 +22,7 @@ use crate::pipeline::testing::{nowhere, played};
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
+use crate::store::Store;
 use crate::telemetry::labels::{Contained, DsnAction};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
@@ -112,6 +113,8 @@ fn answer(due: Due, outcome: impl Fn(&Target) -> Outcome) {
 struct World {
     queue: Queue,
     upstream: Upstream,
+    /// What deliver would look up.
+    suspended: Suspended,
     stop: CancellationToken,
     dir: TempDir,
 }
@@ -133,11 +136,10 @@ impl World {
         let routing = Routing::open(&store, routing).unwrap();
         routing.change(Change::CreateDomain(NewDomain::new(domain("ours.example")))).await.unwrap();
         let options = spool::Options { min_free_octets: 0, ..spool::Options::default() };
-        let upstream = Upstream::default();
+        let (upstream, suspended) = (Upstream::default(), Suspended::default());
         let around = Surroundings {
             spool: Spool::open(&dir.path().join("spool"), options, metrics.clone()).unwrap().0,
             journal: Journal::open(&store, crate::journal::Limits::default()).unwrap(),
-            store,
             routing,
             metrics,
             deliver: played({
@@ -145,13 +147,13 @@ impl World {
                 move |due| upstream.play(due)
             }),
             rewrite: nowhere(),
-            suspended: Suspended::default(),
+            suspended: suspended.clone(),
         };
         let config = Config::parse(&Files::new().minimal(), &[]).unwrap();
         let mut settings = Settings { backoff: BRISK, ..(&config).into() };
         configure(&mut settings);
-        let queue = Queue::with(around, settings, limits).unwrap();
-        Self { queue, upstream, stop: CancellationToken::new(), dir }
+        let queue = Queue::with(around, settings, limits);
+        Self { queue, upstream, suspended, stop: CancellationToken::new(), dir }
     }
 
     /// Queues a message.
