@@ -123,6 +123,7 @@ impl Destinations {
             Changed::Domain(_)
             | Changed::Rule(_)
             | Changed::Suspension(_)
+            | Changed::Listing(_)
             | Changed::Removed
             | Changed::Whole
             | Changed::Batch(_) => Err(status::unexpected("a destination")),

@@ -12,7 +12,9 @@ use super::change::{
 };
 use super::check::{check_label, checked_action, checked_destination, checked_matcher};
 use super::error::RoutingError;
-use super::model::{Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule};
+use super::model::{
+    Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
+};
 use super::persist::Writes;
 use super::table::{Coverage, Table};
 use super::wire;
@@ -58,7 +60,7 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         editor.one(&stamped.change)?
     };
     let mut applied = editor.applied;
-    // A suspension says nothing of what there is to route.
+    // Suspensions and listings say nothing of what there is to route.
     let routes = applied.table.domain_count() + applied.table.destination_count();
     if routes > 0 && applied.table.coverage() == Coverage::Empty {
         applied.table.set_coverage(Coverage::Whole);
@@ -102,6 +104,9 @@ impl Editor {
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
             Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
             Change::Resume { domain, etag } => self.resume(domain, *etag),
+            Change::Block { network, reason } => self.list(*network, Access::Blocked, reason),
+            Change::Allow { network, reason } => self.list(*network, Access::Allowed, reason),
+            Change::Unlist { network, etag } => self.unlist(network, *etag),
             Change::DeclareWhole => {
                 self.applied.table.set_coverage(Coverage::Whole);
                 Ok(Changed::Whole)

@@ -189,16 +189,16 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
     ];
     let mut ids = crate::routing::change::Ids::above(Ulid::nil());
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_123);
-    let log: Vec<String> = changes
+    let log: Vec<Vec<u8>> = changes
         .into_iter()
         .map(|change| Stamped { at, first_id: ids.take(at, change.creations()), change })
-        .map(|stamped| serde_json::to_string(&stamped).unwrap())
+        .map(|stamped| stamped.encode())
         .collect();
     let replay = || {
         let mut table = World::empty().table;
         let mut writes = Vec::new();
         for entry in &log {
-            let applied = apply(&table, &serde_json::from_str(entry).unwrap()).unwrap();
+            let applied = apply(&table, &Stamped::decode(entry).unwrap()).unwrap();
             table = applied.table;
             writes.push(applied.writes.into_batch());
         }

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use prost::{DecodeError, Message as _};
 use thiserror::Error;
 use ulid::Ulid;
@@ -17,8 +18,8 @@ use crate::mail::{Address, Domain};
 use crate::proto::routing::v1;
 use crate::proto::routing::v1::change::Kind;
 
-/// Largest stamped change, in octets: a batch of [`super::MAX_CHANGES_PER_BATCH`] of the largest changes, but for what
-/// no document can hold ([`super::Document`] has 128 MiB at most).
+/// Largest stamped change, in octets: more than a document can ask for ([`super::Document`] has 128 MiB at most). A batch
+/// of [`super::MAX_CHANGES_PER_BATCH`] new rules of the usual size has 5.5 MB.
 pub const MAX_STAMPED_OCTETS: usize = 512 << 20;
 
 /// Why octets are no change, or no table. Ours: what was written by a later version, or is damaged.
@@ -111,6 +112,15 @@ fn encode_change(change: &Change) -> v1::Change {
         Change::Resume { domain, etag } => {
             Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
         }
+        Change::Block { network, reason } => {
+            Kind::Block(v1::Block { network: network.to_string(), reason: reason.clone() })
+        }
+        Change::Allow { network, reason } => {
+            Kind::Allow(v1::Allow { network: network.to_string(), reason: reason.clone() })
+        }
+        Change::Unlist { network, etag } => {
+            Kind::Unlist(v1::Unlist { network: network.to_string(), etag: *etag })
+        }
         Change::Batch(changes) => {
             Kind::Batch(v1::Batch { changes: changes.iter().map(encode_change).collect() })
         }
@@ -182,6 +192,15 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         Kind::Resume(v1::Resume { domain: to, etag }) => {
             Change::Resume { domain: domain("the domain to resume", &to)?, etag }
         }
+        Kind::Block(v1::Block { network: of, reason }) => {
+            Change::Block { network: network("the network to block", &of)?, reason }
+        }
+        Kind::Allow(v1::Allow { network: of, reason }) => {
+            Change::Allow { network: network("the network to allow", &of)?, reason }
+        }
+        Kind::Unlist(v1::Unlist { network: of, etag }) => {
+            Change::Unlist { network: network("the network to unlist", &of)?, etag }
+        }
         Kind::Batch(v1::Batch { changes }) => {
             Change::Batch(changes.into_iter().map(decode_change).collect::<Result<_, _>>()?)
         }
@@ -198,8 +217,7 @@ fn decode_new_domain(new: &v1::CreateDomain) -> Result<NewDomain, EncodingError>
 }
 
 fn decode_domain_update(update: &v1::UpdateDomain) -> Result<Change, EncodingError> {
-    let setting =
-        |code| tempfail("on_tempfail of the domain to change", code).map(|value| TempfailSetting(value));
+    let setting = |code| tempfail("on_tempfail of the domain to change", code).map(TempfailSetting);
     let patch = DomainPatch {
         enabled: update.enabled,
         on_tempfail: update.on_tempfail.map(setting).transpose()?,
@@ -298,6 +316,10 @@ pub(super) fn domain(field: &'static str, text: &str) -> Result<Domain, Encoding
 
 pub(super) fn address(field: &'static str, text: &str) -> Result<Address, EncodingError> {
     Address::parse(text).map_err(|cause| unreadable(field, cause.to_string()))
+}
+
+pub(super) fn network(field: &'static str, text: &str) -> Result<IpNet, EncodingError> {
+    text.parse().map_err(|_| unreadable(field, format!("\"{text}\" is no network")))
 }
 
 pub(super) fn time(field: &'static str, millis: u64) -> Result<SystemTime, EncodingError> {

@@ -113,9 +113,28 @@ fn of_suspensions() -> impl Strategy<Value = Change> {
     )
 }
 
+fn of_listings() -> impl Strategy<Value = Change> {
+    let network =
+        (any::<std::net::IpAddr>(), 0..=32_u8).prop_map(|(ip, length)| IpNet::new(ip, length).unwrap());
+    (network, any::<String>(), any::<Option<u64>>()).prop_flat_map(|(network, reason, etag)| {
+        prop_oneof![
+            Just(Change::Block { network, reason: reason.clone() }),
+            Just(Change::Allow { network, reason }),
+            Just(Change::Unlist { network, etag }),
+        ]
+    })
+}
+
 fn any_change() -> impl Strategy<Value = Change> {
-    prop_oneof![of_domains(), of_rules(), of_destinations(), of_suspensions(), Just(Change::DeclareWhole)]
-        .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))
+    prop_oneof![
+        of_domains(),
+        of_rules(),
+        of_destinations(),
+        of_suspensions(),
+        of_listings(),
+        Just(Change::DeclareWhole)
+    ]
+    .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))
 }
 
 proptest! {

@@ -1,5 +1,5 @@
-//! Domains, rules, destinations: which mail goes where, and the destinations to which none goes for now. One writer,
-//! immutable snapshots to readers.
+//! Domains, rules, destinations: which mail goes where; the destinations to which none goes for now, and the networks that
+//! operators block and allow. One writer, immutable snapshots to readers.
 //!
 //! ```text
 //! change ─▶ writer: stamp ─▶ apply (pure) ─▶ admit ─▶ store, flush ─▶ snapshot swapped ─▶ answer
@@ -23,6 +23,7 @@ mod document;
 mod encoding;
 mod error;
 mod explain;
+mod listings;
 mod model;
 mod old_suspensions;
 mod orders;
@@ -49,9 +50,9 @@ pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
 pub use model::{
-    Destination, DomainEntry, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS,
-    MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS, Matcher, Rank, Rule,
-    RuleAction, Suspension,
+    Access, Destination, DomainEntry, Listing, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS,
+    MAX_LABEL_OCTETS, MAX_LISTINGS, MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN,
+    MAX_SUSPENSIONS, Matcher, Rank, Rule, RuleAction, Suspension,
 };
 pub use plan::{Prune, plan};
 pub use records::{MAX_RECORD_OCTETS, Rebuilt};

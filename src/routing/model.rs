@@ -1,8 +1,9 @@
-//! The resources of the routing table: domains, rules, destinations, suspensions. Their serialised form is what stands
+//! The resources of the routing table: domains, rules, destinations, suspensions, listings. Their serialised form is what stands
 //! on disk: see [`super::persist`] before changing a field.
 
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -25,6 +26,8 @@ pub const MAX_RULES_PER_DOMAIN: usize = 1_000_000;
 pub const MAX_DESTINATIONS: usize = 2_000_000;
 /// Suspended destination domains in the table: each is in the memory of every stage that delivers, too.
 pub const MAX_SUSPENSIONS: usize = 10_000;
+/// Networks of clients that are blocked or allowed. A listing takes about 0.5 KB of memory.
+pub const MAX_LISTINGS: usize = 100_000;
 /// Longest reason of an operator's order, in characters.
 pub const MAX_REASON_CHARS: usize = 200;
 
@@ -131,6 +134,31 @@ pub struct Suspension {
     pub reason: String,
     /// The revision of the table that wrote it: its etag.
     pub revision: u64,
+}
+
+/// What an operator says of a network of clients, in the place of what blocklists say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The network, without bits behind its prefix; IPv4 is never in its IPv6-mapped form (RFC 4291 §2.5.5.2).
+    pub network: IpNet,
+    /// Whether its clients may come.
+    pub access: Access,
+    /// The operator's words, up to [`MAX_REASON_CHARS`].
+    pub reason: String,
+    /// Since when.
+    #[serde(with = "wire::millis")]
+    pub since: SystemTime,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+/// Whether the clients of a network may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// They may not.
+    Blocked,
+    /// They may, whatever a blocklist says.
+    Allowed,
 }
 
 impl DomainEntry {

@@ -1,14 +1,17 @@
-//! Applying what operators order beside the routes: suspensions of destinations. As pure as [`super::apply`], which
+//! Applying what operators order beside the routes: suspensions of destinations, listings of clients. As pure as [`super::apply`], which
 //! calls this.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ipnet::IpNet;
+
 use super::apply::{Editor, check_etag};
 use super::change::Changed;
 use super::check::check_reason;
 use super::error::RoutingError;
-use super::model::{MAX_SUSPENSIONS, Suspension};
+use super::listings::canonical;
+use super::model::{Access, Listing, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
 use super::wire;
 use crate::mail::Domain;
 
@@ -47,6 +50,41 @@ impl Editor {
         table.remove_suspension(domain);
         table.set_suspensions_revision(self.revision);
         self.applied.writes.remove_suspension(domain);
+        Ok(Changed::Removed)
+    }
+
+    pub(super) fn list(
+        &mut self,
+        network: IpNet,
+        access: Access,
+        reason: &str,
+    ) -> Result<Changed, RoutingError> {
+        check_reason(reason)?;
+        let canonical = canonical(network);
+        if network != canonical {
+            return Err(RoutingError::NetworkForm { given: network, canonical });
+        }
+        let table = &self.applied.table;
+        match table.listing_of(&network) {
+            Some(old) if old.access == access && old.reason == reason => {
+                return Ok(Changed::Listing(old.clone()));
+            }
+            None if table.listing_count() >= MAX_LISTINGS => return Err(RoutingError::TooManyListings),
+            Some(_) | None => {}
+        }
+        let (since, revision) = (self.at, self.revision);
+        let entry = Arc::new(Listing { network, access, reason: reason.to_owned(), since, revision });
+        self.applied.writes.put_listing(&entry)?;
+        self.applied.table.put_listing(entry.clone());
+        Ok(Changed::Listing(entry))
+    }
+
+    pub(super) fn unlist(&mut self, network: &IpNet, etag: Option<u64>) -> Result<Changed, RoutingError> {
+        let table = &mut self.applied.table;
+        let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
+        check_etag(etag, old.revision, || format!("listing {network}"))?;
+        table.remove_listing(network);
+        self.applied.writes.remove_listing(network);
         Ok(Changed::Removed)
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N,"greatest_id":ULID,
-//!                  "suspensions":N}, and "lost":true while it is not whole, "empty":true before it is anything
+//!                  "suspensions":N,"listings":N}, and "lost":true while it is not whole, "empty":true before it is
+//!                  anything
 //! d/NAME          a DomainEntry
 //! r/ULID          a Rule
 //! a/ADDRESS       a Destination, the address in lower case
 //! s/DOMAIN        a Suspension
+//! n/NETWORK       a Listing
 //! ```
 //!
 //! A change is one batch that holds `state` too. The counts tell when records have gone: the store may lose
@@ -18,12 +20,13 @@
 //! without `suspensions` is also how [`super::old_suspensions`] tells that their take-over is still to be done. Earlier
 //! versions take an empty table for a lost one, and so refuse no mail for want of a domain.
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::error::RoutingError;
-use super::model::{Destination, DomainEntry, Matcher, Rule, Suspension};
+use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, Suspension};
 use super::table::{Coverage, RoutingOptions, Table};
 use crate::mail::{Address, Domain};
 use crate::store::{Batch, Tree};
@@ -46,6 +49,8 @@ struct State {
     greatest_id: Ulid,
     /// Earlier versions did not write it.
     suspensions: Option<usize>,
+    /// Earlier versions did not write it.
+    listings: Option<usize>,
     /// See [`Coverage::Lost`], and [`Coverage::Empty`] with the next.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     lost: bool,
@@ -64,6 +69,7 @@ impl State {
             destinations: table.destination_count(),
             greatest_id: table.greatest_id(),
             suspensions: Some(table.suspension_count()),
+            listings: Some(table.listing_count()),
             lost: table.coverage() != Coverage::Whole,
             empty: table.coverage() == Coverage::Empty,
         }
@@ -97,6 +103,10 @@ impl Writes {
         self.put(suspension_key(&entry.domain), entry)
     }
 
+    pub(super) fn put_listing(&mut self, entry: &Listing) -> Result<(), RoutingError> {
+        self.put(listing_key(&entry.network), entry)
+    }
+
     pub(super) fn remove_domain(&mut self, name: &Domain) {
         self.batch.remove(domain_key(name));
     }
@@ -111,6 +121,10 @@ impl Writes {
 
     pub(super) fn remove_suspension(&mut self, domain: &Domain) {
         self.batch.remove(suspension_key(domain));
+    }
+
+    pub(super) fn remove_listing(&mut self, network: &IpNet) {
+        self.batch.remove(listing_key(network));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -142,6 +156,10 @@ fn destination_key(address: &Address) -> Vec<u8> {
 
 fn suspension_key(domain: &Domain) -> Vec<u8> {
     format!("s/{domain}").into_bytes()
+}
+
+fn listing_key(network: &IpNet) -> Vec<u8> {
+    format!("n/{network}").into_bytes()
 }
 
 /// Whether the table on disk is of a version that kept suspensions in it.
@@ -184,6 +202,7 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
         table.put_rule(rule.into());
     })?;
     each(tree, b"s/", |entry: Suspension| table.put_suspension(entry.into()))?;
+    each(tree, b"n/", |entry: Listing| table.put_listing(entry.into()))?;
     table.set_revision(state.revision);
     table.set_coverage(match () {
         () if state.empty => Coverage::Empty,
@@ -201,6 +220,7 @@ fn check_counts(said: &State, found: &State) -> Result<(), RoutingError> {
         ("rules", Some(said.rules), Some(found.rules)),
         ("destinations", Some(said.destinations), Some(found.destinations)),
         ("suspensions", said.suspensions, found.suspensions),
+        ("listings", said.listings, found.listings),
     ] {
         if let (Some(said), Some(found)) = (said, found)
             && said != found

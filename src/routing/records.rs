@@ -2,7 +2,7 @@
 //! for: a table of a million rules is never in memory a second time.
 //!
 //! ```text
-//! head, destinations by address, domains by name, rules by domain and rank, suspensions by domain
+//! head, destinations by address, domains by name, rules by domain and rank, suspensions by domain, listings by network
 //! ```
 //!
 //! - Equal tables give equal records, in this order: what a node's configuration says is not part of them.
@@ -17,9 +17,9 @@ use prost::Message as _;
 
 use super::encoding::{
     EncodingError, address, check_length, decode_action, decode_matcher, domain, encode_action,
-    encode_matcher, given, id, optional_time, tempfail, tempfail_code, time, unreadable,
+    encode_matcher, given, id, network, optional_time, tempfail, tempfail_code, time, unreadable,
 };
-use super::model::{Destination, DomainEntry, Rule, Suspension};
+use super::model::{Access, Destination, DomainEntry, Listing, Rule, Suspension};
 use super::table::{Coverage, RoutingOptions, Table};
 use super::wire::to_millis;
 use crate::proto::routing::v1;
@@ -40,8 +40,9 @@ impl Table {
         let rules = self.domains().flat_map(|entry| self.rules(&entry.name));
         let rules = rules.map(|rule| Kind::Rule(encode_rule(rule)));
         let suspensions = self.suspensions().map(|entry| Kind::Suspension(encode_suspension(entry)));
+        let listings = self.listings().map(|entry| Kind::Listing(encode_listing(entry)));
         let head = std::iter::once_with(|| Kind::Head(head(self)));
-        let kinds = head.chain(destinations).chain(domains).chain(rules).chain(suspensions);
+        let kinds = head.chain(destinations).chain(domains).chain(rules).chain(suspensions).chain(listings);
         kinds.map(|kind| v1::Record { kind: Some(kind) }.encode_to_vec())
     }
 
@@ -92,6 +93,7 @@ impl Rebuilt {
             Kind::Domain(entry) => self.table.put_domain(Arc::new(decode_domain(&entry)?)),
             Kind::Rule(rule) => self.put_rule(decode_rule(rule)?)?,
             Kind::Suspension(entry) => self.table.put_suspension(Arc::new(decode_suspension(entry)?)),
+            Kind::Listing(entry) => self.table.put_listing(Arc::new(decode_listing(entry)?)),
         }
         Ok(())
     }
@@ -109,6 +111,7 @@ impl Rebuilt {
             ("domains", said.domains, found.domains),
             ("rules", said.rules, found.rules),
             ("suspensions", said.suspensions, found.suspensions),
+            ("listings", said.listings, found.listings),
         ] {
             if said != found {
                 return Err(EncodingError::Count { what, said, found });
@@ -167,6 +170,7 @@ fn head(table: &Table) -> v1::Head {
         domains: table.domain_count() as u64,
         rules: table.rules_count() as u64,
         suspensions: table.suspension_count() as u64,
+        listings: table.listing_count() as u64,
     }
 }
 
@@ -273,6 +277,33 @@ fn decode_suspension(entry: v1::Suspension) -> Result<Suspension, EncodingError>
         since: time("the time of a suspension", entry.since_ms)?,
         until: optional_time("the end of a suspension", entry.until_ms)?,
         reason: entry.reason,
+        revision: entry.revision,
+    })
+}
+
+fn encode_listing(entry: &Listing) -> v1::Listing {
+    v1::Listing {
+        network: entry.network.to_string(),
+        access: match entry.access {
+            Access::Blocked => 1,
+            Access::Allowed => 2,
+        },
+        reason: entry.reason.clone(),
+        since_ms: to_millis(entry.since),
+        revision: entry.revision,
+    }
+}
+
+fn decode_listing(entry: v1::Listing) -> Result<Listing, EncodingError> {
+    Ok(Listing {
+        network: network("the network of a listing", &entry.network)?,
+        access: match entry.access {
+            1 => Access::Blocked,
+            2 => Access::Allowed,
+            code => return Err(unreadable("the access of a listing", format!("{code} is not known"))),
+        },
+        reason: entry.reason,
+        since: time("the time of a listing", entry.since_ms)?,
         revision: entry.revision,
     })
 }

@@ -21,6 +21,9 @@ fn world() -> World {
     for (name, until) in [("a.example", None), ("b.example", Some(clock::now()))] {
         world.make(Change::Suspend { domain: domain(name), until, reason: "it is down".to_owned() });
     }
+    world.make(Change::Block { network: "192.0.2.0/24".parse().unwrap(), reason: "spam".to_owned() });
+    world.make(Change::Allow { network: "2001:db8::/32".parse().unwrap(), reason: String::new() });
+    world.make(Change::Allow { network: "192.0.2.7/32".parse().unwrap(), reason: String::new() });
     world
 }
 
@@ -51,6 +54,9 @@ fn a_table_comes_back_from_its_records_and_works() {
         assert_eq!(again.resolve(&address(at)), world.table.resolve(&address(at)), "{at}");
     }
     assert!(again.suspensions().eq(world.table.suspensions()));
+    assert!(again.listings().eq(world.table.listings()));
+    let client = "192.0.2.7".parse().unwrap();
+    assert_eq!(again.listing(client), world.table.listing(client));
     assert_eq!(again.user_count(&address("REAL@dest.example")), 1);
     // What the table keeps beside its resources is there too: the same changes make the same table.
     let before = std::mem::replace(&mut world.table, again);
@@ -78,7 +84,7 @@ fn fields_of_a_later_version_are_skipped() {
 fn each_record_that_has_gone_is_missed() {
     let table = world().table;
     let records: Vec<_> = table.records().collect();
-    assert_eq!(records.len(), 1 + 2 + 3 + 3 + 2);
+    assert_eq!(records.len(), 1 + 2 + 3 + 3 + 2 + 3);
     for at in 0..records.len() {
         let mut left = records.clone();
         left.remove(at);
@@ -91,6 +97,7 @@ fn each_record_that_has_gone_is_missed() {
     };
     assert_eq!(without(0), "the first record is not the table's head");
     assert_eq!(without(3), "the table should hold 3 domains, and holds 2");
+    assert_eq!(without(13), "the table should hold 3 listings, and holds 2");
     assert_eq!(without(9), "the table should hold 2 suspensions, and holds 1");
     assert_eq!(without(8), "the table should hold 3 rules, and holds 2");
     assert!(without(4).ends_with("needs domain one.example, of which there is no record before it"));

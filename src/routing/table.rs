@@ -4,13 +4,16 @@
 //! microseconds with a million rules (`benches/routing.rs`). A write to one resource copies the paths to it, some tens of
 //! nodes, whatever the size of the table; within a batch a path is copied once. Memory is about 1 KB a rule.
 
+use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
-use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
+use super::listings::Listings;
+use super::model::{Destination, DomainEntry, Listing, Matcher, Rank, Rule, Suspension};
 use crate::mail::{Address, Domain};
 
 /// What the node's configuration says that routing must know. It is the node's, not a part of the state
@@ -49,6 +52,7 @@ pub struct Table {
     destinations: RedBlackTreeMapSync<Address, Use>,
     suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
     suspensions_revision: u64,
+    listings: Listings,
     options: Arc<RoutingOptions>,
 }
 
@@ -79,6 +83,7 @@ impl Table {
             destinations: RedBlackTreeMapSync::new_sync(),
             suspensions: RedBlackTreeMapSync::new_sync(),
             suspensions_revision: 0,
+            listings: Listings::new(),
             options: Arc::new(options),
         }
     }
@@ -225,6 +230,29 @@ impl Table {
         self.suspensions_revision
     }
 
+    /// What an operator says of a client: the listing of the narrowest network that holds its address.
+    #[must_use]
+    pub fn listing(&self, ip: IpAddr) -> Option<&Arc<Listing>> {
+        self.listings.find(ip)
+    }
+
+    /// The listing of just this network.
+    #[must_use]
+    pub fn listing_of(&self, network: &IpNet) -> Option<&Arc<Listing>> {
+        self.listings.get(network)
+    }
+
+    /// Every listing by network, IPv4 first.
+    pub fn listings(&self) -> impl Iterator<Item = &Arc<Listing>> {
+        self.listings.all()
+    }
+
+    /// How many listings there are.
+    #[must_use]
+    pub fn listing_count(&self) -> usize {
+        self.listings.len()
+    }
+
     /// Whether the rule waits: one of its destinations, or more, is not verified.
     #[must_use]
     pub fn is_waiting(&self, rule: &Rule) -> bool {
@@ -337,6 +365,16 @@ impl Table {
         self.suspensions.remove_mut(domain);
     }
 
+    /// Adds a listing, or replaces that of its network.
+    pub(super) fn put_listing(&mut self, entry: Arc<Listing>) {
+        self.listings.put(entry);
+    }
+
+    /// Removes a listing.
+    pub(super) fn remove_listing(&mut self, network: &IpNet) {
+        self.listings.remove(network);
+    }
+
     /// By this revision the suspensions are others.
     pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
         self.suspensions_revision = revision;
@@ -379,6 +417,7 @@ impl std::fmt::Debug for Table {
             .field("rules", &self.rules.size())
             .field("destinations", &self.destinations.size())
             .field("suspensions", &self.suspensions.size())
+            .field("listings", &self.listings.len())
             .finish_non_exhaustive()
     }
 }
