@@ -120,9 +120,13 @@ impl Destinations {
                 audit(actor, method, &format!("destinations/{}", destination.id), destination.revision);
                 Ok(convert::destination(&destination))
             }
-            Changed::Domain(_) | Changed::Rule(_) | Changed::Removed | Changed::Whole | Changed::Batch(_) => {
-                Err(status::unexpected("a destination"))
-            }
+            Changed::Domain(_)
+            | Changed::Rule(_)
+            | Changed::Suspension(_)
+            | Changed::Listing(_)
+            | Changed::Removed
+            | Changed::Whole
+            | Changed::Batch(_) => Err(status::unexpected("a destination")),
         }
     }
 }

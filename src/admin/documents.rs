@@ -128,6 +128,14 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
         Change::DeleteDestination { address, .. } => {
             (Verb::Delete, format!("destinations/{address}"), String::new())
         }
+        Change::Suspend { domain, .. } => {
+            (Verb::Create, format!("queue/suspensions/{domain}"), String::new())
+        }
+        Change::Resume { domain, .. } => (Verb::Delete, format!("queue/suspensions/{domain}"), String::new()),
+        Change::Block { network, .. } | Change::Allow { network, .. } => {
+            (Verb::Create, format!("listings/{network}"), String::new())
+        }
+        Change::Unlist { network, .. } => (Verb::Delete, format!("listings/{network}"), String::new()),
         Change::DeclareWhole => {
             (Verb::Update, RESOURCE.to_owned(), "what it holds is all there is again".to_owned())
         }

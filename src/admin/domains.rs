@@ -117,6 +117,8 @@ impl Domains {
             }
             Changed::Rule(_)
             | Changed::Destination(_)
+            | Changed::Suspension(_)
+            | Changed::Listing(_)
             | Changed::Removed
             | Changed::Whole
             | Changed::Batch(_) => Err(status::unexpected("a domain")),

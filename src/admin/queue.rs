@@ -1,6 +1,7 @@
 //! `QueueService`: the queue as operators see it, and what they order of it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
@@ -21,14 +22,13 @@ use crate::proto::admin::v1::{
     MessageFilter, MessageSelection, OrderResult, QueuedMessage, ResumeDestinationRequest,
     RetryMessagesRequest, RetryMessagesResponse, SuspendDestinationRequest, Suspension,
 };
+use crate::routing::{self, Changed, MAX_REASON_CHARS};
 use crate::spool::{CopyState, Described, LastAttempt, QueuedCopy};
 
 /// Messages that one call acts on.
 const MAX_BATCH: usize = page::MAX_SIZE;
 /// Messages acted on at a time: the disk's group commit serves all that wait.
 const AT_ONCE: usize = 64;
-/// Characters of a reason.
-const MAX_REASON_CHARS: usize = 200;
 /// Longest suspension that has an end.
 const MAX_SUSPENSION: Duration = Duration::from_hours(365 * 24);
 /// Longest name of a message, in octets.
@@ -119,12 +119,12 @@ impl QueueService for Queues {
         let request = request.into_inner();
         let size = page::size(request.page_size)?;
         let after = page::key(SCOPE, &request.page_token)?;
-        let mut all = self.queue.suspensions();
-        all.sort_by(|one, other| one.domain.cmp(&other.domain));
-        let behind = |found: &queue::Suspension| after.as_deref().is_none_or(|at| found.domain.as_str() > at);
-        let token = |found: &queue::Suspension| page::token(SCOPE, found.domain.as_str());
-        let (found, next_page_token) = page::take(all.into_iter().filter(behind), size, token);
-        let suspensions = found.iter().map(suspension).collect();
+        let behind =
+            |found: &Arc<routing::Suspension>| after.as_deref().is_none_or(|at| found.domain.as_str() > at);
+        let token = |found: &Arc<routing::Suspension>| page::token(SCOPE, found.domain.as_str());
+        let (found, next_page_token) =
+            page::take(self.queue.suspensions().into_iter().filter(behind), size, token);
+        let suspensions = found.iter().map(|found| suspension(found)).collect();
         Ok(Response::new(ListSuspensionsResponse { suspensions, next_page_token }))
     }
 
@@ -141,8 +141,9 @@ impl QueueService for Queues {
         }
         let since = clock::now();
         let until = duration.map(|duration| expiry(since, &duration)).transpose()?;
-        self.queue.suspend(domain.clone(), until, reason.clone()).await.map_err(failed)?;
-        let suspended = suspension(&queue::Suspension { domain, since, until, reason });
+        let changed = self.queue.suspend(domain, until, reason).await.map_err(failed)?;
+        let Changed::Suspension(suspended) = changed else { return Err(status::unexpected("a suspension")) };
+        let suspended = suspension(&suspended);
         audit(&actor, "SuspendDestination", &suspended.name);
         Ok(Response::new(suspended))
     }
@@ -308,7 +309,8 @@ fn failed(error: QueueError) -> Status {
             status::not_found(Kind::Suspension, &format!("queue/suspensions/{domain}"))
         }
         QueueError::Busy(_) => status::new(Code::Aborted, Reason::MessageBusy, &error.to_string(), &[]),
-        QueueError::Spool(_) | QueueError::Store(_) => status::storage(&error),
+        QueueError::Spool(_) => status::storage(&error),
+        QueueError::Routing(error) => status::routing(&error, "queue/suspensions"),
     }
 }
 
@@ -373,9 +375,9 @@ fn attempt(last: &LastAttempt, detail: Detail) -> Attempt {
     }
 }
 
-fn suspension(suspension: &queue::Suspension) -> Suspension {
+fn suspension(suspension: &routing::Suspension) -> Suspension {
     Suspension {
-        name: format!("queue/suspensions/{}", suspension.domain),
+        name: suspension.resource_name(),
         domain: suspension.domain.to_string(),
         reason: suspension.reason.clone(),
         create_time: Some(suspension.since.into()),

@@ -131,6 +131,8 @@ impl Rules {
             }
             Changed::Domain(_)
             | Changed::Destination(_)
+            | Changed::Suspension(_)
+            | Changed::Listing(_)
             | Changed::Removed
             | Changed::Whole
             | Changed::Batch(_) => Err(status::unexpected("a rule")),

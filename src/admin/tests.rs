@@ -52,14 +52,13 @@ fn config() -> config::Admin {
 }
 
 /// A queue that nobody runs: what is put in its spool stays.
-fn queue(dir: &TempDir, store: &Store, services: &Services) -> (Spool, Queue) {
+fn queue(dir: &TempDir, services: &Services) -> (Spool, Queue) {
     let files = Files::new();
     let config = config::Config::parse(&files.minimal(), &[]).unwrap();
     let options = spool::Options { min_free_octets: 0, ..spool::Options::default() };
     let (spool, _) = Spool::open(&dir.path().join("spool"), options, services.metrics.clone()).unwrap();
     let around = crate::pipeline::queue::Surroundings {
         spool: spool.clone(),
-        store: store.clone(),
         routing: services.routing.clone(),
         journal: services.journal.clone(),
         metrics: services.metrics.clone(),
@@ -67,7 +66,7 @@ fn queue(dir: &TempDir, store: &Store, services: &Services) -> (Spool, Queue) {
         rewrite: nowhere(),
         suspended: crate::pipeline::deferred::Suspended::default(),
     };
-    (spool, Queue::new(around, (&config).into()).unwrap())
+    (spool, Queue::new(around, (&config).into()))
 }
 
 impl World {
@@ -89,7 +88,7 @@ impl World {
         };
         let server = AdminServer::bind(&config, services.clone()).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());
-        let (spool, queue) = queue(&dir, &store, &services);
+        let (spool, queue) = queue(&dir, &services);
         let terms = server.terms();
         let server = tokio::spawn(server.serve(queue, shutdown.clone()));
         Self { dir, services, spool, address, terms, shutdown, server }

@@ -187,7 +187,7 @@ pub(super) fn start(
     inbound: impl FnOnce(FromInbound) -> inbound::Surroundings,
 ) -> Result<Running, NodeError> {
     let joints = Joints::start(runtime, ends.chronicle.clone(), ends.broken.clone())?;
-    let queue = start_queue(&joints, contexts, &ends)?;
+    let queue = start_queue(&joints, contexts, &ends);
     let attempted = start_settle(&joints, &queue, &ends);
     let rewritten = joints.link(Deliver(ends.upstreams.clone()), attempted);
     let routed = joints.link(Rewrite(contexts.rewrite.clone()), rewritten);
@@ -204,10 +204,9 @@ pub(super) fn start(
 }
 
 /// The queue, with the parts of other stages that it hands to.
-fn start_queue(joints: &Joints, contexts: &Contexts, ends: &Ends<'_>) -> Result<Queue, NodeError> {
+fn start_queue(joints: &Joints, contexts: &Contexts, ends: &Ends<'_>) -> Queue {
     let around = queue::Surroundings {
         spool: ends.state.spool.clone(),
-        store: ends.state.store.clone(),
         routing: ends.state.routing.clone(),
         journal: ends.state.journal.clone(),
         metrics: ends.metrics.clone(),
@@ -215,7 +214,7 @@ fn start_queue(joints: &Joints, contexts: &Contexts, ends: &Ends<'_>) -> Result<
         rewrite: joints.end(Sign(contexts.rewrite.clone())),
         suspended: ends.upstreams.suspended(),
     };
-    Queue::new(around, ends.queueing.clone()).map_err(|error| part(&error))
+    Queue::new(around, ends.queueing.clone())
 }
 
 fn start_settle(joints: &Joints, queue: &Queue, ends: &Ends<'_>) -> Handoff<Attempted> {

@@ -96,8 +96,8 @@ pub struct Unsigned {
     pub answer: oneshot::Sender<Message>,
 }
 
-/// The destination domains to which nothing is sent, by order of an operator: told by the queue, obeyed by
-/// deliver. Clones share the set.
+/// The destination domains to which nothing is sent, by order of an operator: told by the queue as the routing table
+/// has them, obeyed by deliver. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub struct Suspended(Arc<ArcSwap<HashSet<Domain>>>);
 

@@ -59,3 +59,17 @@ pub mod spool {
         tonic::include_proto!("postroad.spool.v1");
     }
 }
+
+/// What a log and a snapshot hold of the routing table.
+pub mod routing {
+    /// Version 1.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        reason = "generated from proto/postroad/routing/v1; the comments are in the .proto files"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("postroad.routing.v1");
+    }
+}

@@ -2,6 +2,7 @@
 //! table wherever it is replayed. Nothing here looks at the clock or at a node's configuration.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ulid::Ulid;
 
@@ -11,9 +12,12 @@ use super::change::{
 };
 use super::check::{check_label, checked_action, checked_destination, checked_matcher};
 use super::error::RoutingError;
-use super::model::{Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule};
+use super::model::{
+    Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
+};
 use super::persist::Writes;
 use super::table::{Coverage, Table};
+use super::wire;
 use crate::mail::{Address, Domain};
 
 /// What applying a change gives.
@@ -39,7 +43,7 @@ const MAX_NAMES_IN_ERROR: usize = 10;
 /// When the change cannot be made; of a batch, then nothing is.
 pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, RoutingError> {
     let mut editor = Editor {
-        at: stamped.at,
+        at: wire::to_the_millisecond(stamped.at),
         next_id: stamped.first_id,
         revision: table.revision() + 1,
         applied: Applied {
@@ -56,7 +60,9 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         editor.one(&stamped.change)?
     };
     let mut applied = editor.applied;
-    if !applied.writes.is_empty() && table.coverage() == Coverage::Empty {
+    // Suspensions and listings say nothing of what there is to route.
+    let routes = applied.table.domain_count() + applied.table.destination_count();
+    if routes > 0 && applied.table.coverage() == Coverage::Empty {
         applied.table.set_coverage(Coverage::Whole);
     }
     if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() {
@@ -66,11 +72,12 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     Ok(applied)
 }
 
-struct Editor {
-    at: std::time::SystemTime,
+/// A table that is being changed: domains, rules and destinations here, what else operators order in `orders`.
+pub(super) struct Editor {
+    pub(super) at: SystemTime,
     next_id: Ulid,
-    revision: u64,
-    applied: Applied,
+    pub(super) revision: u64,
+    pub(super) applied: Applied,
 }
 
 impl Editor {
@@ -95,6 +102,11 @@ impl Editor {
                 self.update_destination(address, *verified, *etag)
             }
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
+            Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
+            Change::Resume { domain, etag } => self.resume(domain, *etag),
+            Change::Block { network, reason } => self.list(*network, Access::Blocked, reason),
+            Change::Allow { network, reason } => self.list(*network, Access::Allowed, reason),
+            Change::Unlist { network, etag } => self.unlist(network, *etag),
             Change::DeclareWhole => {
                 self.applied.table.set_coverage(Coverage::Whole);
                 Ok(Changed::Whole)
@@ -331,7 +343,7 @@ impl Editor {
     }
 }
 
-fn check_etag(
+pub(super) fn check_etag(
     given: Option<u64>,
     current: u64,
     resource: impl FnOnce() -> String,

@@ -187,18 +187,18 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
             Change::UpdateDestination { address: address("a@dest.example"), verified: true, etag: None },
         ]),
     ];
-    let mut ids = crate::routing::change::Ids::default();
+    let mut ids = crate::routing::change::Ids::above(Ulid::nil());
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_123);
-    let log: Vec<String> = changes
+    let log: Vec<Vec<u8>> = changes
         .into_iter()
         .map(|change| Stamped { at, first_id: ids.take(at, change.creations()), change })
-        .map(|stamped| serde_json::to_string(&stamped).unwrap())
+        .map(|stamped| stamped.encode())
         .collect();
     let replay = || {
         let mut table = World::empty().table;
         let mut writes = Vec::new();
         for entry in &log {
-            let applied = apply(&table, &serde_json::from_str(entry).unwrap()).unwrap();
+            let applied = apply(&table, &Stamped::decode(entry).unwrap()).unwrap();
             table = applied.table;
             writes.push(applied.writes.into_batch());
         }
@@ -210,10 +210,33 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
 
 #[test]
 fn ids_grow_even_when_the_clock_goes_back() {
-    let mut ids = crate::routing::change::Ids::default();
+    let mut ids = crate::routing::change::Ids::above(Ulid::nil());
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
     let first = ids.take(at, 5);
     let second = ids.take(at - std::time::Duration::from_secs(3600), 1);
     assert!(second.0 >= first.0 + 5);
     assert!(ids.take(at, 1) > second);
+}
+
+#[test]
+fn an_id_is_above_the_greatest_of_the_table_though_its_resource_is_gone_and_the_clock_behind() {
+    let mut world = World::new();
+    let id = world.rule("user@one.example", RuleAction::Drop);
+    world.make(Change::DeleteRule { id, etag: None });
+    assert_eq!(world.table.greatest_id(), id);
+    let mut ids = crate::routing::change::Ids::above(world.table.greatest_id());
+    assert!(ids.take(std::time::UNIX_EPOCH, 1) > id);
+}
+
+#[test]
+fn times_of_a_change_are_kept_to_the_millisecond_as_a_log_keeps_them() {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_700_000_000_123_456_789);
+    let stamped = Stamped { at, first_id: Ulid(7), change: verified("a@dest.example") };
+    let logged = Stamped::decode(&stamped.encode()).unwrap();
+    let table = World::empty().table;
+    let made = |stamped| {
+        let table = apply(&table, stamped).unwrap().table;
+        table.destination(&address("a@dest.example")).unwrap().clone()
+    };
+    assert_eq!(made(&stamped), made(&logged));
 }

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use ipnet::IpNet;
 use ulid::Ulid;
 
-use super::model::{Destination, DomainEntry, Matcher, Rule, RuleAction};
+use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, RuleAction, Suspension};
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -17,7 +17,7 @@ pub const MAX_CHANGES_PER_BATCH: usize = 100_000;
 
 /// One change of the routing table. An `etag` is the revision of the resource as the caller last saw it:
 /// with another one the change is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Adds a domain.
     CreateDomain(NewDomain),
@@ -80,6 +80,43 @@ pub enum Change {
         /// As last seen.
         etag: Option<u64>,
     },
+    /// Suspends deliveries to a destination domain, from now on; in the place of what suspended them before.
+    Suspend {
+        /// The destination domain, whether any rule leads there or not.
+        domain: Domain,
+        /// Until when; `None`: until it is resumed.
+        until: Option<SystemTime>,
+        /// See [`Suspension::reason`].
+        reason: String,
+    },
+    /// Takes deliveries to a destination domain up again.
+    Resume {
+        /// Which.
+        domain: Domain,
+        /// As last seen.
+        etag: Option<u64>,
+    },
+    /// Blocks a network of clients, in the place of what was said of it before.
+    Block {
+        /// See [`Listing::network`].
+        network: IpNet,
+        /// See [`Listing::reason`].
+        reason: String,
+    },
+    /// Allows a network of clients, in the place of what was said of it before.
+    Allow {
+        /// See [`Listing::network`].
+        network: IpNet,
+        /// See [`Listing::reason`].
+        reason: String,
+    },
+    /// Takes back what was said of a network of clients.
+    Unlist {
+        /// Which.
+        network: IpNet,
+        /// As last seen.
+        etag: Option<u64>,
+    },
     /// Says that what the table holds is all there is: ends [`super::Coverage::Lost`] and [`super::Coverage::Empty`].
     DeclareWhole,
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
@@ -88,14 +125,13 @@ pub enum Change {
 }
 
 /// A domain to add.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDomain {
     /// Its name; no address literal.
     pub name: Domain,
     /// See [`DomainEntry::enabled`].
     pub enabled: bool,
     /// See [`DomainEntry::on_tempfail`].
-    #[serde(with = "wire::tempfail")]
     pub on_tempfail: Option<OnTempfail>,
     /// See [`DomainEntry::subaddressing`].
     pub subaddressing: bool,
@@ -110,7 +146,7 @@ impl NewDomain {
 }
 
 /// Fields of a domain to change; `None` leaves one as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DomainPatch {
     /// See [`DomainEntry::enabled`].
     pub enabled: Option<bool>,
@@ -121,15 +157,14 @@ pub struct DomainPatch {
 }
 
 /// Where a domain's `on_tempfail` comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TempfailSetting(
     /// The domain's own, or `None` for the node's.
-    #[serde(with = "wire::tempfail")]
     pub Option<OnTempfail>,
 );
 
 /// What becomes of the rules of a domain that is deleted (AIP-135 `force`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RulesOfDeleted {
     /// A domain with rules is not deleted.
     Keep,
@@ -138,7 +173,7 @@ pub enum RulesOfDeleted {
 }
 
 /// A rule to add.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRule {
     /// The domain, which exists.
     pub domain: Domain,
@@ -163,7 +198,7 @@ impl NewRule {
 }
 
 /// Fields of a rule to change; `None` leaves one as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RulePatch {
     /// See [`Rule::matcher`].
     pub matcher: Option<Matcher>,
@@ -178,10 +213,9 @@ pub struct RulePatch {
 }
 
 /// A change with what must not be made up anew when it is applied again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamped {
     /// The wall time, to the millisecond.
-    #[serde(with = "wire::millis")]
     pub at: SystemTime,
     /// The id of the first resource that is created; the next has the next id, and so on. Ids of later
     /// changes are greater, so their order is that of creation.
@@ -199,6 +233,10 @@ pub enum Changed {
     Rule(Arc<Rule>),
     /// The destination as it is now.
     Destination(Arc<Destination>),
+    /// The suspension as it is now.
+    Suspension(Arc<Suspension>),
+    /// The listing as it is now.
+    Listing(Arc<Listing>),
     /// It is gone.
     Removed,
     /// The table as such.
@@ -208,12 +246,17 @@ pub enum Changed {
 }
 
 /// Hands out ids that only grow, each the first of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ids {
     next: u128,
 }
 
 impl Ids {
+    /// For a table whose greatest id this is: a clock that is behind it gives greater ids all the same.
+    pub(super) fn above(greatest: Ulid) -> Self {
+        Self { next: greatest.0.saturating_add(1) }
+    }
+
     /// The first of `count` ids made at this time.
     pub(super) fn take(&mut self, at: SystemTime, count: usize) -> Ulid {
         // One bit of the random part is left free, so that a run cannot carry into the time.
@@ -238,6 +281,11 @@ impl Change {
             | Self::DeleteRule { .. }
             | Self::UpdateDestination { .. }
             | Self::DeleteDestination { .. }
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::Block { .. }
+            | Self::Allow { .. }
+            | Self::Unlist { .. }
             | Self::DeclareWhole => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }

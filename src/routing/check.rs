@@ -1,12 +1,21 @@
 //! What a rule and a destination may be, whatever else stands in the table.
 
 use super::error::RoutingError;
-use super::model::{MAX_DESTINATIONS_PER_RULE, MAX_LABEL_OCTETS, MAX_REJECT_OCTETS, Matcher, RuleAction};
+use super::model::{
+    MAX_DESTINATIONS_PER_RULE, MAX_LABEL_OCTETS, MAX_REASON_CHARS, MAX_REJECT_OCTETS, Matcher, RuleAction,
+};
 use crate::mail::{Address, Domain};
 
 pub(super) fn check_label(label: &str) -> Result<(), RoutingError> {
     if label.len() > MAX_LABEL_OCTETS || label.chars().any(char::is_control) {
         return Err(RoutingError::Label);
+    }
+    Ok(())
+}
+
+pub(super) fn check_reason(reason: &str) -> Result<(), RoutingError> {
+    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(RoutingError::Reason);
     }
     Ok(())
 }

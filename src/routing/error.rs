@@ -1,12 +1,13 @@
 //! How a change of the table, or opening it, fails.
 
+use ipnet::IpNet;
 use thiserror::Error;
 use ulid::Ulid;
 
 use super::change::MAX_CHANGES_PER_BATCH;
 use super::model::{
-    MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_REJECT_OCTETS,
-    MAX_RULES_PER_DOMAIN,
+    MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
+    MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
 };
 use super::resolve::MAX_DEPTH;
 use crate::mail::{Address, AddressError, Domain};
@@ -57,6 +58,14 @@ pub enum RoutingError {
     DestinationIsOurs(Address),
     #[error("destination {0} is of the form of return addresses (SRS), which take bounces only")]
     DestinationIsSrs(Address),
+    #[error("deliveries to {0} are not suspended")]
+    SuspensionNotFound(Domain),
+    #[error("network {0} is neither blocked nor allowed")]
+    ListingNotFound(IpNet),
+    #[error("network {given} is written {canonical}")]
+    NetworkForm { given: IpNet, canonical: IpNet },
+    #[error("a reason is up to {MAX_REASON_CHARS} characters, none of them a control character")]
+    Reason,
     #[error("rules form a cycle: {}", chain.join(" -> "))]
     RuleCycle { chain: Vec<String> },
     #[error("more than {MAX_DEPTH} rules follow each other: {}", chain.join(" -> "))]
@@ -71,6 +80,10 @@ pub enum RoutingError {
     TooManyRules(Domain),
     #[error("the table holds {MAX_DESTINATIONS} destinations, and no more")]
     TooManyDestinations,
+    #[error("the table holds {MAX_SUSPENSIONS} suspended destinations, and no more")]
+    TooManySuspensions,
+    #[error("the table holds {MAX_LISTINGS} blocked and allowed networks, and no more")]
+    TooManyListings,
     #[error("{0} changes are past the limit of {MAX_CHANGES_PER_BATCH} for a batch")]
     TooManyChanges(usize),
     #[error("a batch holds another")]
@@ -143,6 +156,10 @@ impl RoutingError {
             Self::DestinationInUse { .. } => ("DESTINATION_IN_USE", FailedPrecondition),
             Self::DestinationIsOurs(_) => ("DESTINATION_IS_OURS", InvalidArgument),
             Self::DestinationIsSrs(_) => ("DESTINATION_IS_SRS", InvalidArgument),
+            Self::SuspensionNotFound(_) => ("SUSPENSION_NOT_FOUND", NotFound),
+            Self::ListingNotFound(_) => ("LISTING_NOT_FOUND", NotFound),
+            Self::NetworkForm { .. } => ("NETWORK_INVALID", InvalidArgument),
+            Self::Reason => ("REASON_INVALID", InvalidArgument),
             Self::RuleCycle { .. } => ("RULE_CYCLE", FailedPrecondition),
             Self::RulesTooDeep { .. } => ("RULES_TOO_DEEP", FailedPrecondition),
             Self::TooManyFinalDestinations(_) => ("TOO_MANY_FINAL_DESTINATIONS", FailedPrecondition),
@@ -150,6 +167,8 @@ impl RoutingError {
             Self::TooManyDomains => ("TOO_MANY_DOMAINS", ResourceExhausted),
             Self::TooManyRules(_) => ("TOO_MANY_RULES", ResourceExhausted),
             Self::TooManyDestinations => ("TOO_MANY_DESTINATIONS", ResourceExhausted),
+            Self::TooManySuspensions => ("TOO_MANY_SUSPENSIONS", ResourceExhausted),
+            Self::TooManyListings => ("TOO_MANY_LISTINGS", ResourceExhausted),
             Self::TooManyChanges(_) => ("TOO_MANY_CHANGES", InvalidArgument),
             Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
             Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),

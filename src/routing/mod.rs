@@ -1,4 +1,5 @@
-//! Domains, rules, destinations: which mail goes where. One writer, immutable snapshots to readers.
+//! Domains, rules, destinations: which mail goes where; the destinations to which none goes for now, and the networks that
+//! operators block and allow. One writer, immutable snapshots to readers.
 //!
 //! ```text
 //! change ─▶ writer: stamp ─▶ apply (pure) ─▶ admit ─▶ store, flush ─▶ snapshot swapped ─▶ answer
@@ -10,6 +11,8 @@
 //!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
 //! - After a failed write the store takes no more, and the table stays as it was shown last.
 //! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
+//! - [`Stamped::encode`] is a change in a log, [`Table::records`] a table in a snapshot; two nodes that are at the same
+//!   revision have the same [`Table::digest`].
 //! - [`Document`] is the whole table as a file, and [`plan()`] the changes that lead to it.
 
 mod admit;
@@ -17,11 +20,16 @@ mod apply;
 mod change;
 mod check;
 mod document;
+mod encoding;
 mod error;
 mod explain;
+mod listings;
 mod model;
+mod old_suspensions;
+mod orders;
 mod persist;
 mod plan;
+mod records;
 mod resolve;
 mod table;
 mod wire;
@@ -31,20 +39,23 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
     Stamped, TempfailSetting,
 };
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
+pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
 pub use model::{
-    Destination, DomainEntry, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS,
-    MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, Matcher, Rank, Rule, RuleAction,
+    Access, Destination, DomainEntry, Listing, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS,
+    MAX_LABEL_OCTETS, MAX_LISTINGS, MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN,
+    MAX_SUSPENSIONS, Matcher, Rank, Rule, RuleAction, Suspension,
 };
 pub use plan::{Prune, plan};
+pub use records::{MAX_RECORD_OCTETS, Rebuilt};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
 pub use table::{Coverage, RoutingOptions, Table};
 
@@ -63,6 +74,8 @@ struct Shared {
     table: Arc<ArcSwap<Table>>,
     orders: Option<mpsc::Sender<Order>>,
     writer: Option<JoinHandle<()>>,
+    /// See [`Routing::suspension_changes`].
+    suspensions: watch::Sender<u64>,
 }
 
 impl Routing {
@@ -75,21 +88,32 @@ impl Routing {
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
         let tree = store.tree(persist::TREE)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let table = Arc::new(ArcSwap::from_pointee(persist::load(&tree, options, empty)?));
+        let mut table = persist::load(&tree, options, empty)?;
+        old_suspensions::take_over(store, &tree, &mut table)?;
+        let suspensions = watch::Sender::new(table.suspensions_revision());
+        let table = Arc::new(ArcSwap::from_pointee(table));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
-        let ids = change::Ids::default();
-        let writer = Writer { store: store.clone(), tree, table: table.clone(), ids };
+        let ids = change::Ids::above(table.load().greatest_id());
+        let (shown, told) = (table.clone(), suspensions.clone());
+        let writer = Writer { store: store.clone(), tree, table: shown, suspensions: told, ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|_| RoutingError::Stopped)?;
-        Ok(Self { shared: Arc::new(Shared { table, orders: Some(orders), writer: Some(writer) }) })
+        let (orders, writer) = (Some(orders), Some(writer));
+        Ok(Self { shared: Arc::new(Shared { table, orders, writer, suspensions }) })
     }
 
     /// The table as it is now. Take it once for what must fit together.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Table> {
         self.shared.table.load_full()
+    }
+
+    /// Tells when the suspensions have changed, once [`Self::snapshot`] has it: the value is the revision that did it.
+    #[must_use]
+    pub fn suspension_changes(&self) -> watch::Receiver<u64> {
+        self.shared.suspensions.subscribe()
     }
 
     /// Changes the table. When this returns, the change is durable and in every new snapshot.
@@ -110,8 +134,9 @@ impl Routing {
     /// With why the change would be refused.
     pub fn rehearse(&self, change: Change) -> Result<Changed, RoutingError> {
         let at = clock::now();
-        let first_id = change::Ids::default().take(at, change.creations());
-        let applied = apply::apply(&self.snapshot(), &Stamped { at, first_id, change })?;
+        let table = self.snapshot();
+        let first_id = change::Ids::above(table.greatest_id()).take(at, change.creations());
+        let applied = apply::apply(&table, &Stamped { at, first_id, change })?;
         admit::admit(&applied)?;
         Ok(applied.changed)
     }

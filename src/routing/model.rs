@@ -1,8 +1,9 @@
-//! The resources of the routing table: domains, rules, destinations. Their serialised form is what stands
+//! The resources of the routing table: domains, rules, destinations, suspensions, listings. Their serialised form is what stands
 //! on disk: see [`super::persist`] before changing a field.
 
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -23,6 +24,12 @@ pub const MAX_DOMAINS: usize = 1_000_000;
 pub const MAX_RULES_PER_DOMAIN: usize = 1_000_000;
 /// Destinations in the table.
 pub const MAX_DESTINATIONS: usize = 2_000_000;
+/// Suspended destination domains in the table: each is in the memory of every stage that delivers, too.
+pub const MAX_SUSPENSIONS: usize = 10_000;
+/// Networks of clients that are blocked or allowed. A listing takes about 0.5 KB of memory.
+pub const MAX_LISTINGS: usize = 100_000;
+/// Longest reason of an operator's order, in characters.
+pub const MAX_REASON_CHARS: usize = 200;
 
 /// A domain that we route for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +119,48 @@ pub struct Destination {
     pub revision: u64,
 }
 
+/// A destination domain to which nothing is delivered, by order of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// The destination domain; the resource name is `queue/suspensions/DOMAIN`.
+    pub domain: Domain,
+    /// Since when.
+    #[serde(with = "wire::millis")]
+    pub since: SystemTime,
+    /// Until when; `None`: until it is resumed.
+    #[serde(with = "wire::optional_millis")]
+    pub until: Option<SystemTime>,
+    /// The operator's words, up to [`MAX_REASON_CHARS`].
+    pub reason: String,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+/// What an operator says of a network of clients, in the place of what blocklists say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The network, without bits behind its prefix; IPv4 is never in its IPv6-mapped form (RFC 4291 §2.5.5.2).
+    pub network: IpNet,
+    /// Whether its clients may come.
+    pub access: Access,
+    /// The operator's words, up to [`MAX_REASON_CHARS`].
+    pub reason: String,
+    /// Since when.
+    #[serde(with = "wire::millis")]
+    pub since: SystemTime,
+    /// The revision of the table that wrote it: its etag.
+    pub revision: u64,
+}
+
+/// Whether the clients of a network may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// They may not.
+    Blocked,
+    /// They may, whatever a blocklist says.
+    Allowed,
+}
+
 impl DomainEntry {
     /// `domains/NAME`.
     #[must_use]
@@ -165,6 +214,20 @@ impl Destination {
     #[must_use]
     pub fn resource_name(&self) -> String {
         format!("destinations/{}", self.address)
+    }
+}
+
+impl Suspension {
+    /// `queue/suspensions/DOMAIN`.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        format!("queue/suspensions/{}", self.domain)
+    }
+
+    /// Whether its time is over. It stands in the table until it is resumed, and nobody obeys it.
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

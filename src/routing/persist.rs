@@ -1,22 +1,32 @@
 //! The table on disk: tree `routing` of the store, one record a resource, JSON.
 //!
 //! ```text
-//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N}, and "lost":true while it is
+//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N,"greatest_id":ULID,
+//!                  "suspensions":N,"listings":N}, and "lost":true while it is not whole, "empty":true before it is
+//!                  anything
 //! d/NAME          a DomainEntry
 //! r/ULID          a Rule
 //! a/ADDRESS       a Destination, the address in lower case
+//! s/DOMAIN        a Suspension
+//! n/NETWORK       a Listing
 //! ```
 //!
 //! A change is one batch that holds `state` too. The counts tell when records have gone: the store may lose
 //! some to damage without a word, and a table with holes would refuse mail for good. For the same reason a table
 //! that is gone as a whole is not taken for an empty one: see [`Coverage`].
+//!
+//! The format stays 1 for what was added to it, since earlier versions skip it: they neither read nor write records that
+//! they do not know, and they write a `state` without the counts of these, which are then not checked. A `state`
+//! without `suspensions` is also how [`super::old_suspensions`] tells that their take-over is still to be done. Earlier
+//! versions take an empty table for a lost one, and so refuse no mail for want of a domain.
 
+use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use super::error::RoutingError;
-use super::model::{Destination, DomainEntry, Matcher, Rule};
+use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, Suspension};
 use super::table::{Coverage, RoutingOptions, Table};
 use crate::mail::{Address, Domain};
 use crate::store::{Batch, Tree};
@@ -27,16 +37,26 @@ pub(super) const TREE: &str = "routing";
 const FORMAT: u32 = 1;
 const STATE: &[u8] = b"state";
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct State {
     format: u32,
     revision: u64,
     domains: usize,
     rules: usize,
     destinations: usize,
-    /// See [`Coverage::Lost`].
+    /// See [`Table::greatest_id`]; earlier versions did not write it.
+    #[serde(default = "Ulid::nil")]
+    greatest_id: Ulid,
+    /// Earlier versions did not write it.
+    suspensions: Option<usize>,
+    /// Earlier versions did not write it.
+    listings: Option<usize>,
+    /// See [`Coverage::Lost`], and [`Coverage::Empty`] with the next.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     lost: bool,
+    /// See [`Coverage::Empty`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    empty: bool,
 }
 
 impl State {
@@ -47,7 +67,11 @@ impl State {
             domains: table.domain_count(),
             rules: table.rules_count(),
             destinations: table.destination_count(),
-            lost: table.coverage() == Coverage::Lost,
+            greatest_id: table.greatest_id(),
+            suspensions: Some(table.suspension_count()),
+            listings: Some(table.listing_count()),
+            lost: table.coverage() != Coverage::Whole,
+            empty: table.coverage() == Coverage::Empty,
         }
     }
 }
@@ -75,6 +99,14 @@ impl Writes {
         self.put(destination_key(&entry.address), entry)
     }
 
+    pub(super) fn put_suspension(&mut self, entry: &Suspension) -> Result<(), RoutingError> {
+        self.put(suspension_key(&entry.domain), entry)
+    }
+
+    pub(super) fn put_listing(&mut self, entry: &Listing) -> Result<(), RoutingError> {
+        self.put(listing_key(&entry.network), entry)
+    }
+
     pub(super) fn remove_domain(&mut self, name: &Domain) {
         self.batch.remove(domain_key(name));
     }
@@ -85,6 +117,14 @@ impl Writes {
 
     pub(super) fn remove_destination(&mut self, address: &Address) {
         self.batch.remove(destination_key(address));
+    }
+
+    pub(super) fn remove_suspension(&mut self, domain: &Domain) {
+        self.batch.remove(suspension_key(domain));
+    }
+
+    pub(super) fn remove_listing(&mut self, network: &IpNet) {
+        self.batch.remove(listing_key(network));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -112,6 +152,20 @@ fn rule_key(id: &Ulid) -> Vec<u8> {
 
 fn destination_key(address: &Address) -> Vec<u8> {
     format!("a/{}", address.folded()).into_bytes()
+}
+
+fn suspension_key(domain: &Domain) -> Vec<u8> {
+    format!("s/{domain}").into_bytes()
+}
+
+fn listing_key(network: &IpNet) -> Vec<u8> {
+    format!("n/{network}").into_bytes()
+}
+
+/// Whether the table on disk is of a version that kept suspensions in it.
+pub(super) fn keeps_suspensions(tree: &Tree) -> Result<bool, RoutingError> {
+    let Some(state) = tree.get(STATE)? else { return Ok(false) };
+    parse(STATE, &state).map(|state: State| state.suspensions.is_some())
 }
 
 /// Reads the table. An empty tree is an empty table, of the coverage that the caller knows.
@@ -147,16 +201,34 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
         }
         table.put_rule(rule.into());
     })?;
+    each(tree, b"s/", |entry: Suspension| table.put_suspension(entry.into()))?;
+    each(tree, b"n/", |entry: Listing| table.put_listing(entry.into()))?;
     table.set_revision(state.revision);
-    table.set_coverage(if state.lost { Coverage::Lost } else { Coverage::Whole });
-    let found = State::of(&table);
-    if found == state {
-        return Ok(table);
+    table.set_coverage(match () {
+        () if state.empty => Coverage::Empty,
+        () if state.lost => Coverage::Lost,
+        () => Coverage::Whole,
+    });
+    table.raise_greatest_id(state.greatest_id);
+    check_counts(&state, &State::of(&table))?;
+    Ok(table)
+}
+
+fn check_counts(said: &State, found: &State) -> Result<(), RoutingError> {
+    for (what, said, found) in [
+        ("domains", Some(said.domains), Some(found.domains)),
+        ("rules", Some(said.rules), Some(found.rules)),
+        ("destinations", Some(said.destinations), Some(found.destinations)),
+        ("suspensions", said.suspensions, found.suspensions),
+        ("listings", said.listings, found.listings),
+    ] {
+        if let (Some(said), Some(found)) = (said, found)
+            && said != found
+        {
+            return Err(RoutingError::Damaged(format!("it should hold {said} {what}, and holds {found}")));
+        }
     }
-    Err(RoutingError::Damaged(format!(
-        "it should hold {} domains, {} rules and {} destinations, and holds {}, {} and {}",
-        state.domains, state.rules, state.destinations, found.domains, found.rules, found.destinations
-    )))
+    Ok(())
 }
 
 fn each<T: DeserializeOwned>(

@@ -4,13 +4,16 @@
 //! microseconds with a million rules (`benches/routing.rs`). A write to one resource copies the paths to it, some tens of
 //! nodes, whatever the size of the table; within a batch a path is copied once. Memory is about 1 KB a rule.
 
+use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
-use super::model::{Destination, DomainEntry, Matcher, Rank, Rule};
+use super::listings::Listings;
+use super::model::{Destination, DomainEntry, Listing, Matcher, Rank, Rule, Suspension};
 use crate::mail::{Address, Domain};
 
 /// What the node's configuration says that routing must know. It is the node's, not a part of the state
@@ -28,7 +31,7 @@ pub struct RoutingOptions {
 /// What it means that a table does not hold something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {
-    /// Nothing: no change has been made yet. The first one makes it [`Coverage::Whole`].
+    /// Nothing: no domain and no destination has been added yet. The first one makes it [`Coverage::Whole`].
     Empty,
     /// Nothing: the table that was on this disk is gone, and what is here was added since. A document makes it
     /// [`Coverage::Whole`] ([`super::Change::DeclareWhole`]); one domain that comes back does not speak for
@@ -43,9 +46,13 @@ pub enum Coverage {
 pub struct Table {
     revision: u64,
     coverage: Coverage,
+    greatest_id: Ulid,
     domains: RedBlackTreeMapSync<Domain, DomainRules>,
     rules: HashTrieMapSync<Ulid, Arc<Rule>>,
     destinations: RedBlackTreeMapSync<Address, Use>,
+    suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
+    suspensions_revision: u64,
+    listings: Listings,
     options: Arc<RoutingOptions>,
 }
 
@@ -70,9 +77,13 @@ impl Table {
         Self {
             revision: 0,
             coverage: Coverage::Empty,
+            greatest_id: Ulid::nil(),
             domains: RedBlackTreeMapSync::new_sync(),
             rules: HashTrieMapSync::new_sync(),
             destinations: RedBlackTreeMapSync::new_sync(),
+            suspensions: RedBlackTreeMapSync::new_sync(),
+            suspensions_revision: 0,
+            listings: Listings::new(),
             options: Arc::new(options),
         }
     }
@@ -87,6 +98,12 @@ impl Table {
     #[must_use]
     pub fn coverage(&self) -> Coverage {
         self.coverage
+    }
+
+    /// The greatest id that a resource of this table has, or had: new ones are greater, whatever the clock says.
+    #[must_use]
+    pub fn greatest_id(&self) -> Ulid {
+        self.greatest_id
     }
 
     /// What the node's configuration says.
@@ -191,6 +208,51 @@ impl Table {
         self.destinations.get(&address.folded()).map_or(0, |found| found.rules.size())
     }
 
+    /// The suspension of a destination domain, over or not.
+    #[must_use]
+    pub fn suspension(&self, domain: &Domain) -> Option<&Arc<Suspension>> {
+        self.suspensions.get(domain)
+    }
+
+    /// Every suspension by domain, over or not.
+    pub fn suspensions(&self) -> impl Iterator<Item = &Arc<Suspension>> {
+        self.suspensions.values()
+    }
+
+    /// How many suspensions there are.
+    #[must_use]
+    pub fn suspension_count(&self) -> usize {
+        self.suspensions.size()
+    }
+
+    /// The revision that changed the suspensions last.
+    pub(super) fn suspensions_revision(&self) -> u64 {
+        self.suspensions_revision
+    }
+
+    /// What an operator says of a client: the listing of the narrowest network that holds its address.
+    #[must_use]
+    pub fn listing(&self, ip: IpAddr) -> Option<&Arc<Listing>> {
+        self.listings.find(ip)
+    }
+
+    /// The listing of just this network.
+    #[must_use]
+    pub fn listing_of(&self, network: &IpNet) -> Option<&Arc<Listing>> {
+        self.listings.get(network)
+    }
+
+    /// Every listing by network, IPv4 first.
+    pub fn listings(&self) -> impl Iterator<Item = &Arc<Listing>> {
+        self.listings.all()
+    }
+
+    /// How many listings there are.
+    #[must_use]
+    pub fn listing_count(&self) -> usize {
+        self.listings.len()
+    }
+
     /// Whether the rule waits: one of its destinations, or more, is not verified.
     #[must_use]
     pub fn is_waiting(&self, rule: &Rule) -> bool {
@@ -219,12 +281,18 @@ impl Table {
         self.coverage = coverage;
     }
 
+    /// An id that a resource has, or had.
+    pub(super) fn raise_greatest_id(&mut self, id: Ulid) {
+        self.greatest_id = self.greatest_id.max(id);
+    }
+
     pub(super) fn set_options(&mut self, options: RoutingOptions) {
         self.options = Arc::new(options);
     }
 
     /// Adds a domain, or replaces its entry.
     pub(super) fn put_domain(&mut self, entry: Arc<DomainEntry>) {
+        self.raise_greatest_id(entry.id);
         if let Some(domain) = self.domains.get_mut(&entry.name) {
             domain.entry = entry;
             return;
@@ -245,6 +313,7 @@ impl Table {
 
     /// Adds a rule to its domain, or replaces the one with its id. Domain and destinations exist.
     pub(super) fn put_rule(&mut self, rule: Arc<Rule>) {
+        self.raise_greatest_id(rule.id);
         self.remove_rule(&rule.id);
         for address in rule.destinations() {
             if let Some(found) = self.destinations.get_mut(&address.folded()) {
@@ -273,6 +342,7 @@ impl Table {
 
     /// Adds a destination, or replaces its entry.
     pub(super) fn put_destination(&mut self, entry: Arc<Destination>) {
+        self.raise_greatest_id(entry.id);
         let key = entry.address.folded();
         match self.destinations.get_mut(&key) {
             Some(found) => found.entry = entry,
@@ -283,6 +353,31 @@ impl Table {
     /// Removes a destination that no rule names.
     pub(super) fn remove_destination(&mut self, address: &Address) {
         self.destinations.remove_mut(&address.folded());
+    }
+
+    /// Adds a suspension, or replaces that of its domain.
+    pub(super) fn put_suspension(&mut self, entry: Arc<Suspension>) {
+        self.suspensions.insert_mut(entry.domain.clone(), entry);
+    }
+
+    /// Removes a suspension.
+    pub(super) fn remove_suspension(&mut self, domain: &Domain) {
+        self.suspensions.remove_mut(domain);
+    }
+
+    /// Adds a listing, or replaces that of its network.
+    pub(super) fn put_listing(&mut self, entry: Arc<Listing>) {
+        self.listings.put(entry);
+    }
+
+    /// Removes a listing.
+    pub(super) fn remove_listing(&mut self, network: &IpNet) {
+        self.listings.remove(network);
+    }
+
+    /// By this revision the suspensions are others.
+    pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
+        self.suspensions_revision = revision;
     }
 }
 
@@ -321,6 +416,8 @@ impl std::fmt::Debug for Table {
             .field("domains", &self.domains.size())
             .field("rules", &self.rules.size())
             .field("destinations", &self.destinations.size())
+            .field("suspensions", &self.suspensions.size())
+            .field("listings", &self.listings.len())
             .finish_non_exhaustive()
     }
 }

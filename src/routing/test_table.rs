@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use ulid::Ulid;
+
 use super::admit::admit;
 use super::apply::{Applied, apply};
 use super::change::{Change, Ids, NewDomain, NewRule, Stamped};
@@ -66,7 +68,7 @@ impl World {
 
     pub(super) fn empty() -> Self {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Self { table: Table::new(options()), ids: Ids::default(), at }
+        Self { table: Table::new(options()), ids: Ids::above(Ulid::nil()), at }
     }
 
     pub(super) fn try_applied(&mut self, change: Change) -> Result<Applied, RoutingError> {
@@ -88,7 +90,7 @@ impl World {
     }
 
     /// Adds a rule whose destinations are all verified.
-    pub(super) fn rule(&mut self, alias: &str, action: RuleAction) -> ulid::Ulid {
+    pub(super) fn rule(&mut self, alias: &str, action: RuleAction) -> Ulid {
         for to in action.destinations() {
             if self.table.destination(to).is_none() {
                 self.make(verified(&to.to_string()));
@@ -97,7 +99,7 @@ impl World {
         self.add(rule(alias, action))
     }
 
-    pub(super) fn add(&mut self, new: NewRule) -> ulid::Ulid {
+    pub(super) fn add(&mut self, new: NewRule) -> Ulid {
         let changed = self.make(Change::CreateRule(new)).changed;
         let super::Changed::Rule(rule) = changed else { panic!("{changed:?}") };
         rule.id

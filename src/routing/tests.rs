@@ -147,3 +147,43 @@ fn a_snapshot_stays_as_it_was_while_a_large_table_changes() {
         assert_eq!(gone, at % 50 == 0, "{to}");
     }
 }
+
+#[tokio::test]
+async fn changes_of_suspensions_are_told_once_they_are_seen_and_others_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let routing = open(dir.path());
+    let mut changes = routing.suspension_changes();
+    routing.change(Change::Batch(many_rules(3))).await.unwrap();
+    assert!(!changes.has_changed().unwrap());
+    let name = domain("dest.example");
+    let suspend = Change::Suspend { domain: name.clone(), until: None, reason: String::new() };
+    routing.change(suspend).await.unwrap();
+    changes.changed().await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 2);
+    assert!(routing.snapshot().suspension(&name).is_some());
+    routing.change(Change::Resume { domain: name, etag: None }).await.unwrap();
+    changes.changed().await.unwrap();
+    assert_eq!(*changes.borrow_and_update(), 3);
+}
+
+#[tokio::test]
+async fn suspensions_and_listings_are_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let routing = open(dir.path());
+    let until = Some(clock::now() + std::time::Duration::from_secs(3600));
+    let networks = ["192.0.2.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
+    let changes = [
+        Change::Suspend { domain: domain("dest.example"), until, reason: "it is down".to_owned() },
+        Change::Suspend { domain: domain("gone.example"), until: None, reason: String::new() },
+        Change::Resume { domain: domain("gone.example"), etag: None },
+        Change::Block { network: networks[0], reason: "spam".to_owned() },
+        Change::Allow { network: networks[1], reason: String::new() },
+        Change::Unlist { network: networks[1], etag: None },
+    ];
+    routing.change(Change::Batch(changes.to_vec())).await.unwrap();
+    let before = routing.snapshot();
+    drop(routing);
+    let after = open(dir.path()).snapshot();
+    assert_eq!((after.suspension_count(), after.listing_count()), (1, 1));
+    assert_eq!(after.digest(), before.digest());
+}

@@ -14,10 +14,18 @@ pub(super) fn to_millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn from_millis<E: Error>(millis: u64) -> Result<SystemTime, E> {
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .ok_or_else(|| E::custom("a time past the end of time"))
+/// The time; `None` when it is past what the system can say.
+pub(super) fn from_millis(millis: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+}
+
+/// The time as a log and a disk keep it.
+pub(super) fn to_the_millisecond(time: SystemTime) -> SystemTime {
+    from_millis(to_millis(time)).unwrap_or(time)
+}
+
+fn time_of<E: Error>(millis: u64) -> Result<SystemTime, E> {
+    from_millis(millis).ok_or_else(|| E::custom("a time past the end of time"))
 }
 
 /// The word for it in files and on the command line.
@@ -44,7 +52,7 @@ pub(super) mod millis {
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        from_millis(u64::deserialize(from)?)
+        time_of(u64::deserialize(from)?)
     }
 }
 
@@ -61,7 +69,7 @@ pub(super) mod optional_millis {
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<SystemTime>, D::Error> {
-        Option::<u64>::deserialize(from)?.map(from_millis).transpose()
+        Option::<u64>::deserialize(from)?.map(time_of).transpose()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::error;
 
 use super::admit::admit;
@@ -33,6 +33,8 @@ pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) tree: Tree,
     pub(super) table: Arc<ArcSwap<Table>>,
+    /// The revision that changed the suspensions last.
+    pub(super) suspensions: watch::Sender<u64>,
     pub(super) ids: Ids,
 }
 
@@ -94,7 +96,9 @@ impl Writer {
         };
         match written {
             Ok(()) => {
+                let revision = table.suspensions_revision();
                 self.table.store(Arc::new(table));
+                self.suspensions.send_if_modified(|told| std::mem::replace(told, revision) != revision);
                 pending.into_iter().for_each(|(changed, answer)| drop(answer.send(Ok(changed))));
             }
             Err(cause) => {

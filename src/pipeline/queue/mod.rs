@@ -59,8 +59,7 @@ use self::judge::Rules;
 use self::permits::{Limits, Permits};
 use self::poison::Notes;
 use self::schedule::{Pause, Schedule};
-pub use self::suspend::Suspension;
-use self::suspend::Suspensions;
+use self::suspend::Obeyed;
 use super::deferred::{Deferred, Due, Late, Suspended, Unsigned};
 use super::joint::{Handoff, Stage, Turn};
 use super::parcel::Nothing;
@@ -68,9 +67,8 @@ use crate::clock;
 use crate::config::{AddressLog, Config};
 use crate::journal::{DeliveryResult, Journal};
 use crate::mail::{Address, Domain, TraceId};
-use crate::routing::Routing;
+use crate::routing::{Routing, RoutingError};
 use crate::spool::{CopyState, Counts, Described, Queued, Spool, SpoolError};
-use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Messages of a list looked at at a time, each time off the event loop.
@@ -109,9 +107,7 @@ impl From<&Config> for Settings {
 pub struct Surroundings {
     /// Messages on disk.
     pub spool: Spool,
-    /// Where suspensions are kept.
-    pub store: Store,
-    /// Where DSNs to domains of ours go.
+    /// Where DSNs to domains of ours go, and which destinations are suspended.
     pub routing: Routing,
     /// What becomes of messages, for operators.
     pub journal: Journal,
@@ -133,7 +129,7 @@ pub struct Queue {
 
 struct Inner {
     spool: Spool,
-    suspensions: Suspensions,
+    obeyed: Obeyed,
     routing: Routing,
     journal: Journal,
     metrics: Arc<Metrics>,
@@ -163,9 +159,9 @@ pub enum QueueError {
     /// The disk failed.
     #[error("the spool: {0}")]
     Spool(#[from] SpoolError),
-    /// The store failed.
-    #[error("the store: {0}")]
-    Store(#[from] StoreError),
+    /// The routing table takes no such order.
+    #[error("the routing table: {0}")]
+    Routing(#[from] RoutingError),
     /// Nothing to resume.
     #[error("deliveries to {0} are not suspended")]
     NotSuspended(Domain),
@@ -217,20 +213,18 @@ impl Filter {
 }
 
 impl Queue {
-    /// Sets up the queue; nothing is tried before [`Self::run`].
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn new(around: Surroundings, settings: Settings) -> Result<Self, StoreError> {
+    /// Sets up the queue, which obeys the suspensions that stand; nothing is tried before [`Self::run`], and no change of
+    /// these is followed before [`Self::watch_suspensions`].
+    #[must_use]
+    pub fn new(around: Surroundings, settings: Settings) -> Self {
         Self::with(around, settings, Limits::default())
     }
 
-    fn with(around: Surroundings, settings: Settings, limits: Limits) -> Result<Self, StoreError> {
-        let Surroundings { spool, store, routing, journal, metrics, deliver, rewrite, suspended } = around;
-        let suspensions = Suspensions::open(&store, suspended)?;
+    fn with(around: Surroundings, settings: Settings, limits: Limits) -> Self {
+        let Surroundings { spool, routing, journal, metrics, deliver, rewrite, suspended } = around;
         let inner = Arc::new_cyclic(|this| Inner {
             spool,
-            suspensions,
+            obeyed: Obeyed::new(suspended),
             routing,
             journal,
             metrics,
@@ -246,7 +240,8 @@ impl Queue {
             tasks: TaskTracker::new(),
             this: this.clone(),
         });
-        Ok(Self { inner })
+        inner.follow_suspensions();
+        Self { inner }
     }
 
     /// Takes a new configuration.
@@ -333,58 +328,9 @@ impl Queue {
         tracing::info!(trace = %id, "message cancelled by an operator");
         Ok(())
     }
-
-    /// Stops deliveries to a destination domain, in-session ones too; those under way finish. Its messages
-    /// still grow too old, though not before the node has run for that time itself.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn suspend(
-        &self,
-        domain: Domain,
-        until: Option<SystemTime>,
-        reason: String,
-    ) -> Result<(), QueueError> {
-        let suspension = Suspension { domain: domain.clone(), since: clock::now(), until, reason };
-        self.inner.suspensions.put(suspension).await?;
-        self.inner.follow_suspension(&domain);
-        tracing::info!(%domain, "deliveries suspended by an operator");
-        Ok(())
-    }
-
-    /// Takes deliveries to a destination domain up again, at once.
-    ///
-    /// # Errors
-    /// When they are not suspended, or the disk fails.
-    pub async fn resume(&self, domain: &Domain) -> Result<(), QueueError> {
-        if !self.inner.suspensions.remove(domain).await? {
-            return Err(QueueError::NotSuspended(domain.clone()));
-        }
-        self.inner.follow_suspension(domain);
-        tracing::info!(%domain, "deliveries resumed by an operator");
-        Ok(())
-    }
-
-    /// The destinations that are suspended.
-    #[must_use]
-    pub fn suspensions(&self) -> Vec<Suspension> {
-        self.inner.suspensions.all()
-    }
 }
 
 impl Inner {
-    /// Has the schedule follow a change of the suspensions. What stands is looked at under the schedule's lock: changes
-    /// that cross may come here in either order.
-    fn follow_suspension(&self, domain: &Domain) {
-        let mut schedule = self.schedule.lock();
-        let suspended = self.suspensions.has(domain);
-        schedule.suspend(domain, suspended);
-        if !suspended {
-            schedule.open(domain, clock::now());
-            self.changed.notify_one();
-        }
-    }
-
     /// Lets the scheduler know of the copies that have their time.
     fn note(&self, queued: &Queued) {
         let mut schedule = self.schedule.lock();

@@ -10,7 +10,7 @@ use super::{Inner, Queue};
 use crate::clock;
 use crate::spool::SpoolError;
 
-/// The longest sleep: wall time may be set, and suspensions end.
+/// The longest sleep: wall time may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// When a lane is looked at again whose next message somebody has in hand, or whose index could not be read.
 const SOON: Duration = Duration::from_secs(1);
@@ -22,14 +22,10 @@ impl Queue {
     /// When the spool cannot say what is in it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), SpoolError> {
         let inner = self.inner;
-        for suspension in inner.suspensions.all() {
-            inner.follow_suspension(&suspension.domain);
-        }
         for (domain, due) in inner.spool.domains().await? {
             inner.schedule.lock().note(&domain, due);
         }
         while let Some(()) = stop.run_until_cancelled(inner.sleep()).await {
-            inner.resume_what_is_over().await;
             while !stop.is_cancelled()
                 && inner.permits.has_one()
                 && let Some(turn) = inner.next_turn()
@@ -65,16 +61,6 @@ impl Inner {
 
     fn next_turn(&self) -> Option<Turn> {
         self.schedule.lock().next(clock::now())
-    }
-
-    async fn resume_what_is_over(&self) {
-        let now = clock::now();
-        for domain in self.suspensions.over(now) {
-            match self.suspensions.remove_if_over(&domain, now).await {
-                Ok(_) => self.follow_suspension(&domain),
-                Err(error) => tracing::error!(%domain, %error, "a suspension that is over stays"),
-            }
-        }
     }
 
     /// Starts as many attempts as the lane has room for, but none once the queue is told to stop.

@@ -1,138 +1,138 @@
-//! Destinations that an operator has suspended. Owns the tree `suspensions` of the store: the domain, and
-//! JSON `{"since":…,"until":…,"reason":…}` with times in seconds since 1970.
+//! How the queue obeys the suspensions of the routing table. The table says which destinations are suspended; here is what
+//! of it is obeyed now, and the task that follows its changes, by whatever node they were ordered.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use super::{Inner, Queue, QueueError};
+use crate::clock;
 use crate::mail::Domain;
 use crate::pipeline::deferred::Suspended;
-use crate::store::{Store, StoreError, Tree, off_runtime};
+use crate::routing::{Change, Changed, ErrorKind, RoutingError, Suspension};
 
-/// A destination to which nothing is delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suspension {
-    /// The destination domain.
-    pub domain: Domain,
-    /// Since when.
-    pub since: SystemTime,
-    /// Until when; `None`: until it is resumed.
-    pub until: Option<SystemTime>,
-    /// The operator's words.
-    pub reason: String,
-}
+/// The longest time between two looks for suspensions that are over: wall time may be set, and one that could not be
+/// taken out of the table is tried again.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    since: u64,
-    until: Option<u64>,
-    reason: String,
-}
-
-impl Suspension {
-    fn is_over(&self, now: SystemTime) -> bool {
-        self.until.is_some_and(|until| until <= now)
-    }
-}
-
-/// All suspensions of this node.
+/// The destinations to which nothing is sent now.
 #[derive(Debug)]
-pub(super) struct Suspensions {
-    tree: Tree,
-    /// What deliver sees of it.
+pub(super) struct Obeyed {
+    /// What deliver sees of them.
     told: Suspended,
-    by_domain: Mutex<BTreeMap<Domain, Suspension>>,
-    /// Held from the change on the disk to the one in memory, so that both end alike.
-    changing: tokio::sync::Mutex<()>,
+    domains: Mutex<HashSet<Domain>>,
 }
 
-impl Suspensions {
-    pub(super) fn open(store: &Store, told: Suspended) -> Result<Self, StoreError> {
-        let tree = store.tree("suspensions")?;
-        let mut by_domain = BTreeMap::new();
-        for pair in tree.scan(&[]) {
-            let (name, value) = pair?;
-            let domain = String::from_utf8(name).ok().and_then(|name| Domain::parse(&name).ok());
-            match (domain, serde_json::from_slice::<Stored>(&value)) {
-                (Some(domain), Ok(stored)) => {
-                    by_domain.insert(domain.clone(), stored.suspension(domain));
-                }
-                (domain, _) => tracing::error!(?domain, "a suspension cannot be read and is ignored"),
-            }
-        }
-        let (by_domain, changing) = (Mutex::new(by_domain), tokio::sync::Mutex::default());
-        let suspensions = Self { tree, told, by_domain, changing };
-        suspensions.tell();
-        Ok(suspensions)
+impl Obeyed {
+    pub(super) fn new(told: Suspended) -> Self {
+        Self { told, domains: Mutex::default() }
+    }
+}
+
+impl Queue {
+    /// Stops deliveries to a destination domain, in-session ones too; those under way finish. Its messages
+    /// still grow too old, though not before the node has run for that time itself. Says what stands now.
+    ///
+    /// # Errors
+    /// With why the routing table was not changed.
+    pub async fn suspend(
+        &self,
+        domain: Domain,
+        until: Option<SystemTime>,
+        reason: String,
+    ) -> Result<Changed, QueueError> {
+        let order = Change::Suspend { domain: domain.clone(), until, reason };
+        let changed = self.inner.routing.change(order).await?;
+        self.inner.follow_suspensions();
+        tracing::info!(%domain, "deliveries suspended by an operator");
+        Ok(changed)
     }
 
-    pub(super) async fn put(&self, suspension: Suspension) -> Result<(), StoreError> {
-        let stored = Stored {
-            since: seconds(suspension.since),
-            until: suspension.until.map(seconds),
-            reason: suspension.reason.clone(),
+    /// Takes deliveries to a destination domain up again, at once.
+    ///
+    /// # Errors
+    /// When they are not suspended, or with why the routing table was not changed.
+    pub async fn resume(&self, domain: &Domain) -> Result<(), QueueError> {
+        match self.inner.routing.change(Change::Resume { domain: domain.clone(), etag: None }).await {
+            Err(RoutingError::SuspensionNotFound(domain)) => return Err(QueueError::NotSuspended(domain)),
+            changed => changed?,
         };
-        let value = serde_json::to_vec(&stored).unwrap_or_default();
-        let (tree, domain) = (self.tree.clone(), suspension.domain.clone());
-        let _changing = self.changing.lock().await;
-        off_runtime(move || tree.insert(domain.as_str().as_bytes(), &value)).await?;
-        self.by_domain.lock().insert(suspension.domain.clone(), suspension);
-        self.tell();
+        self.inner.follow_suspensions();
+        tracing::info!(%domain, "deliveries resumed by an operator");
         Ok(())
     }
 
-    fn tell(&self) {
-        self.told.set(self.by_domain.lock().keys().cloned().collect());
+    /// The destinations that are suspended, by domain; one whose time is over goes within seconds.
+    #[must_use]
+    pub fn suspensions(&self) -> Vec<Arc<Suspension>> {
+        self.inner.routing.snapshot().suspensions().cloned().collect()
     }
 
-    /// Whether there was one.
-    pub(super) async fn remove(&self, domain: &Domain) -> Result<bool, StoreError> {
-        let _changing = self.changing.lock().await;
-        self.forget(domain).await
-    }
-
-    /// Whether there was one whose time is over. One that an operator has renewed since [`Self::over`] stays.
-    pub(super) async fn remove_if_over(&self, domain: &Domain, now: SystemTime) -> Result<bool, StoreError> {
-        let _changing = self.changing.lock().await;
-        let is_over = self.by_domain.lock().get(domain).is_some_and(|suspension| suspension.is_over(now));
-        if is_over { self.forget(domain).await } else { Ok(false) }
-    }
-
-    /// For who holds `changing`.
-    async fn forget(&self, domain: &Domain) -> Result<bool, StoreError> {
-        let (tree, name) = (self.tree.clone(), domain.clone());
-        off_runtime(move || tree.remove(name.as_str().as_bytes())).await?;
-        let removed = self.by_domain.lock().remove(domain).is_some();
-        self.tell();
-        Ok(removed)
-    }
-
-    pub(super) fn all(&self) -> Vec<Suspension> {
-        self.by_domain.lock().values().cloned().collect()
-    }
-
-    /// Whether this destination is suspended.
-    pub(super) fn has(&self, domain: &Domain) -> bool {
-        self.by_domain.lock().contains_key(domain)
-    }
-
-    /// Those whose time is over.
-    pub(super) fn over(&self, now: SystemTime) -> Vec<Domain> {
-        let by_domain = self.by_domain.lock();
-        let over = by_domain.values().filter(|suspension| suspension.is_over(now));
-        over.map(|suspension| suspension.domain.clone()).collect()
+    /// Obeys every change of the suspensions at once, and ends those whose time is over, until told to stop.
+    pub async fn watch_suspensions(self, stop: CancellationToken) {
+        let inner = self.inner;
+        let mut changes = inner.routing.suspension_changes();
+        let follow = async {
+            loop {
+                inner.follow_suspensions();
+                inner.end_what_is_over(clock::now()).await;
+                // Either way it is time to look.
+                let _changed_or_not = timeout(inner.next_look(clock::now()), changes.changed()).await;
+            }
+        };
+        // It ends by being told to.
+        let _stopped: Option<()> = stop.run_until_cancelled(follow).await;
     }
 }
 
-impl Stored {
-    fn suspension(self, domain: Domain) -> Suspension {
-        let time = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        Suspension { domain, since: time(self.since), until: self.until.map(time), reason: self.reason }
+impl Inner {
+    /// Has deliver and the schedule obey the suspensions that stand. They are looked at under the lock: whoever comes
+    /// last obeys what stands last.
+    pub(super) fn follow_suspensions(&self) {
+        let mut obeyed = self.obeyed.domains.lock();
+        let (table, now) = (self.routing.snapshot(), clock::now());
+        let standing = table.suspensions().filter(|suspension| !suspension.is_over(now));
+        let standing: HashSet<Domain> = standing.map(|suspension| suspension.domain.clone()).collect();
+        if standing == *obeyed {
+            return;
+        }
+        self.obeyed.told.set(standing.clone());
+        let mut schedule = self.schedule.lock();
+        standing.difference(&obeyed).for_each(|domain| schedule.suspend(domain, true));
+        for domain in obeyed.difference(&standing) {
+            schedule.suspend(domain, false);
+            schedule.open(domain, now);
+        }
+        self.changed.notify_one();
+        *obeyed = standing;
     }
-}
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    /// Takes the suspensions whose time is over out of the table; nobody obeys them any more. One that has been renewed
+    /// meanwhile stays, and another node may have been faster.
+    pub(super) async fn end_what_is_over(&self, now: SystemTime) {
+        let table = self.routing.snapshot();
+        for suspension in table.suspensions().filter(|suspension| suspension.is_over(now)) {
+            let (domain, etag) = (suspension.domain.clone(), Some(suspension.revision));
+            match self.routing.change(Change::Resume { domain, etag }).await {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Aborted) => {}
+                Err(error) => {
+                    let domain = &suspension.domain;
+                    tracing::error!(%domain, %error, "a suspension that is over stays in the routing table");
+                }
+            }
+        }
+    }
+
+    /// Until the next suspension is over.
+    fn next_look(&self, now: SystemTime) -> Duration {
+        let table = self.routing.snapshot();
+        let ends = table.suspensions().filter_map(|suspension| suspension.until);
+        let left = ends.filter_map(|until| until.duration_since(now).ok()).filter(|left| !left.is_zero());
+        left.fold(LONGEST_LOOK, Duration::min)
+    }
 }

@@ -23,6 +23,7 @@ use crate::pipeline::testing::{nowhere, played};
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
+use crate::store::Store;
 use crate::telemetry::labels::{Contained, DsnAction};
 
 /// How long anything may take that is expected to happen; generous, since machines are slow at times.
@@ -116,6 +117,8 @@ const MESSAGES: usize = 64;
 struct World {
     queue: Queue,
     upstream: Upstream,
+    /// What deliver would look up.
+    suspended: Suspended,
     stop: CancellationToken,
     dir: TempDir,
 }
@@ -138,11 +141,10 @@ impl World {
         routing.change(Change::CreateDomain(NewDomain::new(domain("ours.example")))).await.unwrap();
         let options =
             spool::Options { min_free_octets: 0, max_messages: MESSAGES, ..spool::Options::default() };
-        let upstream = Upstream::default();
+        let (upstream, suspended) = (Upstream::default(), Suspended::default());
         let around = Surroundings {
             spool: Spool::open(&dir.path().join("spool"), options, metrics.clone()).unwrap().0,
             journal: Journal::open(&store, crate::journal::Limits::default()).unwrap(),
-            store,
             routing,
             metrics,
             deliver: played({
@@ -150,13 +152,13 @@ impl World {
                 move |due| upstream.play(due)
             }),
             rewrite: nowhere(),
-            suspended: Suspended::default(),
+            suspended: suspended.clone(),
         };
         let config = Config::parse(&Files::new().minimal(), &[]).unwrap();
         let mut settings = Settings { backoff: BRISK, ..(&config).into() };
         configure(&mut settings);
-        let queue = Queue::with(around, settings, limits).unwrap();
-        Self { queue, upstream, stop: CancellationToken::new(), dir }
+        let queue = Queue::with(around, settings, limits);
+        Self { queue, upstream, suspended, stop: CancellationToken::new(), dir }
     }
 
     /// Queues a message.

@@ -1,36 +1,98 @@
-//! A suspension that ends while an operator changes it.
+//! The suspensions of the routing table, which the queue obeys, and their end while an operator changes them.
 
 use super::*;
+use crate::pipeline::deferred::Suspended;
 
 /// A queue whose suspension of `dest.example` was over an hour ago, and what it is over by.
 async fn over() -> (World, Domain, SystemTime) {
     let (world, dest, now) = (World::new().await, domain("dest.example"), clock::now());
     world.queue.suspend(dest.clone(), Some(now - HOUR), "short".to_owned()).await.unwrap();
-    assert_eq!(world.queue.inner.suspensions.over(now), std::slice::from_ref(&dest));
     (world, dest, now)
+}
+
+fn told(world: &World) -> Suspended {
+    world.suspended.clone()
+}
+
+/// Whether the schedule would try it.
+fn is_tried(world: &World, domain: &Domain) -> bool {
+    let mut schedule = world.queue.inner.schedule.lock();
+    schedule.note(domain, clock::now() - HOUR);
+    schedule.next(clock::now()).is_some_and(|turn| turn.domain == *domain)
 }
 
 #[actix_rt::test]
 async fn a_suspension_that_is_renewed_as_the_old_one_ends_stays() {
     let (world, dest, now) = over().await;
-    world.queue.suspend(dest.clone(), Some(now + HOUR), "longer".to_owned()).await.unwrap();
-    let suspensions = &world.queue.inner.suspensions;
-    assert!(!suspensions.remove_if_over(&dest, now).await.unwrap());
+    let inner = &world.queue.inner;
+    let end = inner.end_what_is_over(now);
+    // The old one is found over before the renewal, and ended behind it.
+    let renew = world.queue.suspend(dest.clone(), Some(now + HOUR), "longer".to_owned());
+    let (renewed, ()) = tokio::join!(biased; renew, end);
+    renewed.unwrap();
     assert_eq!(world.queue.suspensions()[0].reason, "longer");
-    assert!(suspensions.remove_if_over(&dest, now + HOUR).await.unwrap());
+    assert!(told(&world).has(&dest));
+    inner.end_what_is_over(now + HOUR).await;
     assert_eq!(world.queue.suspensions(), []);
 }
 
 #[actix_rt::test]
-async fn the_schedule_follows_the_suspension_that_stands_whoever_tells_it_last() {
+async fn one_whose_time_is_over_is_not_obeyed_though_it_stands() {
+    let (world, dest, _) = over().await;
+    assert_eq!(world.queue.suspensions().len(), 1);
+    assert!(!told(&world).has(&dest));
+    assert!(is_tried(&world, &dest));
+}
+
+#[actix_rt::test]
+async fn the_schedule_obeys_what_stands_whoever_follows_it_last() {
     let (world, dest, now) = over().await;
     let inner = &world.queue.inner;
-    assert!(inner.suspensions.remove_if_over(&dest, now).await.unwrap());
+    inner.end_what_is_over(now).await;
     world.queue.suspend(dest.clone(), None, "again".to_owned()).await.unwrap();
-    // The end of the old one comes to the schedule after the new one.
-    inner.follow_suspension(&dest);
-    inner.schedule.lock().note(&dest, now);
-    assert_eq!(inner.schedule.lock().next(clock::now()), None);
+    // The end of the old one is followed after the new one.
+    inner.follow_suspensions();
+    assert!(!is_tried(&world, &dest));
     world.queue.resume(&dest).await.unwrap();
-    assert_eq!(inner.schedule.lock().next(clock::now()).map(|turn| turn.domain), Some(dest));
+    assert!(is_tried(&world, &dest));
+}
+
+#[actix_rt::test]
+async fn what_another_node_orders_is_obeyed_at_once() {
+    let (world, dest) = (World::new().await, domain("dest.example"));
+    let routing = world.queue.inner.routing.clone();
+    let _watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
+    let suspend = Change::Suspend { domain: dest.clone(), until: None, reason: String::new() };
+    routing.change(suspend).await.unwrap();
+    until(async || told(&world).has(&dest)).await;
+    let waiting = world.put(waiting(1, "ana@dest.example")).await;
+    let mut queued = world.queue.show(waiting).await.unwrap().unwrap().queued;
+    queued.copies[0].due = clock::now();
+    world.queue.inner.write(&queued).await.unwrap();
+    let _running = world.run();
+    let other = world.put(message(2, &["ana@other.example"])).await;
+    world.offered(other, "other.example").await;
+    assert!(!world.upstream.has_heard(waiting, "dest.example"));
+    routing.change(Change::Resume { domain: dest, etag: None }).await.unwrap();
+    world.offered(waiting, "dest.example").await;
+}
+
+#[actix_rt::test]
+async fn a_suspension_ends_by_itself_with_its_time_and_leaves_the_table() {
+    let (world, dest) = (World::new().await, domain("dest.example"));
+    let _watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
+    let end = clock::now() + Duration::from_millis(200);
+    world.queue.suspend(dest.clone(), Some(end), "short".to_owned()).await.unwrap();
+    until(async || world.queue.suspensions().is_empty()).await;
+    assert!(clock::now() >= end);
+    until(async || !told(&world).has(&dest)).await;
+    assert!(is_tried(&world, &dest));
+}
+
+#[actix_rt::test]
+async fn told_to_stop_nobody_follows_the_suspensions() {
+    let world = World::new().await;
+    let watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
+    world.stop.cancel();
+    until(async || watching.is_finished()).await;
 }

@@ -1,0 +1,88 @@
+//! Networks of clients that are blocked or allowed, found by the longest prefix that holds an address: one search for each
+//! length of prefix that occurs, under a microsecond each. A clone is a few pointers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use rpds::RedBlackTreeMapSync;
+
+use super::model::Listing;
+
+/// All listings of a table.
+#[derive(Clone)]
+pub(super) struct Listings {
+    by_network: RedBlackTreeMapSync<IpNet, Arc<Listing>>,
+    /// How many there are by the lengths of an address and of the prefix, in bits.
+    lengths: RedBlackTreeMapSync<(u8, u8), usize>,
+}
+
+impl Listings {
+    pub(super) fn new() -> Self {
+        Self { by_network: RedBlackTreeMapSync::new_sync(), lengths: RedBlackTreeMapSync::new_sync() }
+    }
+
+    /// The listing of the narrowest network that holds the address.
+    pub(super) fn find(&self, ip: IpAddr) -> Option<&Arc<Listing>> {
+        let host = IpNet::from(ip.to_canonical());
+        let bits = host.max_prefix_len();
+        let mut longest_first = self.lengths.range((bits, 0)..=(bits, bits)).rev();
+        longest_first.find_map(|((_, length), _)| {
+            let network = IpNet::new(host.addr(), *length).ok()?.trunc();
+            self.by_network.get(&network)
+        })
+    }
+
+    pub(super) fn get(&self, network: &IpNet) -> Option<&Arc<Listing>> {
+        self.by_network.get(network)
+    }
+
+    /// By network, IPv4 first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Listing>> {
+        self.by_network.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_network.size()
+    }
+
+    /// Adds a listing, or replaces that of its network.
+    pub(super) fn put(&mut self, entry: Arc<Listing>) {
+        let network = entry.network;
+        if !self.by_network.contains_key(&network) {
+            let count = self.lengths.get(&lengths(&network)).copied().unwrap_or_default();
+            self.lengths.insert_mut(lengths(&network), count + 1);
+        }
+        self.by_network.insert_mut(network, entry);
+    }
+
+    pub(super) fn remove(&mut self, network: &IpNet) {
+        if !self.by_network.remove_mut(network) {
+            return;
+        }
+        match self.lengths.get(&lengths(network)).copied().unwrap_or_default() {
+            0 | 1 => drop(self.lengths.remove_mut(&lengths(network))),
+            count => self.lengths.insert_mut(lengths(network), count - 1),
+        }
+    }
+}
+
+/// The one form of a network: without bits behind its prefix, and IPv4 as such.
+pub(super) fn canonical(network: IpNet) -> IpNet {
+    /// The bits before an IPv4 address in its IPv6-mapped form (RFC 4291 §2.5.5.2).
+    const MAPPED_BITS: u8 = 96;
+    let network = network.trunc();
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS)),
+    };
+    mapped.and_then(|(ip, length)| IpNet::new(ip.into(), length).ok()).unwrap_or(network)
+}
+
+fn lengths(network: &IpNet) -> (u8, u8) {
+    (network.max_prefix_len(), network.prefix_len())
+}
+
+#[cfg(test)]
+#[path = "listings_tests.rs"]
+mod tests;

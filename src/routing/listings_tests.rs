@@ -1,0 +1,83 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::routing::Access;
+
+fn listing(network: IpNet) -> Arc<Listing> {
+    let since = std::time::UNIX_EPOCH;
+    Arc::new(Listing { network, access: Access::Blocked, reason: String::new(), since, revision: 1 })
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// Addresses and networks of few different bits, so that they meet.
+fn any_ip() -> impl Strategy<Value = IpAddr> {
+    let v4 = (0..4_u32, 0..4_u32).prop_map(|(high, low)| IpAddr::from((high << 30 | low).to_be_bytes()));
+    let v6 = (0..4_u128, 0..4_u128).prop_map(|(high, low)| IpAddr::from((high << 126 | low).to_be_bytes()));
+    prop_oneof![v4, v6]
+}
+
+fn any_network() -> impl Strategy<Value = IpNet> {
+    (any_ip(), 0..=128_u8).prop_map(|(ip, length)| {
+        let host = IpNet::from(ip);
+        canonical(IpNet::new(ip, length.min(host.max_prefix_len())).unwrap())
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_narrowest_network_is_found_whatever_was_added_and_removed(
+        steps in proptest::collection::vec((any_network(), any::<bool>()), 0..60),
+        sought in proptest::collection::vec(any_ip(), 1..20),
+    ) {
+        let (mut listings, mut expected) = (Listings::new(), std::collections::BTreeSet::new());
+        for (network, adds) in steps {
+            if adds {
+                listings.put(listing(network));
+                expected.insert(network);
+            } else {
+                listings.remove(&network);
+                expected.remove(&network);
+            }
+        }
+        prop_assert!(listings.all().map(|listing| listing.network).eq(expected.iter().copied()));
+        prop_assert_eq!(listings.len(), expected.len());
+        for ip in sought {
+            let holding = expected.iter().filter(|network| network.contains(&ip));
+            let narrowest = holding.max_by_key(|network| network.prefix_len());
+            prop_assert_eq!(listings.find(ip).map(|found| found.network), narrowest.copied());
+        }
+        let lengths: std::collections::BTreeSet<_> = expected.iter().map(lengths).collect();
+        prop_assert!(listings.lengths.keys().eq(&lengths));
+    }
+}
+
+#[test]
+fn a_client_in_the_ipv6_form_of_its_ipv4_address_is_the_same_client() {
+    let mut listings = Listings::new();
+    listings.put(listing(net("192.0.2.0/24")));
+    listings.put(listing(net("::/0")));
+    for (ip, found) in [("192.0.2.7", "192.0.2.0/24"), ("::ffff:192.0.2.7", "192.0.2.0/24"), ("::7", "::/0")]
+    {
+        let ip: IpAddr = ip.parse().unwrap();
+        assert_eq!(listings.find(ip).map(|listing| listing.network), Some(net(found)), "{ip}");
+    }
+    assert_eq!(listings.find("192.0.3.7".parse().unwrap()), None);
+}
+
+#[test]
+fn a_network_has_one_form() {
+    for (given, form) in [
+        ("192.0.2.0/24", "192.0.2.0/24"),
+        ("192.0.2.7/24", "192.0.2.0/24"),
+        ("2001:db8::7/32", "2001:db8::/32"),
+        ("::ffff:192.0.2.7/120", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:0:0/95", "::fffe:0:0/95"),
+    ] {
+        assert_eq!(canonical(net(given)), net(form), "{given}");
+    }
+}

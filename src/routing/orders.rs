@@ -1,0 +1,94 @@
+//! Applying what operators order beside the routes: suspensions of destinations, listings of clients. As pure as [`super::apply`], which
+//! calls this.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ipnet::IpNet;
+
+use super::apply::{Editor, check_etag};
+use super::change::Changed;
+use super::check::check_reason;
+use super::error::RoutingError;
+use super::listings::canonical;
+use super::model::{Access, Listing, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
+use super::wire;
+use crate::mail::Domain;
+
+impl Editor {
+    pub(super) fn suspend(
+        &mut self,
+        domain: &Domain,
+        until: Option<SystemTime>,
+        reason: &str,
+    ) -> Result<Changed, RoutingError> {
+        check_reason(reason)?;
+        let until = until.map(wire::to_the_millisecond);
+        let table = &self.applied.table;
+        match table.suspension(domain) {
+            Some(old) if old.until == until && old.reason == reason => {
+                return Ok(Changed::Suspension(old.clone()));
+            }
+            None if table.suspension_count() >= MAX_SUSPENSIONS => {
+                return Err(RoutingError::TooManySuspensions);
+            }
+            Some(_) | None => {}
+        }
+        let (since, revision) = (self.at, self.revision);
+        let entry = Suspension { domain: domain.clone(), since, until, reason: reason.to_owned(), revision };
+        let entry = Arc::new(entry);
+        self.applied.writes.put_suspension(&entry)?;
+        self.applied.table.put_suspension(entry.clone());
+        self.applied.table.set_suspensions_revision(revision);
+        Ok(Changed::Suspension(entry))
+    }
+
+    pub(super) fn resume(&mut self, domain: &Domain, etag: Option<u64>) -> Result<Changed, RoutingError> {
+        let table = &mut self.applied.table;
+        let old = table.suspension(domain).ok_or_else(|| RoutingError::SuspensionNotFound(domain.clone()))?;
+        check_etag(etag, old.revision, || old.resource_name())?;
+        table.remove_suspension(domain);
+        table.set_suspensions_revision(self.revision);
+        self.applied.writes.remove_suspension(domain);
+        Ok(Changed::Removed)
+    }
+
+    pub(super) fn list(
+        &mut self,
+        network: IpNet,
+        access: Access,
+        reason: &str,
+    ) -> Result<Changed, RoutingError> {
+        check_reason(reason)?;
+        let canonical = canonical(network);
+        if network != canonical {
+            return Err(RoutingError::NetworkForm { given: network, canonical });
+        }
+        let table = &self.applied.table;
+        match table.listing_of(&network) {
+            Some(old) if old.access == access && old.reason == reason => {
+                return Ok(Changed::Listing(old.clone()));
+            }
+            None if table.listing_count() >= MAX_LISTINGS => return Err(RoutingError::TooManyListings),
+            Some(_) | None => {}
+        }
+        let (since, revision) = (self.at, self.revision);
+        let entry = Arc::new(Listing { network, access, reason: reason.to_owned(), since, revision });
+        self.applied.writes.put_listing(&entry)?;
+        self.applied.table.put_listing(entry.clone());
+        Ok(Changed::Listing(entry))
+    }
+
+    pub(super) fn unlist(&mut self, network: &IpNet, etag: Option<u64>) -> Result<Changed, RoutingError> {
+        let table = &mut self.applied.table;
+        let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
+        check_etag(etag, old.revision, || format!("listing {network}"))?;
+        table.remove_listing(network);
+        self.applied.writes.remove_listing(network);
+        Ok(Changed::Removed)
+    }
+}
+
+#[cfg(test)]
+#[path = "orders_tests.rs"]
+mod tests;

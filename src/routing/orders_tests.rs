@@ -1,0 +1,105 @@
+use std::time::Duration;
+
+use super::*;
+use crate::routing::test_table::{World, domain};
+use crate::routing::{Change, Coverage, MAX_REASON_CHARS, NewDomain};
+
+fn suspend(name: &str, until: Option<SystemTime>, reason: &str) -> Change {
+    Change::Suspend { domain: domain(name), until, reason: reason.to_owned() }
+}
+
+fn suspended(world: &mut World, order: Change) -> Arc<Suspension> {
+    let Changed::Suspension(suspension) = world.make(order).changed else { panic!() };
+    suspension
+}
+
+#[test]
+fn a_destination_is_suspended_suspended_anew_and_resumed_by_its_etag() {
+    let mut world = World::new();
+    let end = SystemTime::UNIX_EPOCH + Duration::from_nanos(2_000_000_000_000_000_001);
+    let first = suspended(&mut world, suspend("dest.example", Some(end), "it is down"));
+    assert_eq!(first.until, Some(wire::to_the_millisecond(end)));
+    assert_eq!(
+        (first.revision, first.is_over(end - Duration::from_secs(1))),
+        (world.table.revision(), false)
+    );
+    assert!(first.is_over(end));
+    assert_eq!(world.table.suspensions_revision(), first.revision);
+    let again = world.make(suspend("dest.example", Some(end), "it is down"));
+    assert!(again.writes.is_empty());
+    let second = suspended(&mut world, suspend("dest.example", None, "it is down"));
+    assert!(second.since > first.since && !second.is_over(end));
+    assert_eq!(world.table.suspensions().collect::<Vec<_>>(), [&second]);
+    let resume = |etag| Change::Resume { domain: domain("dest.example"), etag };
+    assert_eq!(world.refused(resume(Some(first.revision))), "ETAG_MISMATCH");
+    world.make(resume(Some(second.revision)));
+    assert_eq!(world.table.suspension(&domain("dest.example")), None);
+    assert_eq!(world.table.suspensions_revision(), world.table.revision());
+    assert_eq!(world.refused(resume(None)), "SUSPENSION_NOT_FOUND");
+}
+
+#[test]
+fn a_suspension_that_cannot_be_is_refused_with_its_reason() {
+    let mut world = World::new();
+    assert_eq!(world.refused(suspend("dest.example", None, "two\nlines")), "REASON_INVALID");
+    let long = "ü".repeat(MAX_REASON_CHARS);
+    assert_eq!(world.refused(suspend("dest.example", None, &format!("{long}ü"))), "REASON_INVALID");
+    world.make(suspend("dest.example", None, &long));
+    let many = (1..MAX_SUSPENSIONS).map(|at| suspend(&format!("d{at}.example"), None, ""));
+    world.make(Change::Batch(many.collect()));
+    assert_eq!(world.refused(suspend("more.example", None, "")), "TOO_MANY_SUSPENSIONS");
+    world.make(suspend("dest.example", None, "anew"));
+}
+
+#[test]
+fn a_suspension_does_not_make_an_empty_table_one_that_refuses_mail() {
+    let mut world = World::empty();
+    world.make(suspend("dest.example", None, ""));
+    assert_eq!((world.table.coverage(), world.table.revision()), (Coverage::Empty, 1));
+    world.make(Change::CreateDomain(NewDomain::new(domain("one.example"))));
+    assert_eq!(world.table.coverage(), Coverage::Whole);
+}
+
+fn block(network: &str, reason: &str) -> Change {
+    Change::Block { network: network.parse().unwrap(), reason: reason.to_owned() }
+}
+
+fn allow(network: &str) -> Change {
+    Change::Allow { network: network.parse().unwrap(), reason: String::new() }
+}
+
+#[test]
+fn a_network_is_blocked_an_address_in_it_allowed_and_both_taken_back_by_their_etags() {
+    let mut world = World::new();
+    let access = |world: &World, ip: &str| world.table.listing(ip.parse().unwrap()).map(|found| found.access);
+    let Changed::Listing(blocked) = world.make(block("192.0.2.0/24", "spam")).changed else { panic!() };
+    assert_eq!((blocked.revision, &*blocked.reason), (world.table.revision(), "spam"));
+    world.make(allow("192.0.2.7/32"));
+    assert_eq!(access(&world, "192.0.2.6"), Some(Access::Blocked));
+    assert_eq!(access(&world, "192.0.2.7"), Some(Access::Allowed));
+    assert!(world.make(block("192.0.2.0/24", "spam")).writes.is_empty());
+    world.make(allow("192.0.2.0/24"));
+    assert_eq!((access(&world, "192.0.2.6"), world.table.listing_count()), (Some(Access::Allowed), 2));
+    let unlist = |etag| Change::Unlist { network: blocked.network, etag };
+    assert_eq!(world.refused(unlist(Some(blocked.revision))), "ETAG_MISMATCH");
+    world.make(unlist(Some(world.table.revision())));
+    assert_eq!((access(&world, "192.0.2.6"), access(&world, "192.0.2.7")), (None, Some(Access::Allowed)));
+    assert_eq!(world.refused(unlist(None)), "LISTING_NOT_FOUND");
+}
+
+#[test]
+fn a_listing_that_cannot_be_is_refused_with_its_reason() {
+    let mut world = World::empty();
+    let error = world.try_applied(block("192.0.2.7/24", "")).err().unwrap();
+    assert_eq!(
+        (error.reason(), &*error.to_string()),
+        ("NETWORK_INVALID", "network 192.0.2.7/24 is written 192.0.2.0/24")
+    );
+    assert_eq!(world.refused(allow("::ffff:192.0.2.0/120")), "NETWORK_INVALID");
+    assert_eq!(world.refused(block("192.0.2.0/24", "two\nlines")), "REASON_INVALID");
+    let many = (0..MAX_LISTINGS as u32).map(|at| block(&format!("{}/32", std::net::Ipv4Addr::from(at)), ""));
+    world.make(Change::Batch(many.collect()));
+    assert_eq!(world.refused(block("192.0.2.0/24", "")), "TOO_MANY_LISTINGS");
+    world.make(allow("0.0.0.7/32"));
+    assert_eq!(world.table.coverage(), Coverage::Empty);
+}
