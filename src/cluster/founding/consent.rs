@@ -74,10 +74,12 @@ pub fn answer_founder(disk: &Disk, terms: &Terms, request: &Request) -> Reply {
     if *terms != request.terms {
         return Reply::Unwilling(Unwilling::TermsDiffer);
     }
-    Reply::First(match &disk.standing {
+    let is_lone = matches!(disk.standing, Standing::State(_));
+    let is_spent = disk.spent.is_some_and(|spent| spent != request.cluster);
+    Reply::First(match (is_lone, is_spent) {
         // Nobody would miss it; but its Raft must be gone before another's begins.
-        Standing::State(_) => Write::SetLoneStateAside,
-        _ if disk.spent.is_some_and(|spent| spent != request.cluster) => Write::DrawIdentity,
-        _ => Write::Consent { cluster: request.cluster, founder: request.founder.clone() },
+        (true, _) => Write::SetLoneStateAside,
+        (false, true) => Write::DrawIdentity,
+        (false, false) => Write::Consent { cluster: request.cluster, founder: request.founder.clone() },
     })
 }

@@ -109,7 +109,9 @@ pub enum Rest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The file names nobody else.
-    #[error("cluster.peers names no other node: name one, or found a cluster of one with `cluster bootstrap`")]
+    #[error(
+        "cluster.peers names no other node: name one, or found a cluster of one with `cluster bootstrap`"
+    )]
     NoPeers,
     /// A silent peer may have a cluster, or a table.
     #[error("waiting for {}: a cluster is founded only when every name in cluster.peers answers", list(.0))]
@@ -171,10 +173,14 @@ pub enum Reason {
     #[error("another machine answers under this node's name, with the id {0}: stop one of them")]
     NameSeenTwice(NodeId),
     /// An old copy of `raft/`.
-    #[error("{0} has seen a later log or vote of this node: raft/ is an old copy; wipe it, and this node joins")]
+    #[error(
+        "{0} has seen a later log or vote of this node: raft/ is an old copy; wipe it, and this node joins"
+    )]
     RolledBack(NodeName),
     /// Removed by an operator.
-    #[error("this node was removed from cluster {0}: admit its name with `cluster bootstrap --admit` on a member")]
+    #[error(
+        "this node was removed from cluster {0}: admit its name with `cluster bootstrap --admit` on a member"
+    )]
     Barred(ClusterId),
     /// Too few voters answer.
     #[error("waiting for {}: without one more of the voters no write is taken", list(.0))]

@@ -4,8 +4,9 @@ use super::super::rules::{RULES, decide};
 use super::super::{
     ClusterId, Message, NodeId, Reply, Request, Step, Write, abandon_others, answer_founder, bootstrap,
 };
+use super::records::Records;
 use super::turn::{Reach, followers};
-use super::world::{Entry, Kind, NAMES, Records, Set, Standing, World, bit, name_of};
+use super::world::{Entry, Kind, NAMES, Set, Standing, World, bit, name_of};
 use super::{Laws, Mutation};
 
 /// What happened; enough to be read in a trace.
@@ -13,17 +14,37 @@ use super::{Laws, Mutation};
 pub(super) enum Event {
     Start,
     /// A node takes the step that the rules say, having heard these.
-    Step { node: usize, heard: Set },
+    Step {
+        node: usize,
+        heard: Set,
+    },
     /// A founder's request reaches a node.
-    Request { node: usize, cluster: u8 },
+    Request {
+        node: usize,
+        cluster: u8,
+    },
     /// A leader appends.
-    Turn { leader: usize, with: Set, kind: Kind, reach: Reach },
+    Turn {
+        leader: usize,
+        with: Set,
+        kind: Kind,
+        reach: Reach,
+    },
     LateAppend,
-    Bootstrap { node: usize },
-    Abandon { node: usize, heard: Set },
-    Wipe { node: usize },
+    Bootstrap {
+        node: usize,
+    },
+    Abandon {
+        node: usize,
+        heard: Set,
+    },
+    Wipe {
+        node: usize,
+    },
     /// A disk is taken out, and a blank one put in.
-    TakeOut { node: usize },
+    TakeOut {
+        node: usize,
+    },
     /// The disk that is out and the one in the machine change places.
     Swap,
 }
@@ -59,7 +80,8 @@ pub(super) fn next(world: &World, laws: &Laws) -> Vec<(Event, World)> {
 pub(super) fn fair_next(world: &World, laws: &Laws) -> Option<World> {
     let mut records = Records::of(world, laws);
     let is_new = |after: &World| after != world;
-    let own = (0..NAMES).find_map(|node| step(world, &mut records, laws, node, laws.peers(node)).filter(is_new));
+    let own =
+        (0..NAMES).find_map(|node| step(world, &mut records, laws, node, laws.peers(node)).filter(is_new));
     let asked = || {
         let is_meant = |cluster: u8| {
             let founder = name_of(world.cluster(cluster).founder);

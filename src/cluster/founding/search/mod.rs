@@ -1,5 +1,5 @@
 //! The search: every world that three nodes can come to, breadth first, each node's own steps taken as the rules of this
-//! module say. What may happen between them is in [`events`]; the disks are in [`world`], Raft is in [`turn`].
+//! module say. What may happen between them is in [`events`]; the disks are in [`world`], as the rules read them in [`records`], Raft is in [`turn`].
 //!
 //! Two things are held in every world:
 //! - There are never two clusters, but by an order of the operator; and no committed write is lost.
@@ -10,6 +10,7 @@
 //! name, a reload of the peers, snapshots, terms (a log is as late as its last entry), a restored copy.
 
 mod events;
+mod records;
 mod scenarios;
 mod turn;
 mod world;
@@ -30,7 +31,7 @@ struct Laws {
     mutation: Mutation,
 }
 
-/// A rule switched off, to see that the search finds what it is for.
+/// A rule broken, to see that the search finds what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mutation {
     None,
@@ -83,8 +84,8 @@ struct Report {
     depth: usize,
     is_complete: bool,
     endings: BTreeMap<Ending, usize>,
-    /// The first trace to an ending that may not be.
-    trace: Option<String>,
+    /// The first world that may not be: how it ends, and a shortest way to it.
+    wrong: Option<(Ending, String)>,
 }
 
 /// Steps after which a fair run is endless.
@@ -98,31 +99,29 @@ struct Search<'a> {
     reached: Vec<(usize, Event)>,
 }
 
-/// Searches from a world on, until all are seen or this many.
+/// Searches from a world on, until all are seen, or this many, or one that may not be.
 fn search(start: World, laws: &Laws, allowed: &[Row], cap: usize) -> Report {
     let mut search = Search { laws, allowed, endings: HashMap::new(), reached: vec![(0, Event::Start)] };
     let mut seen = HashSet::from([fingerprint(&start)]);
     let mut queue = VecDeque::from([(0, start)]);
-    let mut report =
-        Report { worlds: 1, depth: 0, is_complete: true, endings: BTreeMap::new(), trace: None };
+    let mut report = Report { worlds: 1, depth: 0, is_complete: true, endings: BTreeMap::new(), wrong: None };
     while let Some((at, world)) = queue.pop_front() {
         let ending = search.ending(&world);
         *report.endings.entry(ending).or_default() += 1;
-        if !search.is_allowed(ending) && report.trace.is_none() {
-            report.trace = Some(search.trace(&start, at, ending));
+        if !search.is_allowed(ending) {
+            report.wrong = Some((ending, search.trace(&start, at)));
+            break;
         }
-        if matches!(ending, Ending::TwoClusters | Ending::LostWrite) {
-            continue;
-        }
-        for (event, after) in next(&world, laws) {
-            if seen.contains(&fingerprint(&after)) {
+        // Worlds that are reached but not looked beyond still have their fair run.
+        let successors = if report.is_complete { next(&world, laws) } else { Vec::new() };
+        for (event, after) in successors {
+            if !seen.insert(fingerprint(&after)) {
                 continue;
             }
             if search.reached.len() >= cap {
                 report.is_complete = false;
                 break;
             }
-            seen.insert(fingerprint(&after));
             search.reached.push((at, event));
             queue.push_back((search.reached.len() - 1, after));
         }
@@ -181,9 +180,9 @@ impl Search<'_> {
     }
 
     /// The way to a world, and its fair run.
-    fn trace(&self, start: &World, at: usize, ending: Ending) -> String {
+    fn trace(&self, start: &World, at: usize) -> String {
         let mut world = *start;
-        let mut text = format!("{ending:?}, by\n{}", show(&world));
+        let mut text = show(&world);
         for event in self.path(at) {
             let after = next(&world, self.laws).into_iter().find(|(other, _)| *other == event);
             world = after.expect("the same world has the same events").1;

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::super::{Allowed, Call, Change, ClusterId, Electorate, NodeId, admit_call, next_change};
+use super::records::{Records, by_name, ids, membership};
 use super::world::{
-    ENTRIES, Entry, Ids, Kind, Late, Log, NAMES, Records, Set, Standing, World, bit, by_name, ids, members,
-    membership, name_of,
+    ENTRIES, Entry, Ids, Kind, Late, Log, NAMES, Set, Standing, World, bit, members, name_of,
 };
 use super::{Laws, Mutation};
 

@@ -1,13 +1,10 @@
-//! The world of the search: three disks, the logs of the clusters, and what is under way. Small enough to be compared,
-//! turned into the records that the rules read.
+//! The world of the search: three disks, the logs of the clusters, and what is under way; small enough to be compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 
-use super::super::{
-    Answer, Asked, ClusterId, Disk, Heard, LogId, Members, Membership, NodeId, NodeName, Origin, Stage,
-    Standing as Record, State, Table, Terms, View, Write,
-};
-use super::{Laws, Mutation};
+use super::super::{Origin, Table, Write};
+use super::records::{ids, place};
 
 /// Nodes.
 pub(super) const NAMES: usize = 3;
@@ -58,7 +55,7 @@ pub(super) enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Log(pub(super) u16);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Cluster {
     pub(super) origin: Source,
     pub(super) founder: u8,
@@ -68,6 +65,15 @@ pub(super) struct Cluster {
     pub(super) joining: u16,
     pub(super) entries: [Entry; ENTRIES as usize],
     pub(super) len: u8,
+}
+
+/// Without the entries that are not there: most of the search's time is spent here.
+impl Hash for Cluster {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { origin, founder, asked, consented, joining, entries, len } = self;
+        (origin, founder, asked, consented, joining).hash(state);
+        entries[..usize::from(*len)].hash(state);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -200,7 +206,8 @@ impl World {
     /// The membership in effect by a log.
     pub(super) fn membership(&self, cluster: u8, log: Log) -> Entry {
         let entries = &self.cluster(cluster).entries;
-        let last = (0..ENTRIES).rev().find(|at| log.has(*at) && entries[usize::from(*at)].kind == Kind::Members);
+        let last =
+            (0..ENTRIES).rev().find(|at| log.has(*at) && entries[usize::from(*at)].kind == Kind::Members);
         entries[usize::from(last.expect("a log begins with a membership"))]
     }
 
@@ -228,6 +235,26 @@ impl World {
         nodes.iter().for_each(|name| voters[*name] = self.nodes[*name].id);
         self.cluster_mut(cluster).entries[0].voters = voters;
         nodes.iter().for_each(|name| self.nodes[*name].standing = self.nodes[nodes[0]].standing);
+    }
+
+    /// A founding of `a` to which the others have consented. Its disk was taken out, with the first entry or before it.
+    pub(super) fn take_founder_out(&mut self, has_entry: bool) {
+        let list = self.nodes.map(|node| node.id);
+        let cluster = self.draw_cluster(Source::Founded, list[0]).expect("few clusters to begin with");
+        let founded = self.cluster_mut(cluster);
+        founded.asked = bit(list[1]) | bit(list[2]);
+        founded.consented = founded.asked;
+        founded.entries[0] = Entry { kind: Kind::Members, voters: list, ..Entry::default() };
+        founded.len = has_entry.into();
+        let standing = if has_entry {
+            Standing::State { cluster, log: Log(1) }
+        } else {
+            Standing::Founding { cluster, list, old: false }
+        };
+        self.out = Some((0, Node { standing, ..self.nodes[0] }));
+        self.wipe(0).expect("few ids to begin with");
+        self.nodes[1].standing = Standing::Consenting { cluster };
+        self.nodes[2].standing = Standing::Consenting { cluster };
     }
 
     /// One durable write of a node. None when the world has run out of ids or clusters.
@@ -290,15 +317,25 @@ impl World {
         Some(())
     }
 
-    /// Whether two clusters were founded, by no order of an operator, and both have decided something.
+    /// Whether two clusters live that no operator ordered. Those whose voters' disks are gone for the most part do not
+    /// live: what is left of them, when it is put back, is told to move aside.
     pub(super) fn has_two_clusters(&self) -> bool {
         let founded = (0..NAMES).filter_map(|name| {
-            let (cluster, _) = self.state(name)?;
-            let is_alive = self.cluster(cluster).entries.iter().any(|entry| entry.is_committed);
+            let (cluster, log) = self.state(name)?;
+            let has_decided = self.cluster(cluster).entries.iter().any(|entry| entry.is_committed);
             let is_ordered = self.cluster(cluster).origin == Source::Ordered;
-            (is_alive && !is_ordered && !self.counts_as_blank(name)).then_some(cluster)
+            let lives = has_decided && !is_ordered && self.may_decide(cluster, log);
+            (lives && !self.counts_as_blank(name)).then_some(cluster)
         });
         founded.collect::<BTreeSet<_>>().len() > 1
+    }
+
+    /// Whether most voters' disks exist, in a machine or taken out.
+    fn may_decide(&self, cluster: u8, log: Log) -> bool {
+        let out = self.out.map(|(_, node)| node.id);
+        let voters = self.membership(cluster, log).voters.into_iter().filter(|id| *id != 0);
+        let exists = |id: &u8| self.nodes.iter().any(|node| node.id == *id) || out == Some(*id);
+        voters.clone().filter(exists).count() * 2 > voters.count()
     }
 
     /// The search's own reading, so that a rule that is too generous is found.
@@ -307,7 +344,8 @@ impl World {
             let Cluster { origin, entries, .. } = self.cluster(cluster);
             let mut only_me = Ids::default();
             only_me[name] = self.nodes[name].id;
-            let is_written = (0..ENTRIES).any(|at| log.has(at) && entries[usize::from(at)].kind == Kind::Write);
+            let is_written =
+                (0..ENTRIES).any(|at| log.has(at) && entries[usize::from(at)].kind == Kind::Write);
             let members = self.membership(cluster, log);
             *origin == Source::Alone
                 && !is_written
@@ -315,128 +353,4 @@ impl World {
                 && members.learners == Ids::default()
         })
     }
-}
-
-/// The records that the rules read of a world.
-#[derive(Debug)]
-pub(super) struct Records {
-    names: [NodeName; NAMES],
-    pub(super) disks: [Disk; NAMES],
-    heard: BTreeMap<NodeName, Heard>,
-    consents: [BTreeSet<NodeId>; NAMES],
-}
-
-/// The names `a`, `b`, `c`.
-pub(super) fn names() -> [NodeName; NAMES] {
-    ["a", "b", "c"].map(NodeName::from)
-}
-
-/// What the files say: one list of names for each node.
-pub(super) fn terms(lists: [Set; NAMES]) -> [Terms; NAMES] {
-    let all = names();
-    lists.map(|list| Terms { names: members(list).map(|name| all[name].clone()).collect(), domain: [0; 32] })
-}
-
-impl Records {
-    pub(super) fn of(world: &World, laws: &Laws) -> Self {
-        let Laws { names, terms, .. } = laws;
-        let disks = std::array::from_fn(|name| disk(world, laws, name));
-        let answer = |name: usize| Answer {
-            disk: Disk::clone(&disks[name]),
-            terms: terms[name].clone(),
-            incarnation: name as u64,
-            seen: None,
-        };
-        let heard = (0..NAMES)
-            .map(|name| (names[name].clone(), Heard { asked: Asked::Before, answer: answer(name) }))
-            .collect();
-        let consents = std::array::from_fn(|name| match world.nodes[name].standing {
-            Standing::Founding { cluster, .. } => {
-                let given = world.cluster(cluster).consented;
-                (1..16).filter(|id| given & bit(*id) != 0).map(|id| NodeId(id.into())).collect()
-            }
-            _ => BTreeSet::new(),
-        });
-        Self { names: names.clone(), disks, heard, consents }
-    }
-
-    /// What a node sees that hears these, asked since. Of the others it has old answers.
-    pub(super) fn view<'a>(&'a mut self, name: usize, terms: &'a Terms, heard: Set) -> View<'a> {
-        for (at, answer) in self.heard.values_mut().enumerate() {
-            answer.asked = if heard >> at & 1 == 1 { Asked::Since } else { Asked::Before };
-        }
-        View {
-            name: &self.names[name],
-            terms,
-            disk: &self.disks[name],
-            incarnation: name as u64,
-            heard: &self.heard,
-            consents: &self.consents[name],
-        }
-    }
-}
-
-fn disk(world: &World, laws: &Laws, name: usize) -> Disk {
-    let names = &laws.names;
-    let node = world.nodes[name];
-    let number = |cluster: u8| ClusterId(cluster.into());
-    let standing = match node.standing {
-        Standing::Blank => Record::Blank,
-        Standing::OldTable => Record::OldTable,
-        Standing::Consenting { cluster } => {
-            let founder = names[name_of(world.cluster(cluster).founder)].clone();
-            Record::Consenting { cluster: number(cluster), founder }
-        }
-        Standing::Founding { cluster, list, old } => {
-            let table = if old { Table::Old } else { Table::Empty };
-            Record::Founding { cluster: number(cluster), list: by_name(names, list), table }
-        }
-        Standing::State { cluster, log } => Record::State(state(world, laws, cluster, log)),
-    };
-    let spent = (node.spent != 0).then(|| number(node.spent));
-    Disk { id: NodeId(node.id.into()), vote: 0, spent, standing }
-}
-
-fn state(world: &World, laws: &Laws, cluster: u8, log: Log) -> State {
-    let Cluster { origin, entries, .. } = world.cluster(cluster);
-    let mut members = world.membership(cluster, log);
-    members.is_committed |= laws.mutation == Mutation::ProposedCounts;
-    let writes = (0..ENTRIES).filter(|at| log.has(*at) && entries[usize::from(*at)].kind == Kind::Write);
-    State {
-        cluster: ClusterId(cluster.into()),
-        origin: if *origin == Source::Alone { Origin::Alone } else { Origin::Cluster },
-        last: LogId { term: 1, index: log.last().into() },
-        membership: membership(&laws.names, &members),
-        barred: BTreeSet::new(),
-        revision: writes.count() as u64,
-    }
-}
-
-pub(super) fn membership(names: &[NodeName; NAMES], entry: &Entry) -> Membership {
-    Membership {
-        voters: by_name(names, entry.voters),
-        learners: by_name(names, entry.learners),
-        stage: if entry.is_committed {
-            Stage::Committed
-        } else {
-            Stage::Proposed { over: by_name(names, entry.over) }
-        },
-    }
-}
-
-pub(super) fn by_name(names: &[NodeName; NAMES], ids: Ids) -> Members {
-    let known = names.iter().zip(ids).filter(|(_, id)| *id != 0);
-    known.map(|(name, id)| (name.clone(), NodeId(id.into()))).collect()
-}
-
-pub(super) fn ids(members: &Members) -> Ids {
-    let mut ids = Ids::default();
-    for (name, id) in members {
-        ids[place(name)] = id.0 as u8;
-    }
-    ids
-}
-
-fn place(name: &NodeName) -> usize {
-    names().iter().position(|other| other == name).expect("one of the three names")
 }
