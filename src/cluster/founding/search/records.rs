@@ -93,8 +93,6 @@ fn disk(world: &World, laws: &Laws, name: usize) -> Disk {
 
 fn state(world: &World, laws: &Laws, cluster: u8, log: Log) -> State {
     let Cluster { origin, entries, .. } = world.cluster(cluster);
-    let is_alone =
-        *origin == Source::Alone || (*origin == Source::Ordered && laws.mutation == Mutation::OrderedIsBlank);
     let mut members = world.membership(cluster, log);
     members.is_committed |= laws.mutation == Mutation::ProposedCounts;
     let writes = (0..ENTRIES).filter(|at| log.has(*at) && entries[usize::from(*at)].kind == Kind::Write);
