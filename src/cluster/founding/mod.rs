@@ -49,6 +49,8 @@ pub use view::{Answer, Asked, Heard, Seen, Terms, View};
 pub use voters::{Allowed, Change, Electorate, next_change};
 
 #[cfg(test)]
+mod answers_tests;
+#[cfg(test)]
 mod search;
 #[cfg(test)]
-mod tests;
+mod test_nodes;

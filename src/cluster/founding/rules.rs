@@ -309,3 +309,7 @@ fn alarm(reason: Reason) -> Step {
 fn refuse(reason: Reason) -> Step {
     Step::Rest(Rest::Refuse(reason))
 }
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -105,3 +105,7 @@ fn ready<'a>(electorate: &Electorate<'a>) -> impl Iterator<Item = (&'a NodeName,
         .map(|(name, id)| (name, *id))
         .filter(|(name, id)| present.get(*name) == Some(id) && caught_up.contains(id))
 }
+
+#[cfg(test)]
+#[path = "voters_tests.rs"]
+mod tests;
