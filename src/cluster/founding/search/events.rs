@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::records::Records;
 use super::turn::{Reach, followers};
-use super::world::{Entry, Kind, NAMES, Set, Standing, World, bit, name_of};
+use super::world::{Entry, Held, Kind, NAMES, Set, Standing, World, bit, members, name_of};
 use super::{Laws, Mutation};
 
 /// What happened; enough to be read in a trace.
@@ -15,6 +15,16 @@ pub(super) enum Event {
     Start,
     /// A node takes the step that the rules say, having heard these.
     Step {
+        node: usize,
+        heard: Set,
+    },
+    /// A peer's answer is on its way.
+    Answer {
+        from: usize,
+        to: usize,
+    },
+    /// The same with an answer that was on its way, among those of these.
+    StepByHeld {
         node: usize,
         heard: Set,
     },
@@ -59,9 +69,11 @@ pub(super) fn next(world: &World, laws: &Laws) -> Vec<(Event, World)> {
     let mut found = Vec::new();
     for node in 0..NAMES {
         for heard in subsets(laws.peers(node)) {
-            let after = step(world, &mut records, laws, node, heard);
+            let decided = decided(&mut records, laws, node, heard);
+            let after = apply(world, laws, node, heard, decided);
             found.extend(after.map(|after| (Event::Step { node, heard }, after)));
         }
+        answers(world, laws, node, &mut found);
         for cluster in 1..=world.drawn_clusters {
             let after = request(world, &records, laws, node, cluster);
             found.extend(after.map(|after| (Event::Request { node, cluster }, after)));
@@ -72,6 +84,15 @@ pub(super) fn next(world: &World, laws: &Laws) -> Vec<(Event, World)> {
     }
     found.extend(world.arrive(&records).map(|after| (Event::LateAppend, after)));
     found.extend(swap(world, laws).map(|after| (Event::Swap, after)));
+    for (_, after) in &mut found {
+        // Whoever has written, or is another process, asks again.
+        after.held = after.held.filter(|held| {
+            let to = usize::from(held.to);
+            let has_asked_since =
+                after.nodes[to] == world.nodes[to] || laws.mutation == Mutation::AskedBefore;
+            has_asked_since && after.left.swaps == world.left.swaps
+        });
+    }
     found.retain(|(_, after)| after != world);
     found
 }
@@ -80,8 +101,11 @@ pub(super) fn next(world: &World, laws: &Laws) -> Vec<(Event, World)> {
 pub(super) fn fair_next(world: &World, laws: &Laws) -> Option<World> {
     let mut records = Records::of(world, laws);
     let is_new = |after: &World| after != world;
-    let own =
-        (0..NAMES).find_map(|node| step(world, &mut records, laws, node, laws.peers(node)).filter(is_new));
+    let own = (0..NAMES).find_map(|node| {
+        let heard = laws.peers(node);
+        let decided = decided(&mut records, laws, node, heard);
+        apply(world, laws, node, heard, decided).filter(is_new)
+    });
     let asked = || {
         let is_meant = |cluster: u8| {
             let founder = name_of(world.cluster(cluster).founder);
@@ -116,9 +140,9 @@ fn decided(records: &mut Records, laws: &Laws, node: usize, heard: Set) -> Step 
     decide(RULES.iter().filter(|rule| laws.mutation != Mutation::Without(rule.name)), &view)
 }
 
-fn step(world: &World, records: &mut Records, laws: &Laws, node: usize, heard: Set) -> Option<World> {
+fn apply(world: &World, laws: &Laws, node: usize, heard: Set, step: Step) -> Option<World> {
     let mut next = *world;
-    match decided(records, laws, node, heard) {
+    match step {
         Step::Write(write) => next.write(node, &write)?,
         Step::Send(Message::AskConsent { cluster, of }, _) => {
             let asked = of.values().fold(0, |asked, id| asked | bit(id.0 as u8));
@@ -133,6 +157,24 @@ fn step(world: &World, records: &mut Records, laws: &Laws, node: usize, heard: S
         next.greet(node, heard);
     }
     Some(next)
+}
+
+/// One answer at a time is read later than it was given, by a node that has written nothing meanwhile.
+fn answers(world: &World, laws: &Laws, node: usize, found: &mut Vec<(Event, World)>) {
+    for from in members(laws.peers(node)).filter(|_| world.left.held > 0 && world.held.is_none()) {
+        let mut after = *world;
+        after.left.held -= 1;
+        after.held = Some(Held { from: from as u8, to: node as u8, node: world.nodes[from] });
+        after.greet(node, 1 << from);
+        found.push((Event::Answer { from, to: node }, after));
+    }
+    let Some(held) = world.held.filter(|held| usize::from(held.to) == node) else { return };
+    let mut records = Records::of(&world.as_held(&held), laws);
+    for heard in subsets(laws.peers(node)).filter(|heard| heard >> held.from & 1 == 1) {
+        let decided = decided(&mut records, laws, node, heard);
+        let after = apply(world, laws, node, heard & !(1 << held.from), decided);
+        found.extend(after.map(|after| (Event::StepByHeld { node, heard }, after)));
+    }
 }
 
 fn request(world: &World, records: &Records, laws: &Laws, node: usize, cluster: u8) -> Option<World> {

@@ -45,6 +45,8 @@ enum Mutation {
     OutdatedCalls,
     /// A membership that is not committed counts as one that is.
     ProposedCounts,
+    /// An answer counts although it was asked for before the last write.
+    AskedBefore,
     /// Whoever asked to join is taken in although its name answers under another id.
     AbsentJoiners,
 }

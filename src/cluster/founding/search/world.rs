@@ -30,6 +30,7 @@ pub(super) struct World {
     drawn_ids: [u8; NAMES],
     pub(super) left: Left,
     pub(super) late: Option<Late>,
+    pub(super) held: Option<Held>,
     /// A disk that was taken out, and whose it is.
     pub(super) out: Option<(u8, Node)>,
     pub(super) has_lost_a_write: bool,
@@ -110,6 +111,8 @@ pub(super) struct Left {
     pub(super) writes: u8,
     /// Entries that a leader appends to its own disk only.
     pub(super) lone_entries: u8,
+    /// Answers that are read later than they were given.
+    pub(super) held: u8,
     pub(super) disks_out: u8,
     pub(super) swaps: u8,
 }
@@ -123,6 +126,14 @@ pub(super) struct Late {
     /// The id under which the sender's name said Hello to the receiver last.
     pub(super) greeted: u8,
     pub(super) log: Log,
+}
+
+/// An answer under way: asked since, and yet of a disk that may be another when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) from: u8,
+    pub(super) to: u8,
+    pub(super) node: Node,
 }
 
 pub(super) fn name_of(id: u8) -> usize {
@@ -158,6 +169,7 @@ impl World {
             drawn_ids: [1; NAMES],
             left,
             late: None,
+            held: None,
             out: None,
             has_lost_a_write: false,
         }
@@ -165,7 +177,14 @@ impl World {
 
     /// The same, when nothing goes wrong any more.
     pub(super) fn without_faults(&self) -> Self {
-        Self { left: Left::default(), late: None, out: None, ..*self }
+        Self { left: Left::default(), late: None, held: None, out: None, ..*self }
+    }
+
+    /// The same, with what a held answer says in the place of what is.
+    pub(super) fn as_held(&self, held: &Held) -> Self {
+        let mut then = *self;
+        then.nodes[usize::from(held.from)] = held.node;
+        then
     }
 
     /// The next id of a name. None when the world has no more.
