@@ -14,7 +14,7 @@
 //! - [`next_step`] is a list of rules, the first that applies decides; the reason for each stands at the rule. Those
 //!   for a founder's request are in [`answer_founder`], for Raft's calls in [`admit_call`], for who votes in
 //!   [`next_change`], for the operator's commands in [`bootstrap`], [`abandon_others`] and [`admit`].
-//! - `search.rs` runs these very functions in a world of three nodes with wipes, stops between any two writes,
+//! - `search` runs these very functions in a world of three nodes with wipes, stops between any two writes,
 //!   partitions, late appends and disks put back, state by state. Change a rule only with the search.
 //!
 //! Not prevented by any rule: an old copy of the folder `raft/` put back, or a cloned disk, may act before a peer that
@@ -43,7 +43,7 @@ pub use consent::{Reply, Request, Unwilling, answer_founder};
 pub use disk::{Disk, LogId, Membership, Origin, Stage, Standing, State, Table};
 pub use identity::{ClusterId, Members, NodeId, NodeName};
 pub use operator::{Inadmissible, abandon_others, admit, bootstrap, start_alone};
-pub use rules::{Rule, next_step};
+pub use rules::{Decision, next_step};
 pub use step::{Message, Reason, Rest, Step, Write};
 pub use view::{Answer, Asked, Heard, Seen, Terms, View};
 pub use voters::{Allowed, Change, Electorate, next_change};

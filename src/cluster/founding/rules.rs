@@ -9,9 +9,9 @@ use super::view::View;
 
 /// A rule: the step, if it applies.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule {
-    /// What it is called; the search switches rules off by it.
-    pub name: &'static str,
+pub(super) struct Rule {
+    /// What the log calls it; the search switches rules off by it.
+    pub(super) name: &'static str,
     apply: fn(&View<'_>) -> Option<Step>,
 }
 
@@ -45,17 +45,28 @@ pub(super) const RULES: [Rule; 22] = [
     Rule { name: "all are blank", apply: draw_founding },
 ];
 
+/// A step, and the rule that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The rule's name, for the log.
+    pub rule: &'static str,
+    /// The step.
+    pub step: Step,
+}
+
 /// What to do next.
 #[must_use]
-pub fn next_step(view: &View<'_>) -> Step {
+pub fn next_step(view: &View<'_>) -> Decision {
     decide(RULES.iter(), view)
 }
 
 /// What these rules say; if none applies, another node is to found.
-pub(super) fn decide<'a>(mut rules: impl Iterator<Item = &'a Rule>, view: &View<'_>) -> Step {
-    rules
-        .find_map(|rule| (rule.apply)(view))
-        .unwrap_or_else(|| wait(Reason::Founder(founder(view).unwrap_or(view.name).clone())))
+pub(super) fn decide<'a>(mut rules: impl Iterator<Item = &'a Rule>, view: &View<'_>) -> Decision {
+    let said = |rule: &Rule| Some(Decision { rule: rule.name, step: (rule.apply)(view)? });
+    rules.find_map(said).unwrap_or_else(|| Decision {
+        rule: "another founds",
+        step: wait(Reason::Founder(founder(view).unwrap_or(view.name).clone())),
+    })
 }
 
 /// Two machines under one name would consent, vote and found as one: neither a list of ids nor a majority means

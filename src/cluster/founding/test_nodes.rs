@@ -94,7 +94,7 @@ impl Node {
     }
 
     pub(super) fn next(&self) -> Step {
-        self.view(next_step)
+        self.view(next_step).step
     }
 
     /// The sentence with which the node rests.

@@ -85,16 +85,17 @@ pub(super) fn next(world: &World, laws: &Laws) -> Vec<(Event, World)> {
     found.extend(world.arrive(&records).map(|after| (Event::LateAppend, after)));
     found.extend(swap(world, laws).map(|after| (Event::Swap, after)));
     for (_, after) in &mut found {
-        // Whoever has written, or is another process, asks again.
-        after.held = after.held.filter(|held| {
-            let to = usize::from(held.to);
-            let has_asked_since =
-                after.nodes[to] == world.nodes[to] || laws.mutation == Mutation::AskedBefore;
-            has_asked_since && after.left.swaps == world.left.swaps
-        });
+        after.held = after.held.filter(|held| is_asked_since(world, after, laws, held));
     }
     found.retain(|(_, after)| after != world);
     found
+}
+
+/// Whether an answer that is on its way still counts: whoever has written, or is another process, asks again.
+fn is_asked_since(before: &World, after: &World, laws: &Laws, held: &Held) -> bool {
+    let to = usize::from(held.to);
+    let is_same_process = after.nodes[to].id == before.nodes[to].id && after.left.swaps == before.left.swaps;
+    is_same_process && (after.nodes[to] == before.nodes[to] || laws.mutation == Mutation::AskedBefore)
 }
 
 /// The one world that is next when all are up and connected and nothing goes wrong any more.
@@ -137,7 +138,7 @@ pub(super) fn last_word(world: &World, laws: &Laws, node: usize) -> Step {
 
 fn decided(records: &mut Records, laws: &Laws, node: usize, heard: Set) -> Step {
     let view = records.view(node, &laws.terms[node], heard);
-    decide(RULES.iter().filter(|rule| laws.mutation != Mutation::Without(rule.name)), &view)
+    decide(RULES.iter().filter(|rule| laws.mutation != Mutation::Without(rule.name)), &view).step
 }
 
 fn apply(world: &World, laws: &Laws, node: usize, heard: Set, step: Step) -> Option<World> {
@@ -153,10 +154,14 @@ fn apply(world: &World, laws: &Laws, node: usize, heard: Set, step: Step) -> Opt
         }
         Step::Rest(_) => {}
     }
-    if laws.mutation != Mutation::OutdatedCalls {
-        next.greet(node, heard);
-    }
+    greet(&mut next, laws, node, heard);
     Some(next)
+}
+
+fn greet(world: &mut World, laws: &Laws, node: usize, heard: Set) {
+    if laws.mutation != Mutation::OutdatedCalls {
+        world.greet(node, heard);
+    }
 }
 
 /// One answer at a time is read later than it was given, by a node that has written nothing meanwhile.
@@ -165,7 +170,7 @@ fn answers(world: &World, laws: &Laws, node: usize, found: &mut Vec<(Event, Worl
         let mut after = *world;
         after.left.held -= 1;
         after.held = Some(Held { from: from as u8, to: node as u8, node: world.nodes[from] });
-        after.greet(node, 1 << from);
+        greet(&mut after, laws, node, 1 << from);
         found.push((Event::Answer { from, to: node }, after));
     }
     let Some(held) = world.held.filter(|held| usize::from(held.to) == node) else { return };
@@ -289,8 +294,8 @@ fn subsets(of: Set) -> impl Iterator<Item = Set> {
     (0..=ALL).filter(move |set| set & !of == 0)
 }
 
-/// The peers in a node's file.
 impl Laws {
+    /// The peers in a node's file.
     fn peers(&self, node: usize) -> Set {
         self.lists[node] & !(1 << node)
     }
