@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::disk::{Disk, Stage, Standing, State, Table};
+use super::disk::{Disk, Origin, Stage, Standing, State, Table};
 use super::identity::{ClusterId, Members, NodeId, NodeName};
 use super::step::{Message, Reason, Rest, Step, Write};
 use super::view::View;
@@ -16,7 +16,7 @@ pub(super) struct Rule {
 }
 
 /// The first that applies decides.
-pub(super) const RULES: [Rule; 22] = [
+pub(super) const RULES: [Rule; 23] = [
     // What must never be.
     Rule { name: "a name seen twice", apply: name_seen_twice },
     Rule { name: "an id seen twice", apply: id_seen_twice },
@@ -34,6 +34,7 @@ pub(super) const RULES: [Rule; 22] = [
     Rule { name: "with state", apply: serve },
     // Without.
     Rule { name: "a peer has state, and the name is barred", apply: report_barred },
+    Rule { name: "a peer has a table, and so have I", apply: report_two_tables },
     Rule { name: "a peer has state, and so have I", apply: set_own_aside },
     Rule { name: "a member already", apply: wait_for_leader },
     Rule { name: "a peer has state", apply: ask_to_join },
@@ -200,6 +201,13 @@ fn serve(view: &View<'_>) -> Option<Step> {
 fn report_barred(view: &View<'_>) -> Option<Step> {
     let (_, state) = to_join(view)?;
     state.barred.contains(view.name).then(|| alarm(Reason::Barred(state.cluster)))
+}
+
+/// A cluster that founded itself was nobody's choice, so a table does not give way to its table.
+fn report_two_tables(view: &View<'_>) -> Option<Step> {
+    let (of, state) = to_join(view)?;
+    let is_unchosen = state.origin == Origin::Alone && view.disk.has_old_table();
+    is_unchosen.then(|| alarm(Reason::TwoTables(of.clone())))
 }
 
 /// What is here gives way to the cluster that there is, before it is asked: a learner takes its table.

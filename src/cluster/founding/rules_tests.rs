@@ -113,6 +113,16 @@ fn whatever_gives_way_is_set_aside_before_the_join() {
 }
 
 #[test]
+fn a_table_does_not_give_way_to_one_that_nobody_chose() {
+    let mut alone = lone(1, "a");
+    alone.revision = 1;
+    let node = Node::new("b", disk(2, Standing::OldTable)).hears("a", disk(1, Standing::State(alone)));
+    let expected = "alarm: this node has a table, and so has the cluster of a, which founded itself: move store/ aside \
+                    here, or move raft/ aside there and run `cluster bootstrap` here";
+    assert_eq!(node.says(), expected);
+}
+
+#[test]
 fn a_member_does_not_ask_to_join() {
     let node = Node::new("b", blank(2)).hears("a", settled(1));
     assert!(node.says().starts_with("waiting for the leader of cluster 0000"), "{}", node.says());

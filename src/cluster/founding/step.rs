@@ -154,6 +154,12 @@ pub enum Reason {
         list(.0)
     )]
     SeveralOldTables(BTreeSet<NodeName>),
+    /// A table here, and one in a cluster that founded itself.
+    #[error(
+        "this node has a table, and so has the cluster of {0}, which founded itself: move store/ aside here, or move raft/ \
+         aside there and run `cluster bootstrap` here"
+    )]
+    TwoTables(NodeName),
     /// More than one cluster to join.
     #[error(
         "{} are in different clusters: move the folder raft/ aside on those that are in the wrong one",

@@ -50,6 +50,13 @@ fn alone(left: Left, nodes: &[usize]) -> World {
     world
 }
 
+/// `c` has founded itself, `b` has a table of the time before.
+fn alone_beside_old(left: Left) -> World {
+    let mut world = alone(left, &[2]);
+    world.nodes[1].standing = Standing::OldTable;
+    world
+}
+
 fn settled(left: Left, nodes: &[usize]) -> World {
     let mut world = World::blank(left);
     world.settle(nodes, Source::Founded);
@@ -137,6 +144,7 @@ fn scenarios() -> Vec<Scenario> {
         alike("a alone", alone(left(0, 1, 0), &[0]), &[]),
         alike("c alone, a wipe", alone(left(1, 0, 0), &[2]), &[]),
         alike("all alone", alone(left(0, 0, 0), &[0, 1, 2]), &[]),
+        alike("c alone, an old table", alone_beside_old(left(0, 1, 0)), &[Row::TwoTables]),
         alike("c alone, bootstrap, a wipe", alone(ordered(left(1, 1, 0)), &[2]), GONE_OR_OTHER),
         alike("one", settled(left(0, 0, 2), &[0]), &[]),
         alike("one, a wipe", settled(left(1, 1, 1), &[0]), GONE),
