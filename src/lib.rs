@@ -6,7 +6,8 @@
 //! ```text
 //! 6  dev  cli  ctl                         the demo world; the command lines of `postroad` and `postroadctl`
 //! 5  node                                  builds, starts and drains every part
-//! 4  admin   http   check                  gRPC and HTTP faces of a node; the look at what is around it
+//! 4  cluster   admin   http   check        who is a member; gRPC and HTTP faces of a node; the look at what is
+//!                                          around it
 //! 3  pipeline                              inbound, authenticate, route, rewrite, deliver, settle
 //! 2  dns  check_host  blocklist  tls  routing  ledger  aliases  journal  spool
 //!                                          owners of state and of the outside
@@ -31,6 +32,7 @@ pub mod check;
 pub mod check_host;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod connections;
 pub mod ctl;
