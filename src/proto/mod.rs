@@ -73,3 +73,17 @@ pub mod routing {
         tonic::include_proto!("postroad.routing.v1");
     }
 }
+
+/// What nodes agree on, in a node's log and between nodes.
+pub mod cluster {
+    /// Version 1.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        reason = "generated from proto/postroad/cluster/v1; the comments are in the .proto files"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("postroad.cluster.v1");
+    }
+}

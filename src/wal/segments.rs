@@ -52,7 +52,7 @@ impl Segments {
         &self.dir
     }
 
-    pub(super) fn path(&self, segment: u64) -> PathBuf {
+    pub(crate) fn path(&self, segment: u64) -> PathBuf {
         self.dir.join(format!("{segment:016}.log"))
     }
 

@@ -5,8 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A node as one disk knows it: 64 random bits, drawn when the folder `raft/` is made. A wiped disk is a new node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NodeId(pub u64);
+
+impl From<u64> for NodeId {
+    fn from(bits: u64) -> Self {
+        Self(bits)
+    }
+}
 
 /// A cluster: 128 random bits, drawn by its founder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,136 @@
+//! The one thread that writes the log: a small one of its own, so that no heartbeat waits behind a burst of mail. Whoever
+//! comes while it syncs shares the next sync.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::error::LogError;
+use super::live::Live;
+use super::open;
+use super::record::{FORMAT, Record};
+use crate::wal::{Draft, Log, Segments};
+
+/// Most orders that share a sync.
+const BATCH_ORDERS: usize = 256;
+/// How long after a sync the log says at the latest how far it went.
+const MARK_AFTER: Duration = Duration::from_secs(1);
+/// Octets of a segment from which on it is written anew once entries are purged, if most of it would go.
+const SEGMENT_OCTETS: u64 = 64 << 20;
+
+/// Records to write, and who hears that they are durable; nobody waits for those without an answer.
+pub(super) struct Order {
+    pub(super) records: Vec<Record>,
+    pub(super) answer: Option<Answer>,
+}
+
+/// Hears what came of an order.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+/// The thread's state.
+pub(super) struct Writer {
+    segments: Segments,
+    log: Log,
+    /// What is written, which may be less than what was ordered.
+    live: Live,
+    /// Up to where the segment is durable.
+    synced: u64,
+    /// Up to where it says so.
+    marked: u64,
+    segment_octets: u64,
+    /// Why it writes no more: of what a failed sync leaves nothing is known, and what was promised must be kept.
+    failed: Option<LogError>,
+}
+
+impl Writer {
+    pub(super) fn new(log: Log, live: Live) -> Self {
+        let segments = Segments::at(FORMAT, log.dir().to_owned());
+        let synced = log.end().offset;
+        Self { segments, log, live, synced, marked: synced, segment_octets: SEGMENT_OCTETS, failed: None }
+    }
+
+    /// Works until nobody can ask any more; then all that was ordered is durable.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            match orders.recv_timeout(MARK_AFTER) {
+                Ok(first) => self.serve(first, orders),
+                Err(RecvTimeoutError::Timeout) => self.mark(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // Nobody is left to be told; what was promised is durable.
+        let _ = self.log.sync();
+    }
+
+    fn serve(&mut self, first: Order, orders: &Receiver<Order>) {
+        let mut batch = vec![first];
+        batch.extend(orders.try_iter().take(BATCH_ORDERS - 1));
+        let answered = batch.iter().any(|order| order.answer.is_some());
+        let (records, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|order| (order.records, order.answer)).unzip();
+        let written = self.unless_failed(|writer| writer.write(records.concat(), answered));
+        answers.into_iter().flatten().for_each(|answer| answer(written.clone()));
+    }
+
+    /// Says how far the last sync went.
+    fn mark(&mut self) {
+        // What fails is told to whoever comes next.
+        let _ = self.unless_failed(|writer| {
+            let mark = writer.due_mark()?;
+            writer.log.append(mark.iter())?;
+            Ok(())
+        });
+    }
+
+    fn unless_failed(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        work(self).inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "the cluster's log takes no more");
+            self.failed = Some(error.clone());
+        })
+    }
+
+    fn write(&mut self, records: Vec<Record>, to_sync: bool) -> Result<(), LogError> {
+        let mut drafts: Vec<Draft> = self.due_mark()?.into_iter().collect();
+        for record in &records {
+            drafts.push(record.draft()?);
+        }
+        self.log.append(drafts.iter())?;
+        let purges = records.iter().any(|record| matches!(record, Record::Purge(_)));
+        for record in records {
+            self.live.follow(record).map_err(|cause| LogError::Hole {
+                path: self.segments.path(self.log.end().segment),
+                offset: self.log.end().offset,
+                cause,
+            })?;
+        }
+        if to_sync {
+            self.log.sync()?;
+            self.synced = self.log.end().offset;
+        }
+        if purges && self.is_mostly_gone() {
+            self.log = open::copy(&self.segments, self.log.end().segment, &self.live)?;
+            (self.synced, self.marked) = (self.log.end().offset, self.log.end().offset);
+        }
+        Ok(())
+    }
+
+    /// The frame that says how far the last sync went, if none does. Before what is added: should that be damaged, it tells
+    /// that nothing before it may be.
+    fn due_mark(&mut self) -> Result<Option<Draft>, LogError> {
+        if self.synced == self.marked {
+            return Ok(None);
+        }
+        self.marked = self.synced;
+        Ok(Some(Record::Synced(self.synced).draft()?))
+    }
+
+    fn is_mostly_gone(&self) -> bool {
+        let octets = self.log.end().offset;
+        octets > self.segment_octets && octets / 2 > self.live.octets() as u64
+    }
+}
