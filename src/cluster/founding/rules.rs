@@ -29,8 +29,8 @@ pub(super) const RULES: [Rule; 23] = [
     Rule { name: "a consent is freed", apply: free_consent },
     // With state.
     Rule { name: "replaced or removed", apply: set_replaced_aside },
-    Rule { name: "the majority is missing", apply: report_missing_majority },
     Rule { name: "another cluster", apply: report_another_cluster },
+    Rule { name: "the majority is missing", apply: report_missing_majority },
     Rule { name: "with state", apply: serve },
     // Without.
     Rule { name: "a peer has state, and the name is barred", apply: report_barred },
@@ -162,6 +162,15 @@ fn set_replaced_aside(view: &View<'_>) -> Option<Step> {
     })
 }
 
+/// Two clusters are one too many, and only an operator knows which is wanted. Before the majority is missed: a disk that
+/// was put back, whose peers have founded anew, shall not be told to abandon them.
+fn report_another_cluster(view: &View<'_>) -> Option<Step> {
+    let mine = view.disk.settled()?;
+    let others = view.settled_peers().filter(|(_, state)| state.cluster != mine.cluster);
+    let names: BTreeSet<_> = others.map(|(name, _)| name.clone()).collect();
+    (!names.is_empty()).then(|| alarm(Reason::AnotherCluster(names)))
+}
+
 /// Says who is missing. While a voter is only silent it may come back; when its name answers under a new id, it will not.
 fn report_missing_majority(view: &View<'_>) -> Option<Step> {
     let mine = view.disk.settled()?;
@@ -183,14 +192,6 @@ fn report_missing_majority(view: &View<'_>) -> Option<Step> {
     } else {
         alarm(Reason::MajorityGone(names(gone)))
     })
-}
-
-/// Two clusters are one too many, and only an operator knows which is wanted.
-fn report_another_cluster(view: &View<'_>) -> Option<Step> {
-    let mine = view.disk.settled()?;
-    let others = view.settled_peers().filter(|(_, state)| state.cluster != mine.cluster);
-    let names: BTreeSet<_> = others.map(|(name, _)| name.clone()).collect();
-    (!names.is_empty()).then(|| alarm(Reason::AnotherCluster(names)))
 }
 
 fn serve(view: &View<'_>) -> Option<Step> {

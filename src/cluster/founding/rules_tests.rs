@@ -158,6 +158,13 @@ fn two_clusters_are_alarmed_on_both_sides() {
 }
 
 #[test]
+fn a_disk_put_back_is_not_told_to_abandon_peers_that_founded_anew() {
+    let anew = |id| disk(id, Standing::State(state(OTHER, &[("a", 7), ("b", 8), ("c", 9)])));
+    let node = Node::new("a", settled(1)).hears("b", anew(8)).hears("c", anew(9));
+    assert!(node.says().starts_with("alarm: b, c are in another cluster"), "{}", node.says());
+}
+
+#[test]
 fn two_machines_under_one_name_are_refused() {
     let node = all_blank("a", blank(1)).hears("a", blank(7));
     let expected = "refuses: another machine answers under this node's name, with the id 0000000000000007: stop one \
