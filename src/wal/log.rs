@@ -175,6 +175,12 @@ impl Log {
         Ok(())
     }
 
+    /// The same over another file: how a user's tests have a disk fail.
+    #[cfg(test)]
+    pub(crate) fn over(self, file: File) -> Self {
+        Self { file, ..self }
+    }
+
     fn failed(&self, doing: &'static str, cause: io::Error) -> WalError {
         WalError::io(doing, &self.segments.path(self.end.segment), cause)
     }

@@ -68,7 +68,9 @@ impl Live {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.log_id.index <= up_to.index) {
             self.octets -= octets(&entry);
         }
-        self.purged = self.purged.max(Some(up_to));
+        if self.purged.is_none_or(|purged| purged.index < up_to.index) {
+            self.purged = Some(up_to);
+        }
     }
 
     /// The last entry, or the last that was purged where there is none.

@@ -51,7 +51,6 @@ use self::record::Record;
 use self::writer::{Answer, Order, Writer};
 use super::founding::NodeId;
 use super::types::{Entry, LogId, StorageError, Types, Vote};
-use crate::wal::Log;
 
 /// Octets of entries that one message to a peer has at most, but for its first entry.
 const APPEND_OCTETS: usize = 256 << 10;
@@ -80,7 +79,8 @@ impl LogStore {
     /// # Errors
     /// When there is one, or the disk fails.
     pub fn create(dir: &Path) -> Result<Self, LogError> {
-        Self::start(open::create(dir)?)
+        let (live, log) = open::create(dir)?;
+        Self::start(live.clone(), Writer::new(log, live))
     }
 
     /// Opens the log of a node. Blocks while it is read and copied: up to 64 MiB, or what was not purged.
@@ -88,12 +88,12 @@ impl LogStore {
     /// # Errors
     /// When there is none, it is damaged, or the disk fails: this node must not vote under its id any more.
     pub fn open(dir: &Path) -> Result<Self, LogError> {
-        Self::start(open::open(dir)?)
+        let (live, log) = open::open(dir)?;
+        Self::start(live.clone(), Writer::new(log, live))
     }
 
-    fn start((live, log): (Live, Log)) -> Result<Self, LogError> {
+    fn start(live: Live, writer: Writer) -> Result<Self, LogError> {
         let (orders, ordered) = channel();
-        let writer = Writer::new(log, live.clone());
         let thread = std::thread::Builder::new().name("cluster-log".to_owned());
         let writer = thread.spawn(move || writer.run(&ordered)).map_err(|_| LogError::Stopped)?;
         let live = Arc::new(Mutex::new(live));

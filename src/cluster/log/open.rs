@@ -66,7 +66,7 @@ pub(super) fn copy(segments: &Segments, number: u64, live: &Live) -> Result<Log,
 }
 
 /// What the records of a segment come to, up to where it was written to its end.
-fn replay(segments: &Segments, number: u64) -> Result<Live, LogError> {
+pub(super) fn replay(segments: &Segments, number: u64) -> Result<Live, LogError> {
     let path = segments.path(number);
     let damaged =
         |offset: usize, synced| LogError::Damaged { path: path.clone(), offset: offset as u64, synced };

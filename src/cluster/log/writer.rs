@@ -36,7 +36,7 @@ pub(super) struct Writer {
     synced: u64,
     /// Up to where it says so.
     marked: u64,
-    segment_octets: u64,
+    pub(super) segment_octets: u64,
     /// Why it writes no more: of what a failed sync leaves nothing is known, and what was promised must be kept.
     failed: Option<LogError>,
 }
