@@ -22,7 +22,8 @@
 //!   flipped bit of a batch that was synced within the last second is taken for such an end: it is promised to nobody else
 //!   that this cannot happen.
 //! - After a failed write or sync the log takes no more until it is opened again.
-//! - Entries follow each other without a gap, on the disk and in memory, or the log fails.
+//! - Entries follow each other without a gap, on the disk and in memory, or the log fails. One that was purged, and comes
+//!   again, is passed over.
 
 mod error;
 mod live;
