@@ -155,6 +155,7 @@ pub(super) fn routing(error: &RoutingError, name: &str) -> Status {
         ErrorKind::Aborted => Code::Aborted,
         ErrorKind::ResourceExhausted => Code::ResourceExhausted,
         ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
     };
     let text = error.to_string();
     let mut details = details(error.reason(), &[("name", name)]);
@@ -173,7 +174,7 @@ pub(super) fn routing(error: &RoutingError, name: &str) -> Status {
             tracing::error!(error = error as &dyn std::error::Error, "routing table not changed");
             details.set_retry_info(Some(RETRY_AFTER));
         }
-        ErrorKind::Aborted | ErrorKind::ResourceExhausted => {}
+        ErrorKind::Aborted | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded => {}
     }
     Status::with_error_details(code, text, details)
 }

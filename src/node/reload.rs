@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{NodeError, part};
@@ -70,15 +69,7 @@ pub(super) fn floor(spool: Spool) -> impl Live {
 
 /// What the routing table knows.
 pub(super) fn routing(routing: Routing) -> impl Live {
-    taking(
-        |next| routing_options(next),
-        move |options| {
-            // The writer takes orders one by one; it is gone only when the node is.
-            if let Err(error) = Handle::current().block_on(routing.configure(options)) {
-                tracing::error!(%error, "the routing table keeps its options");
-            }
-        },
-    )
+    taking(|next| routing_options(next), move |options| routing.configure(options))
 }
 
 /// `log.level`.

@@ -16,6 +16,7 @@ use super::model::{
     Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
 };
 use super::persist::Writes;
+use super::requests::Request;
 use super::table::{Coverage, Table};
 use super::wire;
 use crate::mail::{Address, Domain};
@@ -42,8 +43,10 @@ const MAX_NAMES_IN_ERROR: usize = 10;
 /// # Errors
 /// When the change cannot be made; of a batch, then nothing is.
 pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, RoutingError> {
+    let at = wire::to_the_millisecond(stamped.at);
+    let repeated = stamped.request_id.as_ref().and_then(|id| table.left_by(id, at));
     let mut editor = Editor {
-        at: wire::to_the_millisecond(stamped.at),
+        at,
         next_id: stamped.first_id,
         revision: table.revision() + 1,
         applied: Applied {
@@ -54,6 +57,9 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
             touched_rules: Vec::new(),
         },
     };
+    if let Some(changed) = repeated {
+        return Ok(Applied { changed: changed.clone(), ..editor.applied });
+    }
     editor.applied.changed = if let Change::Batch(changes) = &stamped.change {
         editor.all(changes)?
     } else {
@@ -65,9 +71,14 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     if routes > 0 && applied.table.coverage() == Coverage::Empty {
         applied.table.set_coverage(Coverage::Whole);
     }
-    if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() {
+    // That a request is remembered is a change too: at one revision there is one table.
+    let remembered = stamped.request_id.clone().map(|id| Request::new(id, at, &applied.changed));
+    if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() || remembered.is_some() {
         applied.table.set_revision(table.revision() + 1);
         applied.writes.put_state(&applied.table)?;
+    }
+    if let Some(request) = remembered {
+        applied.table.remember(request);
     }
     Ok(applied)
 }

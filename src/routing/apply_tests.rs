@@ -191,7 +191,7 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_123);
     let log: Vec<Vec<u8>> = changes
         .into_iter()
-        .map(|change| Stamped { at, first_id: ids.take(at, change.creations()), change })
+        .map(|change| Stamped { at, first_id: ids.take(at, change.creations()), request_id: None, change })
         .map(|stamped| stamped.encode())
         .collect();
     let replay = || {
@@ -231,7 +231,7 @@ fn an_id_is_above_the_greatest_of_the_table_though_its_resource_is_gone_and_the_
 #[test]
 fn times_of_a_change_are_kept_to_the_millisecond_as_a_log_keeps_them() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_700_000_000_123_456_789);
-    let stamped = Stamped { at, first_id: Ulid(7), change: verified("a@dest.example") };
+    let stamped = Stamped { at, first_id: Ulid(7), request_id: None, change: verified("a@dest.example") };
     let logged = Stamped::decode(&stamped.encode()).unwrap();
     let table = World::empty().table;
     let made = |stamped| {

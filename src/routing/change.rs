@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use ulid::Ulid;
 
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, RuleAction, Suspension};
+use super::requests::RequestId;
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -224,6 +225,8 @@ pub struct Stamped {
     /// The id of the first resource that is created; the next has the next id, and so on. Ids of later
     /// changes are greater, so their order is that of creation.
     pub first_id: Ulid,
+    /// What its client calls it.
+    pub request_id: Option<RequestId>,
     /// The change.
     pub change: Change,
 }
@@ -259,6 +262,11 @@ impl Ids {
     /// For a table whose greatest id this is: a clock that is behind it gives greater ids all the same.
     pub(super) fn above(greatest: Ulid) -> Self {
         Self { next: greatest.0.saturating_add(1) }
+    }
+
+    /// The table has got a greater one.
+    pub(super) fn rise_above(&mut self, greatest: Ulid) {
+        self.next = self.next.max(greatest.0.saturating_add(1));
     }
 
     /// The first of `count` ids made at this time.

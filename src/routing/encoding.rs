@@ -12,6 +12,7 @@ use super::change::{
     Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, Stamped, TempfailSetting,
 };
 use super::model::{Matcher, RuleAction};
+use super::requests::{RequestId, decode_request_id};
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -52,7 +53,8 @@ impl Stamped {
     pub fn encode(&self) -> Vec<u8> {
         let change = Some(encode_change(&self.change));
         let at_ms = wire::to_millis(self.at);
-        v1::Stamped { at_ms, first_id: self.first_id.to_bytes().to_vec(), change }.encode_to_vec()
+        let request_id = self.request_id.as_ref().map(RequestId::to_string);
+        v1::Stamped { at_ms, first_id: self.first_id.to_bytes().to_vec(), change, request_id }.encode_to_vec()
     }
 
     /// What [`Self::encode`] wrote, of this version or another.
@@ -67,6 +69,7 @@ impl Stamped {
         Ok(Self {
             at: time("the time of a stamped change", stamped.at_ms)?,
             first_id: id("the first id of a stamped change", &stamped.first_id)?,
+            request_id: request_id("the request id of a stamped change", stamped.request_id.as_deref())?,
             change: decode_change(given("the change of a stamped change", stamped.change)?)?,
         })
     }
@@ -316,6 +319,10 @@ pub(super) fn tempfail(field: &'static str, code: u32) -> Result<Option<OnTempfa
 pub(super) fn id(field: &'static str, octets: &[u8]) -> Result<Ulid, EncodingError> {
     let id = octets.try_into().map(Ulid::from_bytes);
     id.map_err(|_| unreadable(field, format!("a ULID has 16 octets, and this {}", octets.len())))
+}
+
+fn request_id(field: &'static str, text: Option<&str>) -> Result<Option<RequestId>, EncodingError> {
+    text.map(|text| decode_request_id(field, text)).transpose()
 }
 
 pub(super) fn domain(field: &'static str, text: &str) -> Result<Domain, EncodingError> {

@@ -140,8 +140,14 @@ fn any_change() -> impl Strategy<Value = Change> {
 
 proptest! {
     #[test]
-    fn every_change_comes_back_as_it_was(at in 0..1_u64 << 48, first_id in any_id(), change in any_change()) {
-        let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, change };
+    fn every_change_comes_back_as_it_was(
+        at in 0..1_u64 << 48,
+        first_id in any_id(),
+        request_id in proptest::option::of("[ -~]{1,64}"),
+        change in any_change(),
+    ) {
+        let request_id = request_id.map(|text| RequestId::parse(&text).unwrap());
+        let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, request_id, change };
         let octets = stamped.encode();
         prop_assert_eq!(Stamped::decode(&octets).unwrap(), stamped.clone());
         // Fields of a later version, behind those that are known.
@@ -159,7 +165,7 @@ proptest! {
 
 /// What a form says that no version of ours writes.
 fn refused(change: v1::Change) -> String {
-    let stamped = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: Some(change) };
+    let stamped = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: Some(change), request_id: None };
     Stamped::decode(&stamped.encode_to_vec()).unwrap_err().to_string()
 }
 
@@ -214,10 +220,11 @@ fn what_cannot_be_read_is_named() {
         refused(of(Kind::CreateRule(rule))),
         "the matcher of a new rule cannot be read: it is missing"
     );
-    let none = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: None };
+    let none = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: None, request_id: None };
     let error = Stamped::decode(&none.encode_to_vec()).unwrap_err();
     assert_eq!(error.to_string(), "the change of a stamped change cannot be read: it is missing");
-    let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), change: Change::DeclareWhole }.encode();
+    let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), request_id: None, change: Change::DeclareWhole }
+        .encode();
     let error = Stamped::decode(&whole[..whole.len() - 1]).unwrap_err();
     assert!(matches!(error, EncodingError::Malformed { what: "a stamped change", .. }), "{error}");
 }

@@ -5,10 +5,12 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use super::change::MAX_CHANGES_PER_BATCH;
+use super::encoding::MAX_STAMPED_OCTETS;
 use super::model::{
     MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
     MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
 };
+use super::requests::{MAX_REQUEST_ID_OCTETS, RequestId};
 use super::resolve::MAX_DEPTH;
 use crate::mail::{Address, AddressError, Domain};
 use crate::store::StoreError;
@@ -98,6 +100,43 @@ pub enum RoutingError {
     Store(#[from] StoreError),
     #[error("the routing table's writer has stopped")]
     Stopped,
+    #[error("a request id is 1 to {MAX_REQUEST_ID_OCTETS} octets of printable ASCII")]
+    RequestId,
+    #[error("a change of {0} octets is past the limit of {MAX_STAMPED_OCTETS}")]
+    TooLarge(usize),
+    #[error("no node leads the cluster, and nothing was changed{}", unreachable(missing))]
+    NoLeader {
+        /// The names of those who do not answer, as far as it is known.
+        missing: Vec<String>,
+    },
+    #[error("a majority of the cluster does not answer, and nothing was changed{}", unreachable(missing))]
+    NoMajority {
+        /// As for `NoLeader`.
+        missing: Vec<String>,
+    },
+    #[error("node {leader:016x} leads the cluster, and takes changes")]
+    NotLeader { leader: u64 },
+    #[error("changes before it took too long, and nothing was changed: try again")]
+    Overtaken,
+    #[error("the change was not confirmed, and may still take effect: {}", repeat(request_id.as_ref()))]
+    Unconfirmed { request_id: Option<RequestId> },
+    #[error("this node has stopped taking part in the cluster, and nothing was changed: its log says why")]
+    ClusterStopped,
+    #[error("a large change is on its way into the table already (request \"{0}\"): try again later")]
+    LargeChangeUnderWay(RequestId),
+    #[error("the parts of a large change are not all there, and nothing was changed: send it again")]
+    PartsGone,
+}
+
+fn unreachable(missing: &[String]) -> String {
+    if missing.is_empty() { String::new() } else { format!(": {} cannot be reached", missing.join(", ")) }
+}
+
+fn repeat(request_id: Option<&RequestId>) -> String {
+    match request_id {
+        Some(id) => format!("repeat it with its request id \"{id}\""),
+        None => "look what is there before it is repeated".to_owned(),
+    }
 }
 
 /// What kind of trouble an error is, after the canonical codes of gRPC.
@@ -117,6 +156,8 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// Our own trouble: try again once it is mended.
     Unavailable,
+    /// What became of it is not known: it may still take effect.
+    DeadlineExceeded,
 }
 
 impl RoutingError {
@@ -134,8 +175,8 @@ impl RoutingError {
 
     fn classify(&self) -> (&'static str, ErrorKind) {
         use ErrorKind::{
-            Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted,
-            Unavailable,
+            Aborted, AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
+            ResourceExhausted, Unavailable,
         };
         match self {
             Self::DomainExists(_) => ("DOMAIN_EXISTS", AlreadyExists),
@@ -176,6 +217,16 @@ impl RoutingError {
             Self::NoForm(_) => ("NO_FORM", Unavailable),
             Self::Store(_) => ("STORE_FAILED", Unavailable),
             Self::Stopped => ("WRITER_STOPPED", Unavailable),
+            Self::RequestId => ("REQUEST_ID_INVALID", InvalidArgument),
+            Self::TooLarge(_) => ("CHANGE_TOO_LARGE", InvalidArgument),
+            Self::NoLeader { .. } => ("NO_LEADER", Unavailable),
+            Self::NoMajority { .. } => ("NO_MAJORITY", Unavailable),
+            Self::NotLeader { .. } => ("NOT_LEADER", Unavailable),
+            Self::Overtaken => ("OVERTAKEN", Unavailable),
+            Self::Unconfirmed { .. } => ("UNCONFIRMED", DeadlineExceeded),
+            Self::ClusterStopped => ("CLUSTER_STOPPED", Unavailable),
+            Self::LargeChangeUnderWay(_) => ("LARGE_CHANGE_UNDER_WAY", Aborted),
+            Self::PartsGone => ("PARTS_GONE", Aborted),
         }
     }
 }

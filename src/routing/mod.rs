@@ -8,8 +8,10 @@
 //!
 //! - A change that was answered is durable, and every snapshot taken from then on has it.
 //! - [`apply`] sees only the table and a [`Stamped`] change: a log of these, replayed anywhere, gives the
-//!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
-//! - A [`Replica`] is changed by a log of such changes, in the place of the writer.
+//!   same table. What depends on a node's configuration is asked in [`admit`], once, by who stamps it.
+//! - A [`Replica`] is changed by a log of such changes, in the place of the writer; then somebody takes the [`Orders`] and
+//!   puts into the log what a [`Draft`] has stamped and admitted.
+//! - A request that is repeated under its id is answered, and not carried out again ([`RequestId`]).
 //! - After a failed write the store takes no more, and the table stays as it was shown last.
 //! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
 //! - [`Stamped::encode`] is a change in a log, [`Table::records`] a table in a snapshot; two nodes that are at the same
@@ -21,6 +23,7 @@ mod apply;
 mod change;
 mod check;
 mod document;
+mod draft;
 mod encoding;
 mod error;
 mod explain;
@@ -32,22 +35,25 @@ mod persist;
 mod plan;
 mod records;
 mod replica;
+mod requests;
 mod resolve;
 mod table;
 mod view;
+mod waiting;
 mod wire;
 mod writer;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
     Stamped, TempfailSetting,
 };
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
+pub use draft::Draft;
 pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
@@ -59,15 +65,18 @@ pub use model::{
 pub use plan::{Prune, plan};
 pub use records::{MAX_RECORD_OCTETS, Rebuilt};
 pub use replica::Replica;
+pub use requests::{MAX_REQUEST_ID_OCTETS, MAX_REQUESTS, REQUEST_REMEMBERED, RequestId};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
 pub use table::{Coverage, RoutingOptions, Table};
 pub use view::View;
+pub use waiting::{Answer, Order, Orders};
 
-use self::writer::{Order, Writer};
-use crate::clock;
+use self::waiting::Desk;
+use self::writer::Writer;
 use crate::store::Store;
 
-/// The routing table and its writer. Clones share both; when the last is dropped, the writer ends.
+/// The routing table, and where changes of it are ordered. Clones share both; when the last is dropped, whoever carries the
+/// orders out hears of it.
 #[derive(Debug, Clone)]
 pub struct Routing {
     shared: Arc<Shared>,
@@ -76,7 +85,8 @@ pub struct Routing {
 #[derive(Debug)]
 struct Shared {
     view: View,
-    orders: Option<mpsc::Sender<Order>>,
+    desk: Option<Desk>,
+    /// The thread that [`Routing::open`] starts.
     writer: Option<JoinHandle<()>>,
 }
 
@@ -92,16 +102,22 @@ impl Routing {
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
         let mut table = persist::load(&tree, options, empty)?;
         old_suspensions::take_over(store, &tree, &mut table)?;
-        let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
-        let ids = change::Ids::above(table.greatest_id());
+        let draft = Draft::new(&table);
         let view = View::new(table);
-        let writer = Writer { store: store.clone(), tree, view: view.clone(), ids };
+        let writer = Writer { store: store.clone(), tree, view: view.clone(), draft };
+        let (desk, orders) = waiting::waiting();
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
-            .spawn(move || writer.run(queue))
+            .spawn(move || writer.run(orders))
             .map_err(|_| RoutingError::Stopped)?;
-        let (orders, writer) = (Some(orders), Some(writer));
-        Ok(Self { shared: Arc::new(Shared { view, orders, writer }) })
+        Ok(Self { shared: Arc::new(Shared { view, desk: Some(desk), writer: Some(writer) }) })
+    }
+
+    /// A table that somebody else changes, who carries these orders out.
+    #[must_use]
+    pub fn agreed(view: View) -> (Self, Orders) {
+        let (desk, orders) = waiting::waiting();
+        (Self { shared: Arc::new(Shared { view, desk: Some(desk), writer: None }) }, orders)
     }
 
     /// The table as it is now. Take it once for what must fit together.
@@ -119,11 +135,19 @@ impl Routing {
     /// Changes the table. When this returns, the change is durable and in every new snapshot.
     ///
     /// # Errors
-    /// With why nothing was changed; after [`RoutingError::Store`] a restart may still find the change.
+    /// With why nothing was changed; after [`RoutingError::Store`] a restart may still find the change, and after
+    /// [`RoutingError::Unconfirmed`] it may still be made.
     pub async fn change(&self, change: Change) -> Result<Changed, RoutingError> {
-        let (answer, answered) = oneshot::channel();
-        self.order(Order::Change(change, answer)).await?;
-        answered.await.map_err(|_| RoutingError::Stopped)?
+        self.order(change, None).await
+    }
+
+    /// Changes the table as [`Self::change`] does, unless that was done for this request within
+    /// [`REQUEST_REMEMBERED`]: then the answer is what it left behind, without what a batch made.
+    ///
+    /// # Errors
+    /// As for [`Self::change`].
+    pub async fn change_once(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
+        self.order(change, Some(request_id)).await
     }
 
     /// What a change would leave behind: all is asked of it that [`Routing::change`] asks, and nothing is kept.
@@ -133,34 +157,25 @@ impl Routing {
     /// # Errors
     /// With why the change would be refused.
     pub fn rehearse(&self, change: Change) -> Result<Changed, RoutingError> {
-        let at = clock::now();
-        let table = self.snapshot();
-        let first_id = change::Ids::above(table.greatest_id()).take(at, change.creations());
-        let applied = apply::apply(&table, &Stamped { at, first_id, change })?;
-        admit::admit(&applied)?;
-        Ok(applied.changed)
+        let mut draft = Draft::new(&self.snapshot());
+        draft.make(change, None).map(|(_, applied)| applied.changed)
     }
 
     /// Takes over what a new configuration says.
-    ///
-    /// # Errors
-    /// When the writer has stopped.
-    pub async fn configure(&self, options: RoutingOptions) -> Result<(), RoutingError> {
-        let (done, configured) = oneshot::channel();
-        self.order(Order::Configure(options, done)).await?;
-        configured.await.map_err(|_| RoutingError::Stopped)
+    pub fn configure(&self, options: RoutingOptions) {
+        self.shared.view.configure(options);
     }
 
-    async fn order(&self, order: Order) -> Result<(), RoutingError> {
-        let orders = self.shared.orders.as_ref().ok_or(RoutingError::Stopped)?;
-        orders.send(order).await.map_err(|_| RoutingError::Stopped)
+    async fn order(&self, change: Change, request_id: Option<RequestId>) -> Result<Changed, RoutingError> {
+        let desk = self.shared.desk.as_ref().ok_or(RoutingError::Stopped)?;
+        desk.order(change, request_id).await
     }
 }
 
 /// Waits for the writer to end, so that the store can be opened again.
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.orders = None;
+        self.desk = None;
         if let Some(writer) = self.writer.take() {
             // A panic in the writer has been told to every waiter as a closed channel.
             let _ = writer.join();

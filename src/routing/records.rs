@@ -20,6 +20,7 @@ use super::encoding::{
     encode_matcher, given, id, network, optional_time, tempfail, tempfail_code, time, unreadable,
 };
 use super::model::{Access, Destination, DomainEntry, Listing, Rule, Suspension};
+use super::requests::{decode_request, encode_request};
 use super::table::{Coverage, RoutingOptions, Table};
 use super::wire::to_millis;
 use crate::proto::routing::v1;
@@ -42,8 +43,9 @@ impl Table {
         let suspensions = self.suspensions().map(|entry| Kind::Suspension(encode_suspension(entry)));
         let listings = self.listings().map(|entry| Kind::Listing(encode_listing(entry)));
         let head = std::iter::once_with(|| Kind::Head(head(self)));
-        let kinds = head.chain(destinations).chain(domains).chain(rules).chain(suspensions).chain(listings);
-        kinds.map(|kind| v1::Record { kind: Some(kind) }.encode_to_vec())
+        let requests = self.requests().map(|request| Kind::Request(encode_request(request)));
+        let resources = destinations.chain(domains).chain(rules).chain(suspensions).chain(listings);
+        head.chain(resources).chain(requests).map(|kind| v1::Record { kind: Some(kind) }.encode_to_vec())
     }
 
     /// SHA-256 over the table's revision and all that changes can write: equal for equal tables. Reads the whole table:
@@ -94,6 +96,7 @@ impl Rebuilt {
             Kind::Rule(rule) => self.put_rule(decode_rule(rule)?)?,
             Kind::Suspension(entry) => self.table.put_suspension(Arc::new(decode_suspension(entry)?)),
             Kind::Listing(entry) => self.table.put_listing(Arc::new(decode_listing(entry)?)),
+            Kind::Request(request) => self.table.put_request(decode_request(request)?),
         }
         Ok(())
     }
@@ -112,6 +115,7 @@ impl Rebuilt {
             ("rules", said.rules, found.rules),
             ("suspensions", said.suspensions, found.suspensions),
             ("listings", said.listings, found.listings),
+            ("requests", said.requests, found.requests),
         ] {
             if said != found {
                 return Err(EncodingError::Count { what, said, found });
@@ -171,6 +175,7 @@ fn head(table: &Table) -> v1::Head {
         rules: table.rules_count() as u64,
         suspensions: table.suspension_count() as u64,
         listings: table.listing_count() as u64,
+        requests: table.request_count() as u64,
     }
 }
 
@@ -183,7 +188,7 @@ fn coverage(code: u32) -> Result<Coverage, EncodingError> {
     }
 }
 
-fn encode_destination(entry: &Destination) -> v1::Destination {
+pub(super) fn encode_destination(entry: &Destination) -> v1::Destination {
     v1::Destination {
         id: entry.id.to_bytes().to_vec(),
         address: entry.address.to_string(),
@@ -193,7 +198,7 @@ fn encode_destination(entry: &Destination) -> v1::Destination {
     }
 }
 
-fn decode_destination(entry: &v1::Destination) -> Result<Destination, EncodingError> {
+pub(super) fn decode_destination(entry: &v1::Destination) -> Result<Destination, EncodingError> {
     Ok(Destination {
         id: id("the id of a destination", &entry.id)?,
         address: address("the address of a destination", &entry.address)?,
@@ -203,7 +208,7 @@ fn decode_destination(entry: &v1::Destination) -> Result<Destination, EncodingEr
     })
 }
 
-fn encode_domain(entry: &DomainEntry) -> v1::Domain {
+pub(super) fn encode_domain(entry: &DomainEntry) -> v1::Domain {
     v1::Domain {
         id: entry.id.to_bytes().to_vec(),
         name: entry.name.to_string(),
@@ -216,7 +221,7 @@ fn encode_domain(entry: &DomainEntry) -> v1::Domain {
     }
 }
 
-fn decode_domain(entry: &v1::Domain) -> Result<DomainEntry, EncodingError> {
+pub(super) fn decode_domain(entry: &v1::Domain) -> Result<DomainEntry, EncodingError> {
     const TIME: &str = "a time of a domain";
     Ok(DomainEntry {
         id: id("the id of a domain", &entry.id)?,
@@ -230,7 +235,7 @@ fn decode_domain(entry: &v1::Domain) -> Result<DomainEntry, EncodingError> {
     })
 }
 
-fn encode_rule(rule: &Rule) -> v1::Rule {
+pub(super) fn encode_rule(rule: &Rule) -> v1::Rule {
     v1::Rule {
         id: rule.id.to_bytes().to_vec(),
         domain: rule.domain.to_string(),
@@ -245,7 +250,7 @@ fn encode_rule(rule: &Rule) -> v1::Rule {
     }
 }
 
-fn decode_rule(rule: v1::Rule) -> Result<Rule, EncodingError> {
+pub(super) fn decode_rule(rule: v1::Rule) -> Result<Rule, EncodingError> {
     const TIME: &str = "a time of a rule";
     Ok(Rule {
         id: id("the id of a rule", &rule.id)?,
@@ -261,7 +266,7 @@ fn decode_rule(rule: v1::Rule) -> Result<Rule, EncodingError> {
     })
 }
 
-fn encode_suspension(entry: &Suspension) -> v1::Suspension {
+pub(super) fn encode_suspension(entry: &Suspension) -> v1::Suspension {
     v1::Suspension {
         domain: entry.domain.to_string(),
         since_ms: to_millis(entry.since),
@@ -271,7 +276,7 @@ fn encode_suspension(entry: &Suspension) -> v1::Suspension {
     }
 }
 
-fn decode_suspension(entry: v1::Suspension) -> Result<Suspension, EncodingError> {
+pub(super) fn decode_suspension(entry: v1::Suspension) -> Result<Suspension, EncodingError> {
     Ok(Suspension {
         domain: domain("the domain of a suspension", &entry.domain)?,
         since: time("the time of a suspension", entry.since_ms)?,
@@ -281,7 +286,7 @@ fn decode_suspension(entry: v1::Suspension) -> Result<Suspension, EncodingError>
     })
 }
 
-fn encode_listing(entry: &Listing) -> v1::Listing {
+pub(super) fn encode_listing(entry: &Listing) -> v1::Listing {
     v1::Listing {
         network: entry.network.to_string(),
         access: match entry.access {
@@ -295,7 +300,7 @@ fn encode_listing(entry: &Listing) -> v1::Listing {
     }
 }
 
-fn decode_listing(entry: v1::Listing) -> Result<Listing, EncodingError> {
+pub(super) fn decode_listing(entry: v1::Listing) -> Result<Listing, EncodingError> {
     Ok(Listing {
         network: network("the network of a listing", &entry.network)?,
         access: match entry.access {

@@ -7,7 +7,12 @@ use crate::routing::test_table::{domain, options};
 use crate::routing::{Change, NewDomain};
 
 fn stamped(at: u64, change: Change) -> Stamped {
-    Stamped { at: SystemTime::UNIX_EPOCH + Duration::from_secs(at), first_id: Ulid(u128::from(at)), change }
+    Stamped {
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
+        first_id: Ulid(u128::from(at)),
+        request_id: None,
+        change,
+    }
 }
 
 fn suspend(name: &str) -> Change {

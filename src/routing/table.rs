@@ -13,8 +13,10 @@ use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
+use super::change::Changed;
 use super::listings::Listings;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rank, Rule, Suspension};
+use super::requests::{Request, RequestId, Requests};
 use crate::mail::{Address, Domain};
 
 /// What the node's configuration says that routing must know. It is the node's, not a part of the state
@@ -54,6 +56,7 @@ pub struct Table {
     suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
     suspensions_revision: u64,
     listings: Listings,
+    requests: Requests,
     options: Arc<RoutingOptions>,
 }
 
@@ -85,6 +88,7 @@ impl Table {
             suspensions: RedBlackTreeMapSync::new_sync(),
             suspensions_revision: 0,
             listings: Listings::new(),
+            requests: Requests::new(),
             options: Arc::new(options),
         }
     }
@@ -260,6 +264,24 @@ impl Table {
         self.listings.over(now).take(most).collect()
     }
 
+    /// What a request left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this time, and is
+    /// still remembered.
+    #[must_use]
+    pub fn left_by(&self, id: &RequestId, at: SystemTime) -> Option<&Changed> {
+        self.requests.find(id, at)
+    }
+
+    /// The requests that are remembered, the oldest first.
+    pub(super) fn requests(&self) -> impl Iterator<Item = &Arc<Request>> {
+        self.requests.all()
+    }
+
+    /// How many requests are remembered.
+    #[must_use]
+    pub fn request_count(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Whether the rule waits: one of its destinations, or more, is not verified.
     #[must_use]
     pub fn is_waiting(&self, rule: &Rule) -> bool {
@@ -382,6 +404,16 @@ impl Table {
         self.listings.remove(network);
     }
 
+    /// See [`Requests::remember`].
+    pub(super) fn remember(&mut self, request: Request) {
+        self.requests.remember(request);
+    }
+
+    /// See [`Requests::put`].
+    pub(super) fn put_request(&mut self, request: Request) {
+        self.requests.put(request);
+    }
+
     /// By this revision the suspensions are others.
     pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
         self.suspensions_revision = revision;
@@ -425,6 +457,7 @@ impl std::fmt::Debug for Table {
             .field("destinations", &self.destinations.size())
             .field("suspensions", &self.suspensions.size())
             .field("listings", &self.listings.len())
+            .field("requests", &self.requests.len())
             .finish_non_exhaustive()
     }
 }

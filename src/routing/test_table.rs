@@ -74,7 +74,7 @@ impl World {
     pub(super) fn try_applied(&mut self, change: Change) -> Result<Applied, RoutingError> {
         self.at += Duration::from_millis(1);
         let first_id = self.ids.take(self.at, change.creations());
-        let applied = apply(&self.table, &Stamped { at: self.at, first_id, change })?;
+        let applied = apply(&self.table, &Stamped { at: self.at, first_id, request_id: None, change })?;
         admit(&applied)?;
         self.table = applied.table.clone();
         Ok(applied)

@@ -98,7 +98,7 @@ async fn a_new_configuration_counts_at_once() {
     let routing = open(dir.path());
     routing.change(Change::Batch(many_rules(0))).await.unwrap();
     let to = address("postmaster@one.example");
-    routing.configure(RoutingOptions { postmaster: address("new@ops.example"), ..options() }).await.unwrap();
+    routing.configure(RoutingOptions { postmaster: address("new@ops.example"), ..options() });
     assert_eq!(
         routing.snapshot().resolve(&to),
         Resolution::Forward {
@@ -170,7 +170,7 @@ async fn changes_of_suspensions_are_told_once_they_are_seen_and_others_are_not()
 async fn suspensions_and_listings_are_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let routing = open(dir.path());
-    let until = Some(clock::now() + std::time::Duration::from_secs(3600));
+    let until = Some(crate::clock::now() + std::time::Duration::from_secs(3600));
     let networks = ["192.0.2.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
     let changes = [
         Change::Suspend { domain: domain("dest.example"), until, reason: "it is down".to_owned() },

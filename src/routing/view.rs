@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::table::Table;
+use super::table::{RoutingOptions, Table};
 
 /// Where readers take the table from. Clones show the same.
 #[derive(Debug, Clone)]
@@ -18,12 +19,15 @@ struct Shown {
     table: ArcSwap<Table>,
     /// The revision that changed the suspensions last.
     suspensions: watch::Sender<u64>,
+    /// What each table is shown with. Held by whoever shows one.
+    options: Mutex<RoutingOptions>,
 }
 
 impl View {
     pub(super) fn new(table: Table) -> Self {
         let suspensions = watch::Sender::new(table.suspensions_revision());
-        Self { shown: Arc::new(Shown { table: ArcSwap::from_pointee(table), suspensions }) }
+        let options = Mutex::new(table.options().clone());
+        Self { shown: Arc::new(Shown { table: ArcSwap::from_pointee(table), suspensions, options }) }
     }
 
     /// The table as it is now. Take it once for what must fit together.
@@ -39,9 +43,20 @@ impl View {
     }
 
     /// Shows a table in the place of the one before.
-    pub(super) fn show(&self, table: Table) {
+    pub(super) fn show(&self, mut table: Table) {
+        let options = self.shown.options.lock();
+        table.set_options(options.clone());
         let revision = table.suspensions_revision();
         self.shown.table.store(Arc::new(table));
         self.shown.suspensions.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+    }
+
+    /// Shows the table with what a new configuration says.
+    pub(super) fn configure(&self, options: RoutingOptions) {
+        let mut shown_with = self.shown.options.lock();
+        *shown_with = options;
+        let mut table = Table::clone(&self.snapshot());
+        table.set_options(shown_with.clone());
+        self.shown.table.store(Arc::new(table));
     }
 }

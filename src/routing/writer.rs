@@ -1,90 +1,59 @@
 //! The one writer of the table: a thread, since each write ends in a flush. It takes what is waiting, applies
-//! each change to what the one before left, writes all with one flush, and then shows the new table.
+//! each change to what the one before left, writes all with one flush, and then shows the new table. Which requests it
+//! carried out is forgotten with the process.
 
-use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::admit::admit;
-use super::apply::{Applied, apply};
-use super::change::{Change, Changed, Ids, Stamped};
-use super::error::RoutingError;
-use super::table::{RoutingOptions, Table};
+use super::change::Changed;
+use super::draft::Draft;
 use super::view::View;
-use crate::clock;
+use super::waiting::{Answer, Order, Orders};
 use crate::store::{Batch, Store, Tree};
 
-/// Orders that wait for the writer; more than this wait in front of the channel.
-pub(super) const MAX_WAITING: usize = 256;
 /// Changes that share a flush.
 const MAX_CHANGES_PER_FLUSH: usize = 64;
-
-/// What the writer is asked for.
-pub(super) enum Order {
-    /// Make this change durable and visible.
-    Change(Change, oneshot::Sender<Result<Changed, RoutingError>>),
-    /// Take the node's new configuration.
-    Configure(RoutingOptions, oneshot::Sender<()>),
-}
 
 /// The writer's state, which lives in its thread.
 pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) tree: Tree,
     pub(super) view: View,
-    pub(super) ids: Ids,
+    pub(super) draft: Draft,
 }
 
 /// A change that was applied, and who waits for it to be durable.
-type Pending = (Changed, oneshot::Sender<Result<Changed, RoutingError>>);
+type Pending = (Changed, Answer);
 
 impl Writer {
     /// Works until no one can ask any more.
-    pub(super) fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        let mut waiting = Vec::new();
-        while orders.blocking_recv_many(&mut waiting, MAX_CHANGES_PER_FLUSH) > 0 {
-            self.work(std::mem::take(&mut waiting));
+    pub(super) fn run(mut self, mut orders: Orders) {
+        loop {
+            let waiting = orders.blocking_take(MAX_CHANGES_PER_FLUSH);
+            if waiting.is_empty() {
+                return;
+            }
+            self.work(waiting);
         }
     }
 
     fn work(&mut self, orders: Vec<Order>) {
-        let mut table = Table::clone(&self.view.snapshot());
+        self.draft.restart(&self.view.snapshot());
         let mut batch = Batch::default();
         let mut pending: Vec<Pending> = Vec::new();
-        let mut configured = Vec::new();
-        for order in orders {
-            match order {
-                Order::Configure(options, done) => {
-                    table.set_options(options);
-                    configured.push(done);
+        for Order { change, request_id, answer, .. } in orders {
+            match self.draft.make(change, request_id) {
+                Ok((_, applied)) => {
+                    batch.append(applied.writes.into_batch());
+                    pending.push((applied.changed, answer));
                 }
-                Order::Change(change, answer) => match self.accept(&table, change) {
-                    Ok(applied) => {
-                        table = applied.table;
-                        batch.append(applied.writes.into_batch());
-                        pending.push((applied.changed, answer));
-                    }
-                    // A caller that has gone away does not need the answer.
-                    Err(error) => drop(answer.send(Err(error))),
-                },
+                Err(error) => answer.give(Err(error)),
             }
         }
-        self.publish(table, batch, pending);
-        for done in configured {
-            // Nor does one that asked for a reload.
-            let _ = done.send(());
-        }
-    }
-
-    fn accept(&mut self, table: &Table, change: Change) -> Result<Applied, RoutingError> {
-        let at = clock::now();
-        let first_id = self.ids.take(at, change.creations());
-        let applied = apply(table, &Stamped { at, first_id, change })?;
-        admit(&applied)?;
-        Ok(applied)
+        self.publish(batch, pending);
     }
 
     /// Durable first, then visible, then answered.
-    fn publish(&self, table: Table, batch: Batch, pending: Vec<Pending>) {
+    fn publish(&self, batch: Batch, pending: Vec<Pending>) {
         let written = if batch.is_empty() {
             Ok(())
         } else {
@@ -92,13 +61,12 @@ impl Writer {
         };
         match written {
             Ok(()) => {
-                self.view.show(table);
-                pending.into_iter().for_each(|(changed, answer)| drop(answer.send(Ok(changed))));
+                self.view.show(self.draft.table().clone());
+                pending.into_iter().for_each(|(changed, answer)| answer.give(Ok(changed)));
             }
             Err(cause) => {
                 error!(%cause, "the routing table cannot be written");
-                let refuse = |(_, answer): Pending| drop(answer.send(Err(cause.clone().into())));
-                pending.into_iter().for_each(refuse);
+                pending.into_iter().for_each(|(_, answer)| answer.give(Err(cause.clone().into())));
             }
         }
     }
