@@ -5,6 +5,8 @@
 //! - Readers see a table as it was after all entries of a call, or before all of them.
 //! - Each change of an entry stands or falls by itself: what one client did too late is no reason to refuse a stranger's
 //!   write that happened to be in the same entry.
+//! - A change that is too large for an entry comes in parts, which are kept beside the table until the last entry of it
+//!   says to make it: all of it, or nothing.
 //! - A change that cannot be read stops Raft on this node, which goes on forwarding by the table that it has. Skipped, it
 //!   would leave this table different from the others', and each later etag, id and digest with it, without a word; and
 //!   what was agreed on is not this node's to drop. A later version, or another disk, can read it.
@@ -17,12 +19,11 @@ use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Storag
 use thiserror::Error;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::snapshot::{SnapshotError, SnapshotFile, Snapshots};
-use super::types::{
-    Entry, LogId, Outcomes, Proposal, ProposalError, Snapshot, SnapshotMeta, StorageError, StoredMembership,
-    Types,
-};
-use crate::routing::{Replica, RoutingOptions, View};
+use super::proposal::{Content, Proposal, ProposalError};
+use super::snapshot::{Agreed, SnapshotError, SnapshotFile, Snapshots};
+use super::staging::Staging;
+use super::types::{Entry, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, Types};
+use crate::routing::{Changed, Replica, RoutingError, RoutingOptions, Stamped, View};
 
 /// The state machine of the Raft engine, which is the one that changes it.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Machine {
 #[derive(Debug, Clone)]
 struct State {
     replica: Replica,
+    staging: Staging,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -61,11 +63,13 @@ impl Machine {
         let state = match found {
             None => State {
                 replica: Replica::new(options),
+                staging: Staging::default(),
                 applied: None,
                 membership: StoredMembership::default(),
             },
-            Some((meta, table)) => State {
-                replica: Replica::of(table),
+            Some((meta, agreed)) => State {
+                replica: Replica::of(agreed.table),
+                staging: agreed.staging,
                 applied: meta.last_log_id,
                 membership: meta.last_membership,
             },
@@ -106,8 +110,25 @@ impl State {
     }
 
     fn change(&mut self, proposal: &Proposal) -> Result<Outcomes, ProposalError> {
-        let changes = proposal.changes()?;
-        Ok(Outcomes(changes.iter().map(|change| self.replica.apply(change)).collect()))
+        Ok(Outcomes(match proposal.content()? {
+            Content::Changes(changes) => changes.iter().map(|change| self.make(change)).collect(),
+            Content::Part(part) => self.staging.add(part).err().map(Err).into_iter().collect(),
+            Content::Finish(finish) => match self.staging.finish(&finish) {
+                Ok(octets) => {
+                    vec![self.make(&Stamped::decode(&octets).map_err(ProposalError::InParts)?)]
+                }
+                Err(gone) => vec![Err(gone)],
+            },
+        }))
+    }
+
+    fn make(&mut self, change: &Stamped) -> Result<Changed, RoutingError> {
+        self.staging.pass(change.at);
+        self.replica.apply(change)
+    }
+
+    fn agreed(&self) -> Agreed {
+        Agreed { table: self.replica.table().clone(), staging: self.staging.clone() }
     }
 
     /// What a snapshot of this state is named by.
@@ -127,8 +148,9 @@ impl State {
         file: SnapshotFile,
     ) -> Result<(), SnapshotError> {
         let options = self.replica.table().options().clone();
-        let table = snapshots.install(file, &meta, options)?;
-        self.replica.replace(table);
+        let agreed = snapshots.install(file, &meta, options)?;
+        self.replica.replace(agreed.table);
+        self.staging = agreed.staging;
         self.replica.publish();
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership;
@@ -202,7 +224,7 @@ pub struct Builder {
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         let (state, snapshots) = (self.state.clone(), self.snapshots.clone());
-        let built = blocking(move || Ok(snapshots.build(&state.meta(), state.replica.table())?)).await?;
+        let built = blocking(move || Ok(snapshots.build(&state.meta(), &state.agreed())?)).await?;
         Ok(built)
     }
 }

@@ -4,17 +4,16 @@ use bytes::Bytes;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{RaftLogId as _, StorageHelper};
-use prost::Message as _;
 use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::log::LogStore;
+use crate::cluster::proposal::{Finish, Part};
 use crate::cluster::snapshot::ArrivingSnapshot;
 use crate::cluster::test_state::{
     changes, create_domain, create_rule, domain, log_id, membership, options, replica, stamped, suspend,
 };
-use crate::proto::cluster::v1;
-use crate::routing::{Change, DomainPatch, Stamped};
+use crate::routing::{Change, DomainPatch, RequestId, Stamped};
 
 struct Stores;
 
@@ -36,8 +35,12 @@ fn machine(dir: &TempDir) -> Machine {
     Machine::open(dir.path(), options()).unwrap()
 }
 
+fn changed(changes: &[Stamped]) -> Proposal {
+    Proposal::changes(changes.iter().map(Stamped::encode).collect())
+}
+
 fn entry(index: u64, changes: &[Stamped]) -> Entry {
-    Entry { log_id: log_id(3, index), payload: EntryPayload::Normal(Proposal::of(changes)) }
+    Entry { log_id: log_id(3, index), payload: EntryPayload::Normal(changed(changes)) }
 }
 
 fn member_entry(index: u64) -> Entry {
@@ -134,13 +137,12 @@ async fn a_change_that_cannot_be_read_stops_raft_and_nothing_of_its_call_is_seen
     machine.apply([entry(1, &changes())]).await.unwrap();
     let (before, state) = (digest(&machine), machine.applied_state().await.unwrap());
     let good = stamped(50, create_domain("two.example"));
-    let nothing = v1::Proposal { stamped: vec![good.encode(), Vec::new()] };
+    let nothing = Proposal::changes(vec![good.encode(), Vec::new()]).0;
     for (proposal, expected) in [
         (Bytes::from_static(&[0xff]), "a proposal cannot be decoded"),
-        (
-            nothing.encode_to_vec().into(),
-            "change 1 of a proposal: the first id of a stamped change cannot be read",
-        ),
+        // Field 99.
+        (Bytes::from_static(&[0x9a, 0x06, 0x00]), "a proposal is of a kind that this version does not know"),
+        (nothing, "change 1 of a proposal: the first id of a stamped change cannot be read"),
     ] {
         let bad = Entry { log_id: log_id(3, 3), payload: EntryPayload::Normal(Proposal(proposal)) };
         let error =
@@ -248,4 +250,71 @@ async fn a_new_node_begins_where_there_is_no_snapshot() {
     machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
     let error = Machine::create(dir.path(), options()).unwrap_err();
     assert!(matches!(error, SnapshotError::Exists(_)), "{error}");
+}
+
+/// A change in parts of so many octets, and its end.
+fn in_parts(first_index: u64, change: &Stamped, octets: usize) -> Vec<Entry> {
+    let (encoded, at) = (change.encode(), change.at);
+    let request_id = change.request_id.clone().unwrap();
+    let parts = (0..).zip(encoded.chunks(octets)).map(|(number, part)| {
+        let (request_id, octets, offset) = (request_id.clone(), part.to_vec().into(), number * octets);
+        Proposal::part(&Part { request_id, at, offset, octets })
+    });
+    let finish = Finish { request_id: request_id.clone(), at, octets: encoded.len() };
+    let proposals: Vec<Proposal> = parts.chain([Proposal::finish(&finish)]).collect();
+    let entry =
+        |(index, proposal)| Entry { log_id: log_id(3, index), payload: EntryPayload::Normal(proposal) };
+    (first_index..).zip(proposals).map(entry).collect()
+}
+
+fn large(number: u32, id: &str, changes: Vec<Change>) -> Stamped {
+    let request_id = Some(RequestId::parse(id).unwrap());
+    Stamped { request_id, ..stamped(number, Change::Batch(changes)) }
+}
+
+#[tokio::test]
+async fn a_change_in_parts_is_made_wholly_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = machine(&dir);
+    machine.apply([entry(1, &changes())]).await.unwrap();
+    let bad = large(50, "bad", vec![create_domain("two.example"), create_domain("one.example")]);
+    let before = digest(&machine);
+    let outcomes = machine.apply(in_parts(2, &bad, 10)).await.unwrap();
+    let (last, parts) = outcomes.split_last().unwrap();
+    assert!(parts.len() > 3 && parts.iter().all(|outcome| outcome.0.is_empty()));
+    assert_eq!(last.0[0].as_ref().unwrap_err().reason(), "DOMAIN_EXISTS");
+    assert_eq!((digest(&machine), machine.state.staging.parts().count()), (before, 0));
+
+    let good = large(51, "good", vec![create_domain("two.example"), create_rule("info")]);
+    let mut entries = in_parts(20, &good, 10);
+    let finish = entries.pop().unwrap();
+    machine.apply(entries).await.unwrap();
+    assert_eq!(digest(&machine), before);
+    let other = in_parts(60, &large(52, "other", Vec::new()), 10).remove(0);
+    let refused = machine.apply([other]).await.unwrap().remove(0).0.remove(0).unwrap_err();
+    assert_eq!(refused.reason(), "LARGE_CHANGE_UNDER_WAY");
+    // The parts are in a snapshot, from which another node goes on.
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    drop(machine);
+    let mut machine = self::machine(&dir);
+    let made = machine.apply([finish]).await.unwrap().remove(0).0.remove(0).unwrap();
+    assert!(matches!(made, Changed::Batch(made) if made.len() == 2));
+    let table = machine.view().snapshot();
+    assert!(table.hosts(&domain("two.example")) && table.rules_count() == 3);
+}
+
+#[tokio::test]
+async fn parts_that_make_up_no_change_stop_raft() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = machine(&dir);
+    let mut entries = in_parts(1, &large(1, "a", vec![create_domain("one.example")]), 1000);
+    let Proposal(later) = Proposal::part(&Part {
+        request_id: RequestId::parse("a").unwrap(),
+        at: stamped(1, Change::DeclareWhole).at,
+        offset: 0,
+        octets: vec![0; large(1, "a", vec![create_domain("one.example")]).encode().len()].into(),
+    });
+    entries[0].payload = EntryPayload::Normal(Proposal(later));
+    let error = machine.apply(entries).await.unwrap_err().to_string();
+    assert!(error.contains("a change in parts: "), "{error}");
 }

@@ -3,14 +3,18 @@
 //! - [`founding`]: the rules of the first start, of joining and of replacement, as pure functions.
 //! - [`log`]: what is agreed on, as it stands on this node's disk.
 //! - [`machine`]: what is agreed on, applied to the table.
+//! - [`proposal`]: what an entry says of the agreed state.
 //! - [`snapshot`]: the agreed state in a file.
+//! - [`staging`]: a change too large for an entry, while its parts arrive.
 //! - [`types`]: what the Raft engine works with.
 
 mod encoding;
 pub mod founding;
 pub mod log;
 pub mod machine;
+pub mod proposal;
 pub mod snapshot;
+pub mod staging;
 pub mod types;
 
 #[cfg(test)]

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use openraft::CommittedLeaderId;
 use ulid::Ulid;
 
 use super::founding::NodeId;
+use super::proposal::Part;
+use super::staging::Staging;
 use super::types::{LogId, Member, Membership, SnapshotMeta, StoredMembership};
 use crate::mail::{Address, Domain};
-use crate::routing::{Change, Matcher, NewDomain, NewRule, Replica, RoutingOptions, RuleAction, Stamped};
+use crate::routing::{
+    Change, Matcher, NewDomain, NewRule, Replica, RequestId, RoutingOptions, RuleAction, Stamped,
+};
 
 pub(super) fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
@@ -89,4 +94,16 @@ pub(super) fn meta(index: u64) -> SnapshotMeta {
         last_membership: StoredMembership::new(Some(log_id(2, 1)), membership()),
         snapshot_id: format!("snapshot of {index}"),
     }
+}
+
+/// Two parts of a change.
+pub(super) fn staging() -> Staging {
+    let mut staging = Staging::default();
+    let request_id = RequestId::parse("large").unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for (offset, octets) in [(0, "part"), (4, "s")] {
+        let octets = Bytes::from_static(octets.as_bytes());
+        staging.add(Part { request_id: request_id.clone(), at, offset, octets }).unwrap();
+    }
+    staging
 }

@@ -6,7 +6,8 @@ use std::ops::{Bound, RangeBounds};
 use openraft::EntryPayload;
 use thiserror::Error;
 
-use super::super::types::{Entry, LogId, Proposal, Vote};
+use super::super::proposal::Proposal;
+use super::super::types::{Entry, LogId, Vote};
 use super::record::Record;
 
 /// What an entry takes of the bound on the log's octets beside its content.

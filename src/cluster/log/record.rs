@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
 use super::super::founding::NodeId;
-use super::super::types::{Entry, LogId, Proposal, Vote};
+use super::super::proposal::Proposal;
+use super::super::types::{Entry, LogId, Vote};
 use crate::proto::cluster::v1;
 use crate::proto::cluster::v1::entry::Content;
 use crate::wal::{Draft, Format, Frame, WalError};

@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 
-use super::super::types::{Member, Membership, Proposal};
+use super::super::proposal::Proposal;
+use super::super::types::{Member, Membership};
 use super::record::FORMAT;
 use super::*;
 use crate::wal::{Segments, WalError};

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use prost::DecodeError;
 use thiserror::Error;
 
+use super::super::proposal::ProposalError;
 use super::MAX_RECEIVED_OCTETS;
-use crate::routing::EncodingError;
+use crate::routing::{EncodingError, RoutingError};
 use crate::wal::WalError;
 
 /// Why there is no snapshot. Ours, but for one that arrives, which is of the peer that sent it.
@@ -84,6 +85,12 @@ pub enum Fault {
     /// Its records are no table.
     #[error(transparent)]
     Table(#[from] EncodingError),
+    /// A part of a change cannot be read.
+    #[error(transparent)]
+    Part(ProposalError),
+    /// Parts of a change do not follow each other.
+    #[error("a change in parts: {0}")]
+    Staging(RoutingError),
     /// It is not what was summed up.
     #[error("its sum is not that of its content")]
     Sum,

@@ -6,10 +6,13 @@ use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use prost::Message as _;
 
 use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
+use super::super::proposal::{MAX_PROPOSAL_OCTETS, Part};
+use super::super::staging::Staging;
 use super::super::types::{SnapshotMeta, StoredMembership};
+use super::Agreed;
 use super::error::Fault;
 use crate::proto::cluster::v1;
-use crate::routing::{MAX_RECORD_OCTETS, Rebuilt, RoutingOptions, Table};
+use crate::routing::{MAX_RECORD_OCTETS, Rebuilt, RoutingOptions};
 
 const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'S', b'\r', b'\n', 0x1a, b'\n'];
 /// The version that is written; others are refused.
@@ -23,13 +26,17 @@ const BUFFER_OCTETS: usize = 64 << 10;
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn write(to: impl Write, meta: &SnapshotMeta, table: &Table) -> io::Result<()> {
+pub(super) fn write(to: impl Write, meta: &SnapshotMeta, agreed: &Agreed) -> io::Result<()> {
     let mut writer = Writer { to: BufWriter::with_capacity(BUFFER_OCTETS, to), sum: Context::new(&SHA256) };
     writer.put(&MAGIC)?;
     writer.put(&VERSION.to_be_bytes())?;
     writer.piece(&encode_meta(meta).encode_to_vec())?;
-    for record in table.records() {
+    for record in agreed.table.records() {
         writer.piece(&record)?;
+    }
+    writer.piece(&[])?;
+    for part in agreed.staging.parts() {
+        writer.piece(&part.encode().encode_to_vec())?;
     }
     writer.piece(&[])?;
     writer.to.write_all(writer.sum.finish().as_ref())?;
@@ -54,11 +61,11 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads a snapshot to its end. Its beginning and its table are to be believed only then.
+/// Reads a snapshot to its end. Its beginning and its content are to be believed only then.
 ///
 /// # Errors
 /// With what is wrong, and the offset behind what was read before that was found.
-pub(super) fn read(from: impl Read, options: RoutingOptions) -> Result<(SnapshotMeta, Table), (u64, Fault)> {
+pub(super) fn read(from: impl Read, options: RoutingOptions) -> Result<(SnapshotMeta, Agreed), (u64, Fault)> {
     let from = BufReader::with_capacity(BUFFER_OCTETS, from);
     let mut reader = Reader { from, sum: Context::new(&SHA256), offset: 0 };
     reader.snapshot(options).map_err(|fault| (reader.offset, fault))
@@ -71,7 +78,7 @@ struct Reader<R: Read> {
 }
 
 impl<R: Read> Reader<R> {
-    fn snapshot(&mut self, options: RoutingOptions) -> Result<(SnapshotMeta, Table), Fault> {
+    fn snapshot(&mut self, options: RoutingOptions) -> Result<(SnapshotMeta, Agreed), Fault> {
         if self.array()? != MAGIC {
             return Err(Fault::NoSnapshot);
         }
@@ -90,8 +97,21 @@ impl<R: Read> Reader<R> {
             }
             rebuilt.add(&piece)?;
         }
+        let staging = self.staging()?;
         self.end()?;
-        Ok((meta, rebuilt.finish()?))
+        Ok((meta, Agreed { table: rebuilt.finish()?, staging }))
+    }
+
+    fn staging(&mut self) -> Result<Staging, Fault> {
+        let (mut staging, mut piece) = (Staging::default(), Vec::new());
+        loop {
+            self.piece(&mut piece, MAX_PROPOSAL_OCTETS)?;
+            if piece.is_empty() {
+                return Ok(staging);
+            }
+            let part = Part::decode(v1::Part::decode(piece.as_slice())?).map_err(Fault::Part)?;
+            staging.add(part).map_err(Fault::Staging)?;
+        }
     }
 
     fn end(&mut self) -> Result<(), Fault> {

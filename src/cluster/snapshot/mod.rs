@@ -10,10 +10,12 @@
 //!    a piece: postroad.cluster.v1.SnapshotMeta
 //!    pieces: the records of the table (postroad.routing.v1.Record), the head first
 //!    a piece without octets
+//!    pieces: the parts that are there of a change too large for an entry (postroad.cluster.v1.Part)
+//!    a piece without octets
 //! 32 SHA-256 of all before
 //! ```
 //!
-//! What is added to the agreed state beside the table is another version: a version that does not know it would drop it.
+//! What is added to the agreed state beside these is another version: a version that does not know it would drop it.
 //!
 //! # Invariants
 //!
@@ -41,6 +43,7 @@ use tempfile::NamedTempFile;
 
 pub use error::{Fault, SnapshotError};
 
+use super::staging::Staging;
 use super::types::{Snapshot, SnapshotMeta};
 use crate::private_files;
 use crate::routing::{RoutingOptions, Table};
@@ -55,6 +58,15 @@ const NAME: &str = "snapshot";
 const UNFINISHED: &str = "snapshot.partial-";
 /// Octets that are copied at once.
 const COPIED_OCTETS: usize = 1 << 20;
+
+/// What is agreed on, but for who is a member.
+#[derive(Debug, Clone)]
+pub(super) struct Agreed {
+    /// The table.
+    pub(super) table: Table,
+    /// The parts of a large change.
+    pub(super) staging: Staging,
+}
 
 /// A snapshot's file, as the Raft engine passes it about.
 #[derive(Debug)]
@@ -114,7 +126,7 @@ impl ArrivingSnapshot {
     }
 
     /// All of it, once its sum is right.
-    fn read(&mut self, options: RoutingOptions) -> Result<(SnapshotMeta, Table), SnapshotError> {
+    fn read(&mut self, options: RoutingOptions) -> Result<(SnapshotMeta, Agreed), SnapshotError> {
         self.file.rewind().map_err(SnapshotError::io("read", self.file.path()))?;
         read(self.file.as_file(), self.file.path(), options)
     }
@@ -148,7 +160,7 @@ impl Snapshots {
     pub(super) fn open(
         dir: &Path,
         options: RoutingOptions,
-    ) -> Result<(Self, Option<(SnapshotMeta, Table)>), SnapshotError> {
+    ) -> Result<(Self, Option<(SnapshotMeta, Agreed)>), SnapshotError> {
         private_files::folder(dir).map_err(SnapshotError::io("create", dir))?;
         remove_unfinished(dir).map_err(SnapshotError::io("clear", dir))?;
         let shared =
@@ -159,9 +171,9 @@ impl Snapshots {
             return Ok((snapshots, None));
         }
         let file = File::open(&path).map_err(SnapshotError::io("open", &path))?;
-        let (meta, table) = read(&file, &path, options)?;
+        let (meta, agreed) = read(&file, &path, options)?;
         snapshots.show(meta.clone(), file)?;
-        Ok((snapshots, Some((meta, table))))
+        Ok((snapshots, Some((meta, agreed))))
     }
 
     /// The file.
@@ -178,9 +190,9 @@ impl Snapshots {
     ///
     /// # Errors
     /// When the disk fails: then the one before stays.
-    pub(super) fn build(&self, meta: &SnapshotMeta, table: &Table) -> Result<Snapshot, SnapshotError> {
+    pub(super) fn build(&self, meta: &SnapshotMeta, agreed: &Agreed) -> Result<Snapshot, SnapshotError> {
         let file = self.unfinished()?;
-        format::write(file.as_file(), meta, table).map_err(SnapshotError::io("write", file.path()))?;
+        format::write(file.as_file(), meta, agreed).map_err(SnapshotError::io("write", file.path()))?;
         self.put(file, meta)
     }
 
@@ -192,7 +204,7 @@ impl Snapshots {
         Ok(ArrivingSnapshot { file: self.unfinished()?, octets: 0 })
     }
 
-    /// Takes one that arrived in the place of what is there: its table, once it is wholly read, and durable.
+    /// Takes one that arrived in the place of what is there: its content, once it is wholly read, and durable.
     ///
     /// # Errors
     /// When it is damaged or another than was announced, or the disk fails: then the one before stays.
@@ -201,18 +213,18 @@ impl Snapshots {
         snapshot: SnapshotFile,
         meta: &SnapshotMeta,
         options: RoutingOptions,
-    ) -> Result<Table, SnapshotError> {
+    ) -> Result<Agreed, SnapshotError> {
         let mut arrived = match snapshot {
             SnapshotFile::Arriving(arrived) => arrived,
             SnapshotFile::Finished(other) => self.copy(&other)?,
         };
-        let (found, table) = arrived.read(options)?;
+        let (found, agreed) = arrived.read(options)?;
         if found != *meta {
             let (announced, found) = (meta.to_string(), found.to_string());
             return Err(SnapshotError::Other { announced, found });
         }
         self.put(arrived.file, meta)?;
-        Ok(table)
+        Ok(agreed)
     }
 
     /// A node's own copy of a snapshot that is in the folder of another.
@@ -263,7 +275,7 @@ impl Current {
     }
 }
 
-fn read(file: &File, path: &Path, options: RoutingOptions) -> Result<(SnapshotMeta, Table), SnapshotError> {
+fn read(file: &File, path: &Path, options: RoutingOptions) -> Result<(SnapshotMeta, Agreed), SnapshotError> {
     let unreadable = |(offset, fault)| SnapshotError::Unreadable { path: path.to_owned(), offset, fault };
     format::read(file, options).map_err(unreadable)
 }

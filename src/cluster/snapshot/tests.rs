@@ -2,16 +2,21 @@ use data_encoding::HEXLOWER;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cluster::test_state::{create_rule, meta, options, replica, stamped};
+use crate::cluster::test_state::{create_rule, meta, options, replica, staging, stamped};
 use crate::routing::{Coverage, Replica};
+
+/// With some parts of a change.
+fn agreed(table: &Table) -> Agreed {
+    Agreed { table: table.clone(), staging: staging() }
+}
 
 fn octets(meta: &SnapshotMeta, table: &Table) -> Vec<u8> {
     let mut octets = Vec::new();
-    format::write(&mut octets, meta, table).unwrap();
+    format::write(&mut octets, meta, &agreed(table)).unwrap();
     octets
 }
 
-fn open(dir: &TempDir) -> (Snapshots, Option<(SnapshotMeta, Table)>) {
+fn open(dir: &TempDir) -> (Snapshots, Option<(SnapshotMeta, Agreed)>) {
     Snapshots::open(dir.path(), options()).unwrap()
 }
 
@@ -38,10 +43,11 @@ fn a_snapshot_comes_back_as_it_was() {
     let (snapshots, found) = open(&dir);
     assert!(found.is_none() && snapshots.current().is_none());
     let table = replica().table().clone();
-    let built = snapshots.build(&meta(9), &table).unwrap();
+    let built = snapshots.build(&meta(9), &agreed(&table)).unwrap();
     assert_eq!((built.meta, snapshots.current().unwrap().meta), (meta(9), meta(9)));
     let (snapshots, found) = open(&dir);
-    let (found, again) = found.unwrap();
+    let (found, Agreed { table: again, staging: parts }) = found.unwrap();
+    assert!(parts.parts().eq(staging().parts()) && parts.parts().count() == 2);
     assert_eq!((found, snapshots.current().unwrap().meta), (meta(9), meta(9)));
     assert_eq!(again.digest(), table.digest());
     assert_eq!((again.domain_count(), again.rules_count(), again.destination_count()), (2, 2, 1));
@@ -53,8 +59,9 @@ fn a_snapshot_comes_back_as_it_was() {
 fn a_snapshot_of_nothing_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let table = Replica::new(options()).table().clone();
-    open(&dir).0.build(&SnapshotMeta::default(), &table).unwrap();
-    let (meta, again) = open(&dir).1.unwrap();
+    open(&dir).0.build(&SnapshotMeta::default(), &Agreed { table, staging: Staging::default() }).unwrap();
+    let (meta, Agreed { table: again, staging: parts }) = open(&dir).1.unwrap();
+    assert_eq!(parts.parts().count(), 0);
     assert_eq!((meta, again.coverage(), again.revision()), (SnapshotMeta::default(), Coverage::Empty, 0));
 }
 
@@ -77,9 +84,14 @@ fn the_format_stays_what_it_is() {
         // the head of the table
         "00000018",
         "0a1608011801221000000000000000000000000000000000",
-        // the end, and the sum
+        // the end of the table; the parts of a change, and their end; the sum
         "00000000",
-        "5c653610f1e8e02a749a9298b898686b23425463226b3c914de671308330bd8f",
+        "00000014",
+        "0a056c617267651080d095ffbc31220470617274",
+        "00000013",
+        "0a056c617267651080d095ffbc311804220173",
+        "00000000",
+        "05d533c402fabb318e9e2ce389433281ce72608851b3d7059f717bf8916b478a",
     ];
     let table = Replica::new(options()).table().clone();
     assert_eq!(HEXLOWER.encode(&octets(&meta(9), &table)), expected.concat());
@@ -153,7 +165,7 @@ fn a_damaged_file_and_one_of_a_later_version_are_named_and_left_as_they_are() {
 #[test]
 fn what_a_crash_left_unfinished_goes_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    open(&dir).0.build(&meta(9), replica().table()).unwrap();
+    open(&dir).0.build(&meta(9), &agreed(replica().table())).unwrap();
     fs::write(dir.path().join("snapshot.partial-Ab3"), "half").unwrap();
     fs::create_dir(dir.path().join("log")).unwrap();
     fs::write(dir.path().join("identity"), "me").unwrap();
@@ -177,19 +189,19 @@ fn a_snapshot_that_takes_its_place_does_not_disturb_a_transfer() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ((snapshots, _), (others, _)) = (open(&from), open(&to));
     let mut replica = replica();
-    snapshots.build(&meta(9), replica.table()).unwrap();
+    snapshots.build(&meta(9), &agreed(replica.table())).unwrap();
     let sent = finished(snapshots.current().unwrap());
     let digest = replica.table().digest();
     let mut arriving = others.receive().unwrap();
     let half = usize::try_from(sent.octets()).unwrap() / 2;
     arriving.append(&sent.read(0, half).unwrap()).unwrap();
     replica.apply(&stamped(99, create_rule("later"))).unwrap();
-    snapshots.build(&meta(10), replica.table()).unwrap();
+    snapshots.build(&meta(10), &agreed(replica.table())).unwrap();
     arriving.append(&sent.read(half as u64, usize::MAX).unwrap()).unwrap();
-    let table = others.install(SnapshotFile::Arriving(arriving), &meta(9), options()).unwrap();
+    let Agreed { table, .. } = others.install(SnapshotFile::Arriving(arriving), &meta(9), options()).unwrap();
     assert_eq!((table.digest(), others.current().unwrap().meta), (digest, meta(9)));
     assert_eq!(open(&to).1.unwrap().0, meta(9));
-    let (found, table) = open(&from).1.unwrap();
+    let (found, Agreed { table, .. }) = open(&from).1.unwrap();
     assert_eq!((found, table.digest()), (meta(10), replica.table().digest()));
 }
 
@@ -197,10 +209,10 @@ fn a_snapshot_that_takes_its_place_does_not_disturb_a_transfer() {
 fn an_earlier_snapshot_does_not_take_the_place_of_a_later_one() {
     let dir = tempfile::tempdir().unwrap();
     let (snapshots, _) = open(&dir);
-    snapshots.build(&meta(10), replica().table()).unwrap();
-    let built = snapshots.build(&meta(9), Replica::new(options()).table()).unwrap();
+    snapshots.build(&meta(10), &agreed(replica().table())).unwrap();
+    let built = snapshots.build(&meta(9), &agreed(Replica::new(options()).table())).unwrap();
     assert_eq!(built.meta, meta(10));
-    let (found, table) = open(&dir).1.unwrap();
+    let (found, Agreed { table, .. }) = open(&dir).1.unwrap();
     assert_eq!((found, table.digest()), (meta(10), replica().table().digest()));
     assert_eq!(names(&dir), [NAME]);
 }
