@@ -4,6 +4,7 @@
 //! - [`log`]: what is agreed on, as it stands on this node's disk.
 //! - [`machine`]: what is agreed on, applied to the table.
 //! - [`proposal`]: what an entry says of the agreed state.
+//! - [`propose`]: the changes that are ordered on a node, on their way into the log.
 //! - [`snapshot`]: the agreed state in a file.
 //! - [`staging`]: a change too large for an entry, while its parts arrive.
 //! - [`types`]: what the Raft engine works with.
@@ -13,6 +14,7 @@ pub mod founding;
 pub mod log;
 pub mod machine;
 pub mod proposal;
+pub mod propose;
 pub mod snapshot;
 pub mod staging;
 pub mod types;

@@ -110,6 +110,21 @@ async fn a_new_configuration_counts_at_once() {
 }
 
 #[tokio::test]
+async fn a_repeated_request_is_carried_out_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let routing = open(dir.path());
+    routing.change(Change::Batch(many_rules(0))).await.unwrap();
+    let ask = || {
+        let id = RequestId::parse("a").unwrap();
+        routing.change_once(id, Change::CreateRule(rule("user@one.example", RuleAction::Drop)))
+    };
+    let (first, second) = tokio::join!(ask(), ask());
+    let first = first.unwrap();
+    assert_eq!((second.unwrap(), ask().await.unwrap()), (first.clone(), first));
+    assert_eq!(routing.snapshot().rules_count(), 1);
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_without_gaps() {
     let dir = tempfile::tempdir().unwrap();
     let routing = open(dir.path());

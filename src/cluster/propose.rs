@@ -1,0 +1,285 @@
+//! Puts the changes that are ordered on this node into the log, while it leads, and tells each who waits what became of it.
+//!
+//! - A change is stamped and tried on a copy of the table that this node shows, which has all that was agreed on before the
+//!   term in which it leads began, and all that it proposed since: so what is refused here is refused at once, and what is
+//!   admitted here is what the entry finds, unless others led in between; then rules may come to form a circle, which is
+//!   found when mail meets it. One entry is in flight at a time.
+//! - Each change of an entry has its own outcome, which is that of the state machine: what was tried here is no promise.
+//! - What was handed to Raft and is not confirmed may still take effect, whatever Raft says of it: an entry that is cut off
+//!   here may stand in another node's log, who may lead yet. Its client is told to repeat it under its request id.
+//! - Nobody waits for longer than [`CONFIRMED_WITHIN`] for an entry, nor for as long again for those before it. While one
+//!   is in flight beyond that, others are refused at once. A change in parts has its entries one by one, and as long as the
+//!   parts are kept ([`super::staging::STAGED_FOR`]); others wait for it meanwhile.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::Raft;
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::founding::NodeId;
+use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
+use super::types::{Outcomes, Types};
+use crate::clock;
+use crate::routing::{
+    Answer, Draft, MAX_STAMPED_OCTETS, Order, Orders, RequestId, RoutingError, Table, View,
+};
+
+/// How long an entry may take before its clients are told that it is not confirmed: several elections, and a disk that
+/// hesitates.
+pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Changes in one entry.
+const MAX_CHANGES: usize = 64;
+
+/// What proposes, on every node; one that does not lead refuses.
+pub struct Proposer {
+    raft: Raft<Types>,
+    view: View,
+    orders: Orders,
+    silent: watch::Receiver<Vec<String>>,
+    draft: Draft,
+    confirmed_within: Duration,
+    /// The term in which this node leads and the table has all that was agreed on before.
+    term: Option<u64>,
+    /// The entry that was not confirmed in time, until it is decided.
+    unconfirmed: Option<JoinHandle<Option<Outcomes>>>,
+}
+
+impl Proposer {
+    /// Carries out the orders for the table that is shown. `silent` names the members that do not answer, as far as those
+    /// who talk to them know.
+    #[must_use]
+    pub fn new(raft: Raft<Types>, view: View, orders: Orders, silent: watch::Receiver<Vec<String>>) -> Self {
+        let draft = Draft::new(&view.snapshot());
+        let (confirmed_within, term, unconfirmed) = (CONFIRMED_WITHIN, None, None);
+        Self { raft, view, orders, silent, draft, confirmed_within, term, unconfirmed }
+    }
+
+    /// Works until no one can ask any more.
+    pub async fn run(mut self) {
+        loop {
+            let orders = self.orders.take(MAX_CHANGES).await;
+            if orders.is_empty() {
+                return;
+            }
+            self.carry_out(orders.into()).await;
+        }
+    }
+
+    async fn carry_out(&mut self, mut orders: VecDeque<Order>) {
+        while !orders.is_empty() {
+            if let Err(error) = self.lead().await {
+                orders.into_iter().for_each(|order| order.answer.give(Err(error.clone())));
+                return;
+            }
+            let Some(filled) = self.fill(orders).await else { return };
+            orders = filled.rest;
+            match filled.entry {
+                Filling::Changes(changes) => self.propose_changes(changes).await,
+                Filling::Large(large) => self.propose_large(large).await,
+            }
+        }
+    }
+
+    /// Whether this node may propose now.
+    async fn lead(&mut self) -> Result<(), RoutingError> {
+        let metrics = self.raft.metrics().borrow().clone();
+        if metrics.running_state.is_err() {
+            return Err(RoutingError::ClusterStopped);
+        }
+        if metrics.current_leader != Some(metrics.id) {
+            return Err(self.led_by(metrics.current_leader));
+        }
+        if self.term != Some(metrics.current_term) {
+            self.catch_up().await?;
+            (self.term, self.unconfirmed) = (Some(metrics.current_term), None);
+        }
+        match &self.unconfirmed {
+            Some(write) if !write.is_finished() => Err(self.no_majority()),
+            Some(_) | None => {
+                self.unconfirmed = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until a majority has said that this node leads, and the table has all that was agreed on before it did.
+    async fn catch_up(&self) -> Result<(), RoutingError> {
+        let caught_up = timeout(self.confirmed_within, self.raft.ensure_linearizable()).await;
+        match caught_up {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to)))) => {
+                Err(self.led_by(to.leader_id))
+            }
+            Ok(Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(self.no_majority())
+            }
+            Ok(Err(RaftError::Fatal(_))) => Err(RoutingError::ClusterStopped),
+        }
+    }
+
+    fn led_by(&self, leader: Option<NodeId>) -> RoutingError {
+        match leader {
+            Some(NodeId(leader)) => RoutingError::NotLeader { leader },
+            None => RoutingError::NoLeader { missing: self.silent.borrow().clone() },
+        }
+    }
+
+    fn no_majority(&self) -> RoutingError {
+        RoutingError::NoMajority { missing: self.silent.borrow().clone() }
+    }
+
+    /// Fills an entry, off the runtime's threads. `None` after a panic, of which those who wait hear by what it dropped.
+    async fn fill(&mut self, orders: VecDeque<Order>) -> Option<Filled> {
+        let table = self.view.snapshot();
+        let mut draft = std::mem::replace(&mut self.draft, Draft::new(&table));
+        let within = self.confirmed_within;
+        let filled = spawn_blocking(move || {
+            draft.restart(&table);
+            let filled = fill(&mut draft, &table, orders, within);
+            (draft, filled)
+        });
+        let (draft, filled) = filled.await.ok()?;
+        self.draft = draft;
+        Some(filled)
+    }
+
+    async fn propose_changes(&mut self, changes: Vec<Pending>) {
+        if changes.is_empty() {
+            return;
+        }
+        let (octets, waiting): (Vec<_>, Vec<_>) =
+            changes.into_iter().map(|change| (change.octets, (change.request_id, change.answer))).unzip();
+        match self.propose(Proposal::changes(octets)).await {
+            Some(Outcomes(outcomes)) => {
+                waiting.into_iter().zip(outcomes).for_each(|((_, answer), outcome)| answer.give(outcome));
+            }
+            None => waiting.into_iter().for_each(|(request_id, answer)| {
+                answer.give(Err(RoutingError::Unconfirmed { request_id }));
+            }),
+        }
+    }
+
+    /// Proposes the parts of a change, and then the change.
+    async fn propose_large(&mut self, large: Pending) {
+        let Pending { octets, request_id, answer } = large;
+        // Parts need a name. That the change was made is remembered only under one that its client knows.
+        let name = request_id.clone().unwrap_or_else(RequestId::draw);
+        let octets = Bytes::from(octets);
+        if let Err(error) = self.propose_parts(&name, &octets).await {
+            answer.give(Err(error));
+            return;
+        }
+        let finish = Finish { request_id: name, at: clock::now(), octets: octets.len() };
+        let made = self.propose(Proposal::finish(&finish)).await.and_then(|Outcomes(mut made)| made.pop());
+        answer.give(made.unwrap_or(Err(RoutingError::Unconfirmed { request_id })));
+    }
+
+    /// Proposes parts, one by one. They change nothing.
+    async fn propose_parts(&mut self, name: &RequestId, octets: &Bytes) -> Result<(), RoutingError> {
+        let term = self.term;
+        let mut offset = 0;
+        while offset < octets.len() {
+            let end = octets.len().min(offset + MAX_PART_OCTETS);
+            let (request_id, at) = (name.clone(), clock::now());
+            let part = Part { request_id, at, offset, octets: octets.slice(offset..end) };
+            let taken = self.propose(Proposal::part(&part)).await.ok_or_else(|| self.no_majority())?;
+            taken.0.into_iter().try_for_each(|refused| refused.map(drop))?;
+            self.lead().await?;
+            if self.term != term {
+                // Others may have changed what it was tried on.
+                return Err(RoutingError::PartsGone);
+            }
+            offset = end;
+        }
+        Ok(())
+    }
+
+    /// Proposes an entry, and waits for what becomes of it. `None`: it may still take effect.
+    async fn propose(&mut self, proposal: Proposal) -> Option<Outcomes> {
+        let raft = self.raft.clone();
+        let mut write = tokio::spawn(async move {
+            let written = raft.client_write(proposal).await;
+            let written = written.inspect_err(|error| tracing::warn!(%error, "an entry was not confirmed"));
+            written.ok().map(|response| response.data)
+        });
+        match timeout(self.confirmed_within, &mut write).await {
+            Ok(written) => written.ok().flatten(),
+            Err(_) => {
+                tracing::warn!(within = ?self.confirmed_within, "an entry was not confirmed in time");
+                self.unconfirmed = Some(write);
+                None
+            }
+        }
+    }
+}
+
+/// A change that is to be proposed, and who waits for it.
+struct Pending {
+    /// As [`Stamped::encode`](crate::routing::Stamped::encode) has it.
+    octets: Vec<u8>,
+    request_id: Option<RequestId>,
+    answer: Answer,
+}
+
+/// What is to be proposed next.
+enum Filling {
+    /// In one entry, if there are any.
+    Changes(Vec<Pending>),
+    /// Too large for an entry.
+    Large(Pending),
+}
+
+struct Filled {
+    entry: Filling,
+    rest: VecDeque<Order>,
+}
+
+/// Takes orders until the entry is full, and answers those that need none.
+fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Duration) -> Filled {
+    let (mut changes, mut octets) = (Vec::new(), 0);
+    while let Some(order) = rest.pop_front() {
+        let Order { change, request_id, since, answer } = order;
+        let done = request_id.as_ref().and_then(|id| table.left_by(id, clock::now()));
+        if let Some(done) = done {
+            answer.give(Ok(done.clone()));
+            continue;
+        }
+        if since.elapsed() >= within {
+            answer.give(Err(RoutingError::Overtaken));
+            continue;
+        }
+        let stamped = match draft.attempt(change, request_id) {
+            Ok(stamped) => stamped,
+            Err(refused) => {
+                answer.give(Err(refused));
+                continue;
+            }
+        };
+        let encoded = stamped.encode();
+        let size = encoded.len() + CHANGE_OVERHEAD_OCTETS;
+        if encoded.len() > MAX_STAMPED_OCTETS {
+            answer.give(Err(RoutingError::TooLarge(encoded.len())));
+        } else if octets + size <= MAX_PROPOSAL_OCTETS {
+            octets += size;
+            changes.push(Pending { octets: encoded, request_id: stamped.request_id, answer });
+        } else if changes.is_empty() {
+            let large = Pending { octets: encoded, request_id: stamped.request_id, answer };
+            return Filled { entry: Filling::Large(large), rest };
+        } else {
+            let (change, request_id) = (stamped.change, stamped.request_id);
+            rest.push_front(Order { change, request_id, since, answer });
+            break;
+        }
+    }
+    Filled { entry: Filling::Changes(changes), rest }
+}
+
+#[cfg(test)]
+#[path = "propose_tests.rs"]
+mod tests;
