@@ -61,3 +61,7 @@ impl Draft {
         Ok((stamped, applied))
     }
 }
+
+#[cfg(test)]
+#[path = "draft_tests.rs"]
+mod tests;
