@@ -200,7 +200,7 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
         for entry in &log {
             let applied = apply(&table, &Stamped::decode(entry).unwrap()).unwrap();
             table = applied.table;
-            writes.push(applied.writes.into_batch());
+            writes.push(applied.writes);
         }
         (writes, table.revision())
     };

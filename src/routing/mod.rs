@@ -25,7 +25,6 @@ mod error;
 mod explain;
 mod listings;
 mod model;
-mod old_suspensions;
 mod orders;
 mod persist;
 mod plan;
@@ -86,16 +85,15 @@ impl Routing {
     /// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no
     /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
-        let tree = store.tree(persist::TREE)?;
+        let trees = persist::Trees::open(store)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let mut table = persist::load(&tree, options, empty)?;
-        old_suspensions::take_over(store, &tree, &mut table)?;
+        let table = trees.load(options, empty)?;
         let suspensions = watch::Sender::new(table.suspensions_revision());
         let table = Arc::new(ArcSwap::from_pointee(table));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
         let ids = change::Ids::above(table.load().greatest_id());
         let (shown, told) = (table.clone(), suspensions.clone());
-        let writer = Writer { store: store.clone(), tree, table: shown, suspensions: told, ids };
+        let writer = Writer { store: store.clone(), trees, table: shown, suspensions: told, ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
             .spawn(move || writer.run(queue))

@@ -23,18 +23,12 @@ impl Editor {
         reason: &str,
     ) -> Result<Changed, RoutingError> {
         check_reason(reason)?;
-        let until = until.map(wire::to_the_millisecond);
         let table = &self.applied.table;
-        match table.suspension(domain) {
-            Some(old) if old.until == until && old.reason == reason => {
-                return Ok(Changed::Suspension(old.clone()));
-            }
-            None if table.suspension_count() >= MAX_SUSPENSIONS => {
-                return Err(RoutingError::TooManySuspensions);
-            }
-            Some(_) | None => {}
+        if table.suspension(domain).is_none() && table.suspension_count() >= MAX_SUSPENSIONS {
+            return Err(RoutingError::TooManySuspensions);
         }
-        let (since, revision) = (self.at, self.revision);
+        let (since, until) = (wire::to_the_second(self.at), until.map(wire::to_the_second));
+        let revision = self.revision;
         let entry = Suspension { domain: domain.clone(), since, until, reason: reason.to_owned(), revision };
         let entry = Arc::new(entry);
         self.applied.writes.put_suspension(&entry)?;

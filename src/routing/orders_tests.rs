@@ -18,15 +18,17 @@ fn a_destination_is_suspended_suspended_anew_and_resumed_by_its_etag() {
     let mut world = World::new();
     let end = SystemTime::UNIX_EPOCH + Duration::from_nanos(2_000_000_000_000_000_001);
     let first = suspended(&mut world, suspend("dest.example", Some(end), "it is down"));
-    assert_eq!(first.until, Some(wire::to_the_millisecond(end)));
+    assert_eq!(first.until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
+    assert_eq!(first.since, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     assert_eq!(
         (first.revision, first.is_over(end - Duration::from_secs(1))),
         (world.table.revision(), false)
     );
     assert!(first.is_over(end));
     assert_eq!(world.table.suspensions_revision(), first.revision);
-    let again = world.make(suspend("dest.example", Some(end), "it is down"));
-    assert!(again.writes.is_empty());
+    let again = suspended(&mut world, suspend("dest.example", Some(end), "it is down"));
+    assert_eq!(again.revision, first.revision + 1);
+    world.wait(Duration::from_secs(1));
     let second = suspended(&mut world, suspend("dest.example", None, "it is down"));
     assert!(second.since > first.since && !second.is_over(end));
     assert_eq!(world.table.suspensions().collect::<Vec<_>>(), [&second]);
