@@ -54,10 +54,7 @@ impl Editor {
         reason: &str,
     ) -> Result<Changed, RoutingError> {
         check_reason(reason)?;
-        let canonical = canonical(network);
-        if network != canonical {
-            return Err(RoutingError::NetworkForm { given: network, canonical });
-        }
+        check_form(network)?;
         let table = &self.applied.table;
         match table.listing_of(&network) {
             Some(old) if old.access == access && old.reason == reason => {
@@ -86,3 +83,12 @@ impl Editor {
 #[cfg(test)]
 #[path = "orders_tests.rs"]
 mod tests;
+        check_form(*network)?;
+fn check_form(given: IpNet) -> Result<(), RoutingError> {
+    let canonical = canonical(given);
+    if given != canonical {
+        return Err(RoutingError::NetworkForm { given, canonical });
+    }
+    Ok(())
+}
+

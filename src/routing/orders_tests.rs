@@ -105,3 +105,5 @@ fn a_listing_that_cannot_be_is_refused_with_its_reason() {
     world.make(allow("0.0.0.7/32"));
     assert_eq!(world.table.coverage(), Coverage::Empty);
 }
+    let network = "192.0.2.1/24".parse().unwrap();
+    assert_eq!(world.refused(Change::Unlist { network, etag: None }), "NETWORK_INVALID");
