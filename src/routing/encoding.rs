@@ -118,6 +118,7 @@ fn encode_change(change: &Change) -> v1::Change {
         Change::Resume { domain, etag } => {
             Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
         }
+        Change::EndSuspensions => Kind::EndSuspensions(v1::Nothing {}),
         Change::Block { network, reason } => {
             Kind::Block(v1::Block { network: network.to_string(), reason: reason.clone() })
         }
@@ -198,6 +199,7 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         Kind::Resume(v1::Resume { domain: to, etag }) => {
             Change::Resume { domain: domain("the domain to resume", &to)?, etag }
         }
+        Kind::EndSuspensions(v1::Nothing {}) => Change::EndSuspensions,
         Kind::Block(v1::Block { network: of, reason }) => {
             Change::Block { network: network("the network to block", &of)?, reason }
         }

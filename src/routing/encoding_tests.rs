@@ -132,6 +132,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         of_destinations(),
         of_suspensions(),
         of_listings(),
+        Just(Change::EndSuspensions),
         Just(Change::DeclareWhole)
     ]
     .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))

@@ -15,6 +15,9 @@ use super::model::{Access, Listing, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
 use super::wire;
 use crate::mail::Domain;
 
+/// Suspensions that one change ends: what it writes stays small.
+const MAX_SUSPENSIONS_ENDED: usize = 1000;
+
 impl Editor {
     pub(super) fn suspend(
         &mut self,
@@ -38,13 +41,24 @@ impl Editor {
     }
 
     pub(super) fn resume(&mut self, domain: &Domain, etag: Option<u64>) -> Result<Changed, RoutingError> {
-        let table = &mut self.applied.table;
+        let table = &self.applied.table;
         let old = table.suspension(domain).ok_or_else(|| RoutingError::SuspensionNotFound(domain.clone()))?;
         check_etag(etag, old.revision, || old.resource_name())?;
-        table.remove_suspension(domain);
-        table.set_suspensions_revision(self.revision);
-        self.applied.writes.remove_suspension(domain);
+        self.remove_suspension(domain);
         Ok(Changed::Removed)
+    }
+
+    pub(super) fn end_suspensions(&mut self) -> Changed {
+        let over = self.applied.table.suspensions().filter(|suspension| suspension.is_over(self.at));
+        let over: Vec<_> = over.take(MAX_SUSPENSIONS_ENDED).cloned().collect();
+        over.iter().for_each(|suspension| self.remove_suspension(&suspension.domain));
+        Changed::Removed
+    }
+
+    fn remove_suspension(&mut self, domain: &Domain) {
+        self.applied.table.remove_suspension(domain);
+        self.applied.table.set_suspensions_revision(self.revision);
+        self.applied.writes.remove_suspension(domain);
     }
 
     pub(super) fn list(
@@ -71,6 +85,7 @@ impl Editor {
     }
 
     pub(super) fn unlist(&mut self, network: &IpNet, etag: Option<u64>) -> Result<Changed, RoutingError> {
+        check_form(*network)?;
         let table = &mut self.applied.table;
         let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
         check_etag(etag, old.revision, || format!("listing {network}"))?;
@@ -80,10 +95,6 @@ impl Editor {
     }
 }
 
-#[cfg(test)]
-#[path = "orders_tests.rs"]
-mod tests;
-        check_form(*network)?;
 fn check_form(given: IpNet) -> Result<(), RoutingError> {
     let canonical = canonical(given);
     if given != canonical {
@@ -92,3 +103,6 @@ fn check_form(given: IpNet) -> Result<(), RoutingError> {
     Ok(())
 }
 
+#[cfg(test)]
+#[path = "orders_tests.rs"]
+mod tests;
