@@ -100,6 +100,8 @@ pub enum Change {
     Block {
         /// See [`Listing::network`].
         network: IpNet,
+        /// See [`Listing::until`].
+        until: Option<SystemTime>,
         /// See [`Listing::reason`].
         reason: String,
     },
@@ -107,6 +109,8 @@ pub enum Change {
     Allow {
         /// See [`Listing::network`].
         network: IpNet,
+        /// See [`Listing::until`].
+        until: Option<SystemTime>,
         /// See [`Listing::reason`].
         reason: String,
     },

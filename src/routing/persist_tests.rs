@@ -87,8 +87,9 @@ fn a_suspension_and_a_listing_are_written() {
     let mut world = World::empty();
     let until = Some(std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_800_000_000_005));
     let suspend = Change::Suspend { domain: domain("dest.example"), until, reason: "moving".to_owned() };
-    let block = Change::Block { network: "192.0.2.0/24".parse().unwrap(), reason: "spam".to_owned() };
-    let allow = Change::Allow { network: "2001:db8::/32".parse().unwrap(), reason: String::new() };
+    let block =
+        Change::Block { network: "192.0.2.0/24".parse().unwrap(), until: None, reason: "spam".to_owned() };
+    let allow = Change::Allow { network: "2001:db8::/32".parse().unwrap(), until, reason: String::new() };
     let applied = world.make(Change::Batch(vec![suspend, block, allow]));
     let mut expected = Batch::default();
     expected.insert(
@@ -101,7 +102,10 @@ fn a_suspension_and_a_listing_are_written() {
     );
     expected.insert(
         "n/2001:db8::/32",
-        r#"{"network":"2001:db8::/32","access":"Allowed","reason":"","since":1700000000001,"revision":1}"#,
+        concat!(
+            r#"{"network":"2001:db8::/32","access":"Allowed","reason":"","since":1700000000001,"#,
+            r#""until":1800000000005,"revision":1}"#
+        ),
     );
     // The table is empty all the same, which earlier versions take for lost.
     let state = concat!(

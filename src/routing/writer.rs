@@ -1,10 +1,7 @@
 //! The one writer of the table: a thread, since each write ends in a flush. It takes what is waiting, applies
 //! each change to what the one before left, writes all with one flush, and then shows the new table.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::admit::admit;
@@ -12,6 +9,7 @@ use super::apply::{Applied, apply};
 use super::change::{Change, Changed, Ids, Stamped};
 use super::error::RoutingError;
 use super::table::{RoutingOptions, Table};
+use super::view::View;
 use crate::clock;
 use crate::store::{Batch, Store, Tree};
 
@@ -32,9 +30,7 @@ pub(super) enum Order {
 pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) tree: Tree,
-    pub(super) table: Arc<ArcSwap<Table>>,
-    /// The revision that changed the suspensions last.
-    pub(super) suspensions: watch::Sender<u64>,
+    pub(super) view: View,
     pub(super) ids: Ids,
 }
 
@@ -51,7 +47,7 @@ impl Writer {
     }
 
     fn work(&mut self, orders: Vec<Order>) {
-        let mut table = Table::clone(&self.table.load());
+        let mut table = Table::clone(&self.view.snapshot());
         let mut batch = Batch::default();
         let mut pending: Vec<Pending> = Vec::new();
         let mut configured = Vec::new();
@@ -96,9 +92,7 @@ impl Writer {
         };
         match written {
             Ok(()) => {
-                let revision = table.suspensions_revision();
-                self.table.store(Arc::new(table));
-                self.suspensions.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+                self.view.show(table);
                 pending.into_iter().for_each(|(changed, answer)| drop(answer.send(Ok(changed))));
             }
             Err(cause) => {

@@ -61,6 +61,10 @@ impl Live {
 
     fn push(&mut self, entry: Entry) -> Result<(), Hole> {
         let found = entry.log_id.index;
+        if self.purged.is_some_and(|purged| found <= purged.index) {
+            // It is in the snapshot, and nobody asks for it here.
+            return Ok(());
+        }
         let expected = self.last().map_or(found, |last| last.index + 1);
         if expected != found {
             return Err(Hole { expected, found });

@@ -26,7 +26,8 @@
 //!   state machine to install one ([`LogStore::after_snapshots`]).
 //! - After a failed write or sync the log takes no more, and answers nothing, until it is opened again. Room that is
 //!   missing for what nobody waits for, a mark or a copy, is no failure. Opening needs room for a copy.
-//! - Entries follow each other without a gap, on the disk and in memory, or the log fails.
+//! - Entries follow each other without a gap, on the disk and in memory, or the log fails. One that was purged, and comes
+//!   again, is passed over.
 
 mod error;
 mod live;
