@@ -2,10 +2,16 @@
 //!
 //! - [`founding`]: the rules of the first start, of joining and of replacement, as pure functions.
 //! - [`log`]: what is agreed on, as it stands on this node's disk.
+//! - [`machine`]: what is agreed on, applied to the table.
 //! - [`snapshot`]: the agreed state in a file.
 //! - [`types`]: what the Raft engine works with.
 
+mod encoding;
 pub mod founding;
 pub mod log;
+pub mod machine;
 pub mod snapshot;
 pub mod types;
+
+#[cfg(test)]
+mod test_state;

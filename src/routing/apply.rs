@@ -105,8 +105,8 @@ impl Editor {
             Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
             Change::Resume { domain, etag } => self.resume(domain, *etag),
             Change::EndSuspensions => Ok(self.end_suspensions()),
-            Change::Block { network, reason } => self.list(*network, Access::Blocked, reason),
-            Change::Allow { network, reason } => self.list(*network, Access::Allowed, reason),
+            Change::Block { network, until, reason } => self.list(*network, Access::Blocked, *until, reason),
+            Change::Allow { network, until, reason } => self.list(*network, Access::Allowed, *until, reason),
             Change::Unlist { network, etag } => self.unlist(network, *etag),
             Change::DeclareWhole => {
                 self.applied.table.set_coverage(Coverage::Whole);

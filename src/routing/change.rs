@@ -103,6 +103,8 @@ pub enum Change {
     Block {
         /// See [`Listing::network`].
         network: IpNet,
+        /// See [`Listing::until`].
+        until: Option<SystemTime>,
         /// See [`Listing::reason`].
         reason: String,
     },
@@ -110,6 +112,8 @@ pub enum Change {
     Allow {
         /// See [`Listing::network`].
         network: IpNet,
+        /// See [`Listing::until`].
+        until: Option<SystemTime>,
         /// See [`Listing::reason`].
         reason: String,
     },

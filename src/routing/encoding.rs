@@ -119,12 +119,16 @@ fn encode_change(change: &Change) -> v1::Change {
             Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
         }
         Change::EndSuspensions => Kind::EndSuspensions(v1::Nothing {}),
-        Change::Block { network, reason } => {
-            Kind::Block(v1::Block { network: network.to_string(), reason: reason.clone() })
-        }
-        Change::Allow { network, reason } => {
-            Kind::Allow(v1::Allow { network: network.to_string(), reason: reason.clone() })
-        }
+        Change::Block { network, until, reason } => Kind::Block(v1::Block {
+            network: network.to_string(),
+            until_ms: until.map(wire::to_millis),
+            reason: reason.clone(),
+        }),
+        Change::Allow { network, until, reason } => Kind::Allow(v1::Allow {
+            network: network.to_string(),
+            until_ms: until.map(wire::to_millis),
+            reason: reason.clone(),
+        }),
         Change::Unlist { network, etag } => {
             Kind::Unlist(v1::Unlist { network: network.to_string(), etag: *etag })
         }
@@ -200,12 +204,16 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
             Change::Resume { domain: domain("the domain to resume", &to)?, etag }
         }
         Kind::EndSuspensions(v1::Nothing {}) => Change::EndSuspensions,
-        Kind::Block(v1::Block { network: of, reason }) => {
-            Change::Block { network: network("the network to block", &of)?, reason }
-        }
-        Kind::Allow(v1::Allow { network: of, reason }) => {
-            Change::Allow { network: network("the network to allow", &of)?, reason }
-        }
+        Kind::Block(v1::Block { network: of, until_ms, reason }) => Change::Block {
+            network: network("the network to block", &of)?,
+            until: optional_time("the end of a listing", until_ms)?,
+            reason,
+        },
+        Kind::Allow(v1::Allow { network: of, until_ms, reason }) => Change::Allow {
+            network: network("the network to allow", &of)?,
+            until: optional_time("the end of a listing", until_ms)?,
+            reason,
+        },
         Kind::Unlist(v1::Unlist { network: of, etag }) => {
             Change::Unlist { network: network("the network to unlist", &of)?, etag }
         }

@@ -116,10 +116,11 @@ fn of_suspensions() -> impl Strategy<Value = Change> {
 fn of_listings() -> impl Strategy<Value = Change> {
     let network =
         (any::<std::net::IpAddr>(), 0..=32_u8).prop_map(|(ip, length)| IpNet::new(ip, length).unwrap());
-    (network, any::<String>(), any::<Option<u64>>()).prop_flat_map(|(network, reason, etag)| {
+    let until = proptest::option::of((0..1_u64 << 48).prop_map(|ms| UNIX_EPOCH + Duration::from_millis(ms)));
+    (network, until, any::<String>(), any::<Option<u64>>()).prop_flat_map(|(network, until, reason, etag)| {
         prop_oneof![
-            Just(Change::Block { network, reason: reason.clone() }),
-            Just(Change::Allow { network, reason }),
+            Just(Change::Block { network, until, reason: reason.clone() }),
+            Just(Change::Allow { network, until, reason }),
             Just(Change::Unlist { network, etag }),
         ]
     })

@@ -1,11 +1,12 @@
 //! Networks of clients that are blocked or allowed, found by the longest prefix that holds an address: one search for each
-//! length of prefix that occurs, under a microsecond each. A clone is a few pointers.
+//! length of prefix that occurs, under a microsecond each. A listing that is over is not found. A clone is a few pointers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::model::Listing;
 
@@ -15,26 +16,37 @@ pub(super) struct Listings {
     by_network: RedBlackTreeMapSync<IpNet, Arc<Listing>>,
     /// How many there are by the lengths of an address and of the prefix, in bits.
     lengths: RedBlackTreeMapSync<(u8, u8), usize>,
+    /// Those that end, by when.
+    ends: RedBlackTreeSetSync<(SystemTime, IpNet)>,
 }
 
 impl Listings {
     pub(super) fn new() -> Self {
-        Self { by_network: RedBlackTreeMapSync::new_sync(), lengths: RedBlackTreeMapSync::new_sync() }
+        Self {
+            by_network: RedBlackTreeMapSync::new_sync(),
+            lengths: RedBlackTreeMapSync::new_sync(),
+            ends: RedBlackTreeSetSync::new_sync(),
+        }
     }
 
-    /// The listing of the narrowest network that holds the address.
-    pub(super) fn find(&self, ip: IpAddr) -> Option<&Arc<Listing>> {
+    /// The listing of the narrowest network that holds the address, of those that are not over.
+    pub(super) fn find(&self, ip: IpAddr, now: SystemTime) -> Option<&Arc<Listing>> {
         let host = IpNet::from(ip.to_canonical());
         let bits = host.max_prefix_len();
         let mut longest_first = self.lengths.range((bits, 0)..=(bits, bits)).rev();
         longest_first.find_map(|((_, length), _)| {
             let network = IpNet::new(host.addr(), *length).ok()?.trunc();
-            self.by_network.get(&network)
+            self.by_network.get(&network).filter(|listing| !listing.is_over(now))
         })
     }
 
     pub(super) fn get(&self, network: &IpNet) -> Option<&Arc<Listing>> {
         self.by_network.get(network)
+    }
+
+    /// The networks of the listings that are over, by when.
+    pub(super) fn over(&self, now: SystemTime) -> impl Iterator<Item = IpNet> + '_ {
+        self.ends.iter().take_while(move |(until, _)| *until <= now).map(|(_, network)| *network)
     }
 
     /// By network, IPv4 first.
@@ -49,17 +61,21 @@ impl Listings {
     /// Adds a listing, or replaces that of its network.
     pub(super) fn put(&mut self, entry: Arc<Listing>) {
         let network = entry.network;
-        if !self.by_network.contains_key(&network) {
-            let count = self.lengths.get(&lengths(&network)).copied().unwrap_or_default();
-            self.lengths.insert_mut(lengths(&network), count + 1);
+        self.remove(&network);
+        let count = self.lengths.get(&lengths(&network)).copied().unwrap_or_default();
+        self.lengths.insert_mut(lengths(&network), count + 1);
+        if let Some(until) = entry.until {
+            self.ends.insert_mut((until, network));
         }
         self.by_network.insert_mut(network, entry);
     }
 
     pub(super) fn remove(&mut self, network: &IpNet) {
-        if !self.by_network.remove_mut(network) {
-            return;
+        let Some(entry) = self.by_network.get(network) else { return };
+        if let Some(until) = entry.until {
+            self.ends.remove_mut(&(until, *network));
         }
+        self.by_network.remove_mut(network);
         match self.lengths.get(&lengths(network)).copied().unwrap_or_default() {
             0 | 1 => drop(self.lengths.remove_mut(&lengths(network))),
             count => self.lengths.insert_mut(lengths(network), count - 1),

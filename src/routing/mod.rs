@@ -9,6 +9,7 @@
 //! - A change that was answered is durable, and every snapshot taken from then on has it.
 //! - [`apply`] sees only the table and a [`Stamped`] change: a log of these, replayed anywhere, gives the
 //!   same table. What depends on a node's configuration is asked in [`admit`], by the writer alone.
+//! - A [`Replica`] is changed by a log of such changes, in the place of the writer.
 //! - After a failed write the store takes no more, and the table stays as it was shown last.
 //! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
 //! - [`Stamped::encode`] is a change in a log, [`Table::records`] a table in a snapshot; two nodes that are at the same
@@ -29,15 +30,16 @@ mod orders;
 mod persist;
 mod plan;
 mod records;
+mod replica;
 mod resolve;
 mod table;
+mod view;
 mod wire;
 mod writer;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use change::{
@@ -55,8 +57,10 @@ pub use model::{
 };
 pub use plan::{Prune, plan};
 pub use records::{MAX_RECORD_OCTETS, Rebuilt};
+pub use replica::Replica;
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
 pub use table::{Coverage, RoutingOptions, Table};
+pub use view::View;
 
 use self::writer::{Order, Writer};
 use crate::clock;
@@ -70,11 +74,9 @@ pub struct Routing {
 
 #[derive(Debug)]
 struct Shared {
-    table: Arc<ArcSwap<Table>>,
+    view: View,
     orders: Option<mpsc::Sender<Order>>,
     writer: Option<JoinHandle<()>>,
-    /// See [`Routing::suspension_changes`].
-    suspensions: watch::Sender<u64>,
 }
 
 impl Routing {
@@ -88,30 +90,28 @@ impl Routing {
         let trees = persist::Trees::open(store)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
         let table = trees.load(options, empty)?;
-        let suspensions = watch::Sender::new(table.suspensions_revision());
-        let table = Arc::new(ArcSwap::from_pointee(table));
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
-        let ids = change::Ids::above(table.load().greatest_id());
-        let (shown, told) = (table.clone(), suspensions.clone());
-        let writer = Writer { store: store.clone(), trees, table: shown, suspensions: told, ids };
+        let ids = change::Ids::above(table.greatest_id());
+        let view = View::new(table);
+        let writer = Writer { store: store.clone(), trees, view: view.clone(), ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|_| RoutingError::Stopped)?;
         let (orders, writer) = (Some(orders), Some(writer));
-        Ok(Self { shared: Arc::new(Shared { table, orders, writer, suspensions }) })
+        Ok(Self { shared: Arc::new(Shared { view, orders, writer }) })
     }
 
     /// The table as it is now. Take it once for what must fit together.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Table> {
-        self.shared.table.load_full()
+        self.shared.view.snapshot()
     }
 
-    /// Tells when the suspensions have changed, once [`Self::snapshot`] has it: the value is the revision that did it.
+    /// See [`View::suspension_changes`].
     #[must_use]
     pub fn suspension_changes(&self) -> watch::Receiver<u64> {
-        self.shared.suspensions.subscribe()
+        self.shared.view.suspension_changes()
     }
 
     /// Changes the table. When this returns, the change is durable and in every new snapshot.

@@ -146,6 +146,9 @@ pub struct Listing {
     /// Since when.
     #[serde(with = "wire::millis")]
     pub since: SystemTime,
+    /// Until when; `None`: until it is taken back, as earlier versions had it always.
+    #[serde(default, with = "wire::optional_millis", skip_serializing_if = "Option::is_none")]
+    pub until: Option<SystemTime>,
     /// The revision of the table that wrote it: its etag.
     #[serde(skip)]
     pub revision: u64,
@@ -224,6 +227,14 @@ impl Suspension {
     }
 
     /// Whether its time is over. It stands in the table until it is ended, and nobody obeys it.
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl Listing {
+    /// Whether its time is over. Nobody obeys it then, and one of the next changes of listings removes it.
     #[must_use]
     pub fn is_over(&self, now: SystemTime) -> bool {
         self.until.is_some_and(|until| until <= now)

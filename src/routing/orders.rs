@@ -17,6 +17,8 @@ use crate::mail::Domain;
 
 /// Suspensions that one change ends: what it writes stays small.
 const MAX_SUSPENSIONS_ENDED: usize = 1000;
+/// Listings that are over, and that one change of listings removes.
+const MAX_SWEPT: usize = 100;
 
 impl Editor {
     pub(super) fn suspend(
@@ -65,20 +67,24 @@ impl Editor {
         &mut self,
         network: IpNet,
         access: Access,
+        until: Option<SystemTime>,
         reason: &str,
     ) -> Result<Changed, RoutingError> {
         check_reason(reason)?;
         check_form(network)?;
+        self.sweep_listings();
+        let until = until.map(wire::to_the_millisecond);
         let table = &self.applied.table;
         match table.listing_of(&network) {
-            Some(old) if old.access == access && old.reason == reason => {
+            Some(old) if old.access == access && old.until == until && old.reason == reason => {
                 return Ok(Changed::Listing(old.clone()));
             }
             None if table.listing_count() >= MAX_LISTINGS => return Err(RoutingError::TooManyListings),
             Some(_) | None => {}
         }
         let (since, revision) = (self.at, self.revision);
-        let entry = Arc::new(Listing { network, access, reason: reason.to_owned(), since, revision });
+        let reason = reason.to_owned();
+        let entry = Arc::new(Listing { network, access, reason, since, until, revision });
         self.applied.writes.put_listing(&entry)?;
         self.applied.table.put_listing(entry.clone());
         Ok(Changed::Listing(entry))
@@ -91,7 +97,17 @@ impl Editor {
         check_etag(etag, old.revision, || format!("listing {network}"))?;
         table.remove_listing(network);
         self.applied.writes.remove_listing(network);
+        self.sweep_listings();
         Ok(Changed::Removed)
+    }
+
+    /// Removes listings that are over, so that they do not take the place of others for good. By the time of the change,
+    /// which is the same wherever it is applied.
+    fn sweep_listings(&mut self) {
+        for network in self.applied.table.listings_over(self.at, MAX_SWEPT) {
+            self.applied.table.remove_listing(&network);
+            self.applied.writes.remove_listing(&network);
+        }
     }
 }
 

@@ -95,17 +95,19 @@ fn a_suspension_does_not_make_an_empty_table_one_that_refuses_mail() {
 }
 
 fn block(network: &str, reason: &str) -> Change {
-    Change::Block { network: network.parse().unwrap(), reason: reason.to_owned() }
+    Change::Block { network: network.parse().unwrap(), until: None, reason: reason.to_owned() }
 }
 
 fn allow(network: &str) -> Change {
-    Change::Allow { network: network.parse().unwrap(), reason: String::new() }
+    Change::Allow { network: network.parse().unwrap(), until: None, reason: String::new() }
 }
 
 #[test]
 fn a_network_is_blocked_an_address_in_it_allowed_and_both_taken_back_by_their_etags() {
     let mut world = World::new();
-    let access = |world: &World, ip: &str| world.table.listing(ip.parse().unwrap()).map(|found| found.access);
+    let access = |world: &World, ip: &str| {
+        world.table.listing(ip.parse().unwrap(), SystemTime::UNIX_EPOCH).map(|found| found.access)
+    };
     let Changed::Listing(blocked) = world.make(block("192.0.2.0/24", "spam")).changed else { panic!() };
     assert_eq!((blocked.revision, &*blocked.reason), (world.table.revision(), "spam"));
     world.make(allow("192.0.2.7/32"));
@@ -138,4 +140,58 @@ fn a_listing_that_cannot_be_is_refused_with_its_reason() {
     assert_eq!(world.refused(block("192.0.2.0/24", "")), "TOO_MANY_LISTINGS");
     world.make(allow("0.0.0.7/32"));
     assert_eq!(world.table.coverage(), Coverage::Empty);
+}
+
+/// Of the time of the tests' worlds, whose changes are a millisecond apart from this one on.
+fn after_start(elapsed: Duration) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + elapsed
+}
+
+fn block_until(last_octets: u16, until: SystemTime) -> Change {
+    let [third, fourth] = last_octets.to_be_bytes();
+    let network = format!("10.0.{third}.{fourth}/32").parse().unwrap();
+    Change::Block { network, until: Some(until), reason: String::new() }
+}
+
+#[test]
+fn listings_that_are_over_go_with_the_next_changes_of_listings_a_hundred_at_a_time() {
+    let mut world = World::empty();
+    let soon = after_start(Duration::from_millis(2));
+    world.make(Change::Batch((0..250).map(|at| block_until(at, soon)).collect()));
+    assert_eq!(world.table.listing_count(), 250);
+    world.make(suspend("dest.example", None, ""));
+    assert_eq!(world.table.listing_count(), 250, "no change of listings");
+    world.make(block("192.0.2.0/24", ""));
+    assert_eq!(world.table.listing_count(), 151);
+    // What is over can be taken back while it is there.
+    let last =
+        world.table.listings().map(|listing| listing.network).find(|network| network.prefix_len() == 32);
+    world.make(Change::Unlist { network: last.unwrap(), etag: None });
+    assert_eq!(world.table.listing_count(), 50);
+    // Nothing new is said, and what is over goes all the same.
+    let again = world.make(block("192.0.2.0/24", ""));
+    assert_eq!((world.table.listing_count(), again.writes.is_empty()), (1, false));
+    assert!(world.make(block("192.0.2.0/24", "")).writes.is_empty());
+}
+
+#[test]
+fn listings_that_are_over_do_not_count_against_the_limit() {
+    let mut world = World::empty();
+    let soon = after_start(Duration::from_millis(2));
+    let many = (1..MAX_LISTINGS as u32).map(|at| block(&format!("{}/32", std::net::Ipv4Addr::from(at)), ""));
+    world.make(Change::Batch(many.chain([block_until(0, soon)]).collect()));
+    world.make(allow("192.0.2.0/24"));
+    assert_eq!(world.refused(allow("192.0.3.0/24")), "TOO_MANY_LISTINGS");
+}
+
+#[test]
+fn a_network_that_is_blocked_anew_has_the_new_end() {
+    let mut world = World::empty();
+    let (sooner, later) = (after_start(Duration::from_secs(60)), after_start(Duration::from_secs(120)));
+    world.make(block_until(7, sooner));
+    assert!(world.make(block_until(7, sooner)).writes.is_empty());
+    world.make(block_until(7, later + Duration::from_nanos(1)));
+    let ip = "10.0.0.7".parse().unwrap();
+    assert_eq!(world.table.listing(ip, sooner).and_then(|listing| listing.until), Some(later));
+    assert_eq!(world.table.listing(ip, later), None);
 }

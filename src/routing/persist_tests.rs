@@ -92,8 +92,9 @@ fn a_suspension_and_a_listing_are_written_to_trees_of_their_own() {
         until,
         reason: reason.to_owned(),
     };
-    let block = Change::Block { network: "192.0.2.0/24".parse().unwrap(), reason: "spam".to_owned() };
-    let allow = Change::Allow { network: "2001:db8::/32".parse().unwrap(), reason: String::new() };
+    let block =
+        Change::Block { network: "192.0.2.0/24".parse().unwrap(), until: None, reason: "spam".to_owned() };
+    let allow = Change::Allow { network: "2001:db8::/32".parse().unwrap(), until, reason: String::new() };
     let ever = suspend("[192.0.2.1]", None, "it \"is\" dówn");
     let applied =
         world.make(Change::Batch(vec![suspend("dest.example", until, "moving"), ever, block, allow]));
@@ -110,7 +111,7 @@ fn a_suspension_and_a_listing_are_written_to_trees_of_their_own() {
     );
     expected.listings.insert(
         "2001:db8::/32",
-        r#"{"network":"2001:db8::/32","access":"Allowed","reason":"","since":1700000000005}"#,
+        r#"{"network":"2001:db8::/32","access":"Allowed","reason":"","since":1700000000005,"until":1800000000005}"#,
     );
     let greatest_id = world.table.greatest_id();
     let state = |revision| {
@@ -216,7 +217,8 @@ async fn versions_go_on_where_the_other_has_stopped() {
 async fn an_empty_table_stays_empty_after_a_suspension_a_listing_and_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let routing = open(dir.path());
-    let block = Change::Block { network: "192.0.2.0/24".parse().unwrap(), reason: String::new() };
+    let block =
+        Change::Block { network: "192.0.2.0/24".parse().unwrap(), until: None, reason: String::new() };
     let suspend = Change::Suspend { domain: domain("a.example"), until: None, reason: String::new() };
     for change in [block, suspend] {
         routing.change(change).await.unwrap();

@@ -290,6 +290,7 @@ fn encode_listing(entry: &Listing) -> v1::Listing {
         },
         reason: entry.reason.clone(),
         since_ms: to_millis(entry.since),
+        until_ms: entry.until.map(to_millis),
         revision: entry.revision,
     }
 }
@@ -304,6 +305,7 @@ fn decode_listing(entry: v1::Listing) -> Result<Listing, EncodingError> {
         },
         reason: entry.reason,
         since: time("the time of a listing", entry.since_ms)?,
+        until: optional_time("the end of a listing", entry.until_ms)?,
         revision: entry.revision,
     })
 }

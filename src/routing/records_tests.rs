@@ -1,3 +1,5 @@
+use std::time::UNIX_EPOCH;
+
 use super::*;
 use crate::clock;
 use crate::routing::test_table::{World, address, domain, forward, options, rule, verified};
@@ -21,9 +23,11 @@ fn world() -> World {
     for (name, until) in [("a.example", None), ("b.example", Some(clock::now()))] {
         world.make(Change::Suspend { domain: domain(name), until, reason: "it is down".to_owned() });
     }
-    world.make(Change::Block { network: "192.0.2.0/24".parse().unwrap(), reason: "spam".to_owned() });
-    world.make(Change::Allow { network: "2001:db8::/32".parse().unwrap(), reason: String::new() });
-    world.make(Change::Allow { network: "192.0.2.7/32".parse().unwrap(), reason: String::new() });
+    let network = |text: &str| text.parse().unwrap();
+    world.make(Change::Block { network: network("192.0.2.0/24"), until: None, reason: "spam".to_owned() });
+    world.make(Change::Allow { network: network("2001:db8::/32"), until: None, reason: String::new() });
+    let until = Some(clock::now());
+    world.make(Change::Allow { network: network("192.0.2.7/32"), until, reason: String::new() });
     world
 }
 
@@ -56,7 +60,9 @@ fn a_table_comes_back_from_its_records_and_works() {
     assert!(again.suspensions().eq(world.table.suspensions()));
     assert!(again.listings().eq(world.table.listings()));
     let client = "192.0.2.7".parse().unwrap();
-    assert_eq!(again.listing(client), world.table.listing(client));
+    for now in [UNIX_EPOCH, clock::now()] {
+        assert_eq!(again.listing(client, now), world.table.listing(client, now));
+    }
     assert_eq!(again.user_count(&address("REAL@dest.example")), 1);
     // What the table keeps beside its resources is there too: the same changes make the same table.
     let before = std::mem::replace(&mut world.table, again);

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
@@ -230,19 +231,20 @@ impl Table {
         self.suspensions_revision
     }
 
-    /// What an operator says of a client: the listing of the narrowest network that holds its address.
+    /// What an operator says of a client: the listing of the narrowest network that holds its address, but for those that
+    /// are over.
     #[must_use]
-    pub fn listing(&self, ip: IpAddr) -> Option<&Arc<Listing>> {
-        self.listings.find(ip)
+    pub fn listing(&self, ip: IpAddr, now: SystemTime) -> Option<&Arc<Listing>> {
+        self.listings.find(ip, now)
     }
 
-    /// The listing of just this network.
+    /// The listing of just this network, over or not.
     #[must_use]
     pub fn listing_of(&self, network: &IpNet) -> Option<&Arc<Listing>> {
         self.listings.get(network)
     }
 
-    /// Every listing by network, IPv4 first.
+    /// Every listing by network, IPv4 first, over or not.
     pub fn listings(&self) -> impl Iterator<Item = &Arc<Listing>> {
         self.listings.all()
     }
@@ -251,6 +253,11 @@ impl Table {
     #[must_use]
     pub fn listing_count(&self) -> usize {
         self.listings.len()
+    }
+
+    /// The networks of at most so many listings that are over, those first that have been for longest.
+    pub(super) fn listings_over(&self, now: SystemTime, most: usize) -> Vec<IpNet> {
+        self.listings.over(now).take(most).collect()
     }
 
     /// Whether the rule waits: one of its destinations, or more, is not verified.

@@ -176,8 +176,8 @@ async fn suspensions_and_listings_are_there_after_a_restart() {
         Change::Suspend { domain: domain("dest.example"), until, reason: "it is down".to_owned() },
         Change::Suspend { domain: domain("gone.example"), until: None, reason: String::new() },
         Change::Resume { domain: domain("gone.example"), etag: None },
-        Change::Block { network: networks[0], reason: "spam".to_owned() },
-        Change::Allow { network: networks[1], reason: String::new() },
+        Change::Block { network: networks[0], until: None, reason: "spam".to_owned() },
+        Change::Allow { network: networks[1], until: None, reason: String::new() },
         Change::Unlist { network: networks[1], etag: None },
     ];
     // All of the same revision, which is what they have after an opening.

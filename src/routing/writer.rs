@@ -1,10 +1,7 @@
 //! The one writer of the table: a thread, since each write ends in a flush. It takes what is waiting, applies
 //! each change to what the one before left, writes all with one flush, and then shows the new table.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::admit::admit;
@@ -13,6 +10,7 @@ use super::change::{Change, Changed, Ids, Stamped};
 use super::error::RoutingError;
 use super::persist::{Trees, Writes};
 use super::table::{RoutingOptions, Table};
+use super::view::View;
 use crate::clock;
 use crate::store::Store;
 
@@ -33,9 +31,7 @@ pub(super) enum Order {
 pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) trees: Trees,
-    pub(super) table: Arc<ArcSwap<Table>>,
-    /// The revision that changed the suspensions last.
-    pub(super) suspensions: watch::Sender<u64>,
+    pub(super) view: View,
     pub(super) ids: Ids,
 }
 
@@ -52,7 +48,7 @@ impl Writer {
     }
 
     fn work(&mut self, orders: Vec<Order>) {
-        let mut table = Table::clone(&self.table.load());
+        let mut table = Table::clone(&self.view.snapshot());
         let mut writes = Writes::default();
         let mut pending: Vec<Pending> = Vec::new();
         let mut configured = Vec::new();
@@ -97,9 +93,7 @@ impl Writer {
         };
         match written {
             Ok(()) => {
-                let revision = table.suspensions_revision();
-                self.table.store(Arc::new(table));
-                self.suspensions.send_if_modified(|told| std::mem::replace(told, revision) != revision);
+                self.view.show(table);
                 pending.into_iter().for_each(|(changed, answer)| drop(answer.send(Ok(changed))));
             }
             Err(cause) => {

@@ -1,14 +1,13 @@
 //! What the frames of the log say, as octets and as the types of the Raft engine.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
-use openraft::{CommittedLeaderId, EntryPayload};
+use openraft::EntryPayload;
 use prost::Message as _;
 use thiserror::Error;
 
+use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
 use super::super::founding::NodeId;
-use super::super::types::{Entry, LogId, Member, Membership, Proposal, Vote};
+use super::super::types::{Entry, LogId, Proposal, Vote};
 use crate::proto::cluster::v1;
 use crate::proto::cluster::v1::entry::Content;
 use crate::wal::{Draft, Format, Frame, WalError};
@@ -126,13 +125,9 @@ fn decode_vote(vote: &v1::Vote) -> Vote {
     if vote.committed { Vote::new_committed(vote.term, node) } else { Vote::new(vote.term, node) }
 }
 
-fn encode_log_id(id: &LogId) -> v1::LogId {
-    v1::LogId { term: id.leader_id.term, node: id.leader_id.node_id.0, index: id.index }
-}
-
 fn named(id: Option<v1::LogId>) -> Result<LogId, RecordError> {
     let id = id.ok_or(RecordError::Missing("the id of an entry"))?;
-    Ok(LogId::new(CommittedLeaderId::new(id.term, NodeId(id.node)), id.index))
+    Ok(decode_log_id(&id))
 }
 
 fn encode_entry(entry: &Entry) -> v1::Entry {
@@ -151,21 +146,4 @@ fn decode_entry(entry: v1::Entry) -> Result<Entry, RecordError> {
         Content::Membership(membership) => EntryPayload::Membership(decode_membership(membership)),
     };
     Ok(Entry { log_id: named(entry.id)?, payload })
-}
-
-fn encode_membership(membership: &Membership) -> v1::Membership {
-    let voters = membership.get_joint_config().iter();
-    let voters = voters.map(|set| v1::Voters { nodes: set.iter().map(|id| id.0).collect() });
-    let members = membership.nodes().map(|(id, member)| v1::Member { node: id.0, name: member.name.clone() });
-    v1::Membership { voters: voters.collect(), members: members.collect() }
-}
-
-fn decode_membership(membership: v1::Membership) -> Membership {
-    let voters = membership.voters.into_iter();
-    let voters: Vec<BTreeSet<NodeId>> =
-        voters.map(|set| set.nodes.into_iter().map(NodeId).collect()).collect();
-    let members = membership.members.into_iter();
-    let members: BTreeMap<NodeId, Member> =
-        members.map(|member| (NodeId(member.node), Member { name: member.name })).collect();
-    Membership::new(voters, members)
 }

@@ -1,0 +1,245 @@
+//! What is agreed on, applied to the table that mail is routed by.
+//!
+//! - The state is in memory. What is durable of it is the snapshot, and the log behind it: after a start the state is that
+//!   of the snapshot, and the engine applies again what it knows to be agreed on. So it is never ahead of the disk.
+//! - Readers see a table as it was after all entries of a call, or before all of them.
+//! - Each change of an entry stands or falls by itself: what one client did too late is no reason to refuse a stranger's
+//!   write that happened to be in the same entry.
+//! - A change that cannot be read stops Raft on this node, which goes on forwarding by the table that it has. Skipped, it
+//!   would leave this table different from the others', and each later etag, id and digest with it, without a word; and
+//!   what was agreed on is not this node's to drop. A later version, or another disk, can read it.
+//! - Work is done off the runtime's threads, on a copy of the state that takes its place once all went well.
+
+use std::path::Path;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use thiserror::Error;
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::snapshot::{SnapshotError, SnapshotFile, Snapshots};
+use super::types::{
+    Entry, LogId, Outcomes, Proposal, ProposalError, Snapshot, SnapshotMeta, StorageError, StoredMembership,
+    Types,
+};
+use crate::routing::{Replica, RoutingOptions, View};
+
+/// The state machine of the Raft engine, which is the one that changes it.
+#[derive(Debug)]
+pub struct Machine {
+    state: State,
+    snapshots: Snapshots,
+}
+
+/// All that is agreed on. A clone is cheap.
+#[derive(Debug, Clone)]
+struct State {
+    replica: Replica,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl Machine {
+    /// Begins the state of a new node. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the folder has a snapshot, or the disk fails.
+    pub fn create(dir: &Path, options: RoutingOptions) -> Result<Self, SnapshotError> {
+        let machine = Self::open(dir, options)?;
+        match machine.snapshots.current() {
+            Some(_) => Err(SnapshotError::Exists(machine.snapshots.path())),
+            None => Ok(machine),
+        }
+    }
+
+    /// Opens the state of a node, which is that of its snapshot, or nothing while it has none. Blocks while that is read.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be read, or the disk fails.
+    pub fn open(dir: &Path, options: RoutingOptions) -> Result<Self, SnapshotError> {
+        let (snapshots, found) = Snapshots::open(dir, options.clone())?;
+        let state = match found {
+            None => State {
+                replica: Replica::new(options),
+                applied: None,
+                membership: StoredMembership::default(),
+            },
+            Some((meta, table)) => State {
+                replica: Replica::of(table),
+                applied: meta.last_log_id,
+                membership: meta.last_membership,
+            },
+        };
+        Ok(Self { state, snapshots })
+    }
+
+    /// What readers see of the table.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        self.state.replica.view()
+    }
+}
+
+impl State {
+    /// Applies entries, then shows the table.
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<Vec<Outcomes>, MachineError> {
+        let outcomes = entries.into_iter().map(|entry| {
+            let id = entry.log_id;
+            self.take(entry).map_err(|cause| MachineError::Apply { id, cause })
+        });
+        let outcomes = outcomes.collect::<Result<_, _>>()?;
+        self.replica.publish();
+        Ok(outcomes)
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<Outcomes, ProposalError> {
+        let outcomes = match entry.payload {
+            EntryPayload::Blank => Outcomes::default(),
+            EntryPayload::Membership(membership) => {
+                self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                Outcomes::default()
+            }
+            EntryPayload::Normal(proposal) => self.change(&proposal)?,
+        };
+        self.applied = Some(entry.log_id);
+        Ok(outcomes)
+    }
+
+    fn change(&mut self, proposal: &Proposal) -> Result<Outcomes, ProposalError> {
+        let changes = proposal.changes()?;
+        Ok(Outcomes(changes.iter().map(|change| self.replica.apply(change)).collect()))
+    }
+
+    /// What a snapshot of this state is named by.
+    fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+            snapshot_id: format!("{:016x}", rand::random::<u64>()),
+        }
+    }
+
+    /// Takes what a snapshot held in the place of all this.
+    fn replace(
+        &mut self,
+        snapshots: &Snapshots,
+        meta: SnapshotMeta,
+        file: SnapshotFile,
+    ) -> Result<(), SnapshotError> {
+        let options = self.replica.table().options().clone();
+        let table = snapshots.install(file, &meta, options)?;
+        self.replica.replace(table);
+        self.replica.publish();
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership;
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.state.applied, self.state.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcomes>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut state = self.state.clone();
+        let (state, outcomes) =
+            blocking(move || state.apply(entries).map(|outcomes| (state, outcomes))).await?;
+        self.state = state;
+        Ok(outcomes)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { state: self.state.clone(), snapshots: self.snapshots.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
+        let snapshots = self.snapshots.clone();
+        let arriving = blocking(move || Ok(snapshots.receive()?)).await?;
+        Ok(Box::new(SnapshotFile::Arriving(arriving)))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<SnapshotFile>,
+    ) -> Result<(), StorageError> {
+        let (mut state, snapshots, meta) = (self.state.clone(), self.snapshots.clone(), meta.clone());
+        let state = blocking(move || {
+            state.replace(&snapshots, meta, *snapshot)?;
+            Ok(state)
+        })
+        .await?;
+        let before = std::mem::replace(&mut self.state, state);
+        // A large table takes a second to go, too.
+        blocking(move || {
+            drop(before);
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        Ok(self.snapshots.current())
+    }
+}
+
+/// Writes a snapshot of the state as it was when this was made.
+#[derive(Debug)]
+pub struct Builder {
+    state: State,
+    snapshots: Snapshots,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let (state, snapshots) = (self.state.clone(), self.snapshots.clone());
+        let built = blocking(move || Ok(snapshots.build(&state.meta(), state.replica.table())?)).await?;
+        Ok(built)
+    }
+}
+
+/// Why the state machine stops, and Raft on this node with it.
+#[derive(Debug, Error)]
+enum MachineError {
+    /// What was agreed on cannot be read.
+    #[error("{cause}")]
+    Apply { id: LogId, cause: ProposalError },
+    /// The disk fails, or what arrived is no snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A bug of ours.
+    #[error(transparent)]
+    Panicked(#[from] JoinError),
+}
+
+impl From<MachineError> for StorageError {
+    fn from(error: MachineError) -> Self {
+        let cause = AnyError::new(&error);
+        match error {
+            MachineError::Apply { id, .. } => StorageIOError::apply(id, cause),
+            MachineError::Snapshot(_) => StorageIOError::write_snapshot(None, cause),
+            MachineError::Panicked(_) => StorageIOError::write_state_machine(cause),
+        }
+        .into()
+    }
+}
+
+/// Does what takes the disk, or CPU.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MachineError> + Send + 'static,
+) -> Result<T, MachineError> {
+    spawn_blocking(work).await?
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

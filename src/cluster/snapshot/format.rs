@@ -1,0 +1,153 @@
+//! A snapshot as octets: written and read as a stream, so that a table is in memory once.
+
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use prost::Message as _;
+
+use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
+use super::super::types::{SnapshotMeta, StoredMembership};
+use super::error::Fault;
+use crate::proto::cluster::v1;
+use crate::routing::{MAX_RECORD_OCTETS, Rebuilt, RoutingOptions, Table};
+
+const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'S', b'\r', b'\n', 0x1a, b'\n'];
+/// The version that is written; others are refused.
+const VERSION: u32 = 1;
+/// Largest beginning, in octets: a log id and some hundred octets a member.
+const MAX_META_OCTETS: usize = 1 << 20;
+/// Octets that are read, and written, at once.
+const BUFFER_OCTETS: usize = 64 << 10;
+
+/// Writes a snapshot.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn write(to: impl Write, meta: &SnapshotMeta, table: &Table) -> io::Result<()> {
+    let mut writer = Writer { to: BufWriter::with_capacity(BUFFER_OCTETS, to), sum: Context::new(&SHA256) };
+    writer.put(&MAGIC)?;
+    writer.put(&VERSION.to_be_bytes())?;
+    writer.piece(&encode_meta(meta).encode_to_vec())?;
+    for record in table.records() {
+        writer.piece(&record)?;
+    }
+    writer.piece(&[])?;
+    writer.to.write_all(writer.sum.finish().as_ref())?;
+    writer.to.flush()
+}
+
+struct Writer<W: Write> {
+    to: BufWriter<W>,
+    sum: Context,
+}
+
+impl<W: Write> Writer<W> {
+    fn put(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.sum.update(octets);
+        self.to.write_all(octets)
+    }
+
+    fn piece(&mut self, octets: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(octets.len()).map_err(io::Error::other)?;
+        self.put(&length.to_be_bytes())?;
+        self.put(octets)
+    }
+}
+
+/// Reads a snapshot to its end. Its beginning and its table are to be believed only then.
+///
+/// # Errors
+/// With what is wrong, and the offset behind what was read before that was found.
+pub(super) fn read(from: impl Read, options: RoutingOptions) -> Result<(SnapshotMeta, Table), (u64, Fault)> {
+    let from = BufReader::with_capacity(BUFFER_OCTETS, from);
+    let mut reader = Reader { from, sum: Context::new(&SHA256), offset: 0 };
+    reader.snapshot(options).map_err(|fault| (reader.offset, fault))
+}
+
+struct Reader<R: Read> {
+    from: BufReader<R>,
+    sum: Context,
+    offset: u64,
+}
+
+impl<R: Read> Reader<R> {
+    fn snapshot(&mut self, options: RoutingOptions) -> Result<(SnapshotMeta, Table), Fault> {
+        if self.array()? != MAGIC {
+            return Err(Fault::NoSnapshot);
+        }
+        let version = u32::from_be_bytes(self.array()?);
+        if version != VERSION {
+            return Err(Fault::Version(version));
+        }
+        let mut piece = Vec::new();
+        self.piece(&mut piece, MAX_META_OCTETS)?;
+        let meta = decode_meta(v1::SnapshotMeta::decode(piece.as_slice())?)?;
+        let mut rebuilt = Rebuilt::new(options);
+        loop {
+            self.piece(&mut piece, MAX_RECORD_OCTETS)?;
+            if piece.is_empty() {
+                break;
+            }
+            rebuilt.add(&piece)?;
+        }
+        self.end()?;
+        Ok((meta, rebuilt.finish()?))
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        let sum = self.sum.clone().finish();
+        if self.array::<SHA256_OUTPUT_LEN>()? != sum.as_ref() {
+            return Err(Fault::Sum);
+        }
+        match self.from.read(&mut [0]).map_err(Fault::Io)? {
+            0 => Ok(()),
+            _ => Err(Fault::Trailing),
+        }
+    }
+
+    fn piece(&mut self, into: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
+        let octets = u32::from_be_bytes(self.array()?) as usize;
+        if octets > limit {
+            return Err(Fault::TooLong { octets, limit });
+        }
+        into.resize(octets, 0);
+        self.take(into)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let mut octets = [0; N];
+        self.take(&mut octets)?;
+        Ok(octets)
+    }
+
+    fn take(&mut self, into: &mut [u8]) -> Result<(), Fault> {
+        let missing = |cause: &io::Error| cause.kind() == ErrorKind::UnexpectedEof;
+        let read = self.from.read_exact(into);
+        read.map_err(|cause| if missing(&cause) { Fault::Cut } else { Fault::Io(cause) })?;
+        self.sum.update(into);
+        self.offset += into.len() as u64;
+        Ok(())
+    }
+}
+
+fn encode_meta(meta: &SnapshotMeta) -> v1::SnapshotMeta {
+    let membership = v1::StoredMembership {
+        id: meta.last_membership.log_id().as_ref().map(encode_log_id),
+        membership: Some(encode_membership(meta.last_membership.membership())),
+    };
+    v1::SnapshotMeta {
+        last: meta.last_log_id.as_ref().map(encode_log_id),
+        membership: Some(membership),
+        snapshot_id: meta.snapshot_id.clone(),
+    }
+}
+
+fn decode_meta(meta: v1::SnapshotMeta) -> Result<SnapshotMeta, Fault> {
+    let stored = meta.membership.ok_or(Fault::Lacks("who is a member"))?;
+    let membership = decode_membership(stored.membership.ok_or(Fault::Lacks("who is a member"))?);
+    Ok(SnapshotMeta {
+        last_log_id: meta.last.as_ref().map(decode_log_id),
+        last_membership: StoredMembership::new(stored.id.as_ref().map(decode_log_id), membership),
+        snapshot_id: meta.snapshot_id,
+    })
+}
