@@ -37,7 +37,7 @@ fn machine(dir: &TempDir) -> Machine {
 }
 
 fn entry(index: u64, changes: &[Stamped]) -> Entry {
-    Entry { log_id: log_id(3, index), payload: EntryPayload::Normal(Proposal::of(changes)) }
+    Entry { log_id: log_id(3, index), payload: EntryPayload::Normal(Proposal::of(changes).unwrap()) }
 }
 
 fn member_entry(index: u64) -> Entry {
@@ -134,7 +134,7 @@ async fn a_change_that_cannot_be_read_stops_raft_and_nothing_of_its_call_is_seen
     machine.apply([entry(1, &changes())]).await.unwrap();
     let (before, state) = (digest(&machine), machine.applied_state().await.unwrap());
     let good = stamped(50, create_domain("two.example"));
-    let nothing = v1::Proposal { stamped: vec![good.encode(), Vec::new()] };
+    let nothing = v1::Proposal { stamped: vec![good.encode().unwrap(), Vec::new()] };
     for (proposal, expected) in [
         (Bytes::from_static(&[0xff]), "a proposal cannot be decoded"),
         (

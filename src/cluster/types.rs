@@ -61,10 +61,12 @@ pub enum ProposalError {
 
 impl Proposal {
     /// Changes that stand or fall each by itself, in their order.
-    #[must_use]
-    pub fn of(changes: &[Stamped]) -> Self {
-        let stamped = changes.iter().map(Stamped::encode).collect();
-        Self(v1::Proposal { stamped }.encode_to_vec().into())
+    ///
+    /// # Errors
+    /// When one of them is too long to be read again.
+    pub fn of(changes: &[Stamped]) -> Result<Self, EncodingError> {
+        let stamped = changes.iter().map(Stamped::encode).collect::<Result<_, _>>()?;
+        Ok(Self(v1::Proposal { stamped }.encode_to_vec().into()))
     }
 
     /// The changes.

@@ -104,6 +104,7 @@ impl Editor {
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
             Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
             Change::Resume { domain, etag } => self.resume(domain, *etag),
+            Change::EndSuspensions => Ok(self.end_suspensions()),
             Change::Block { network, until, reason } => self.list(*network, Access::Blocked, *until, reason),
             Change::Allow { network, until, reason } => self.list(*network, Access::Allowed, *until, reason),
             Change::Unlist { network, etag } => self.unlist(network, *etag),

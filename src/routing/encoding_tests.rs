@@ -133,6 +133,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         of_destinations(),
         of_suspensions(),
         of_listings(),
+        Just(Change::EndSuspensions),
         Just(Change::DeclareWhole)
     ]
     .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))
@@ -142,7 +143,7 @@ proptest! {
     #[test]
     fn every_change_comes_back_as_it_was(at in 0..1_u64 << 48, first_id in any_id(), change in any_change()) {
         let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, change };
-        let octets = stamped.encode();
+        let octets = stamped.encode().unwrap();
         prop_assert_eq!(Stamped::decode(&octets).unwrap(), stamped.clone());
         // Fields of a later version, behind those that are known.
         let later = [octets, b"\xfa\x3f\x05hello\x88\x7f\x07".to_vec()].concat();
@@ -152,7 +153,7 @@ proptest! {
     #[test]
     fn octets_of_any_kind_are_read_or_refused(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(stamped) = Stamped::decode(&octets) {
-            prop_assert_eq!(Stamped::decode(&stamped.encode()), Ok(stamped));
+            prop_assert_eq!(Stamped::decode(&stamped.encode().unwrap()), Ok(stamped));
         }
     }
 }
@@ -217,7 +218,23 @@ fn what_cannot_be_read_is_named() {
     let none = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: None };
     let error = Stamped::decode(&none.encode_to_vec()).unwrap_err();
     assert_eq!(error.to_string(), "the change of a stamped change cannot be read: it is missing");
-    let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), change: Change::DeclareWhole }.encode();
+    let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), change: Change::DeclareWhole }.encode().unwrap();
     let error = Stamped::decode(&whole[..whole.len() - 1]).unwrap_err();
     assert!(matches!(error, EncodingError::Malformed { what: "a stamped change", .. }), "{error}");
+}
+
+#[test]
+fn what_would_not_be_decoded_is_not_encoded() {
+    let update = |octets| Stamped {
+        at: UNIX_EPOCH,
+        first_id: Ulid(1),
+        change: Change::UpdateRule {
+            id: Ulid(1),
+            patch: RulePatch { label: Some("\0".repeat(octets)), ..RulePatch::default() },
+            etag: None,
+        },
+    };
+    assert!(update(1).encode().is_ok());
+    let error = update(MAX_STAMPED_OCTETS).encode().unwrap_err();
+    assert!(matches!(error, EncodingError::TooLong { what: "a stamped change", .. }), "{error}");
 }

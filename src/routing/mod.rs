@@ -26,7 +26,6 @@ mod error;
 mod explain;
 mod listings;
 mod model;
-mod old_suspensions;
 mod orders;
 mod persist;
 mod plan;
@@ -88,14 +87,13 @@ impl Routing {
     /// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no
     /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
-        let tree = store.tree(persist::TREE)?;
+        let trees = persist::Trees::open(store)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let mut table = persist::load(&tree, options, empty)?;
-        old_suspensions::take_over(store, &tree, &mut table)?;
+        let table = trees.load(options, empty)?;
         let (orders, queue) = mpsc::channel(writer::MAX_WAITING);
         let ids = change::Ids::above(table.greatest_id());
         let view = View::new(table);
-        let writer = Writer { store: store.clone(), tree, view: view.clone(), ids };
+        let writer = Writer { store: store.clone(), trees, view: view.clone(), ids };
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())
             .spawn(move || writer.run(queue))

@@ -8,10 +8,11 @@ use super::admit::admit;
 use super::apply::{Applied, apply};
 use super::change::{Change, Changed, Ids, Stamped};
 use super::error::RoutingError;
+use super::persist::{Trees, Writes};
 use super::table::{RoutingOptions, Table};
 use super::view::View;
 use crate::clock;
-use crate::store::{Batch, Store, Tree};
+use crate::store::Store;
 
 /// Orders that wait for the writer; more than this wait in front of the channel.
 pub(super) const MAX_WAITING: usize = 256;
@@ -29,7 +30,7 @@ pub(super) enum Order {
 /// The writer's state, which lives in its thread.
 pub(super) struct Writer {
     pub(super) store: Store,
-    pub(super) tree: Tree,
+    pub(super) trees: Trees,
     pub(super) view: View,
     pub(super) ids: Ids,
 }
@@ -48,7 +49,7 @@ impl Writer {
 
     fn work(&mut self, orders: Vec<Order>) {
         let mut table = Table::clone(&self.view.snapshot());
-        let mut batch = Batch::default();
+        let mut writes = Writes::default();
         let mut pending: Vec<Pending> = Vec::new();
         let mut configured = Vec::new();
         for order in orders {
@@ -60,7 +61,7 @@ impl Writer {
                 Order::Change(change, answer) => match self.accept(&table, change) {
                     Ok(applied) => {
                         table = applied.table;
-                        batch.append(applied.writes.into_batch());
+                        writes.append(applied.writes);
                         pending.push((applied.changed, answer));
                     }
                     // A caller that has gone away does not need the answer.
@@ -68,7 +69,7 @@ impl Writer {
                 },
             }
         }
-        self.publish(table, batch, pending);
+        self.publish(table, writes, pending);
         for done in configured {
             // Nor does one that asked for a reload.
             let _ = done.send(());
@@ -84,11 +85,11 @@ impl Writer {
     }
 
     /// Durable first, then visible, then answered.
-    fn publish(&self, table: Table, batch: Batch, pending: Vec<Pending>) {
-        let written = if batch.is_empty() {
+    fn publish(&self, table: Table, writes: Writes, pending: Vec<Pending>) {
+        let written = if writes.is_empty() {
             Ok(())
         } else {
-            self.tree.apply_batch(batch).and_then(|()| self.store.flush_durably())
+            self.trees.write(writes).and_then(|()| self.store.flush_durably())
         };
         match written {
             Ok(()) => {
