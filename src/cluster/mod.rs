@@ -5,6 +5,8 @@
 //! - [`machine`]: what is agreed on, applied to the table.
 //! - [`snapshot`]: the agreed state in a file.
 //! - [`types`]: what the Raft engine works with.
+//!
+//! A node does not start any of it so far: it keeps its table in the store ([`crate::routing`]), alone.
 
 mod encoding;
 pub mod founding;

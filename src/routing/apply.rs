@@ -44,7 +44,8 @@ const MAX_NAMES_IN_ERROR: usize = 10;
 pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, RoutingError> {
     let mut editor = Editor {
         at: wire::to_the_millisecond(stamped.at),
-        next_id: stamped.first_id,
+        // A leader that stamps before it has applied what the last one left may use an id again.
+        next_id: stamped.first_id.max(Ulid(table.greatest_id().0.saturating_add(1))),
         revision: table.revision() + 1,
         applied: Applied {
             table: table.clone(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::routing::Matcher;
 use crate::routing::model::RuleAction;
 use crate::routing::test_table::{World, address, domain, forward, rule, verified};
 
@@ -226,6 +227,19 @@ fn an_id_is_above_the_greatest_of_the_table_though_its_resource_is_gone_and_the_
     assert_eq!(world.table.greatest_id(), id);
     let mut ids = crate::routing::change::Ids::above(world.table.greatest_id());
     assert!(ids.take(std::time::UNIX_EPOCH, 1) > id);
+}
+
+/// Two leaders, one after the other, whose clocks are behind the table: the second has not seen what the first stamped.
+#[test]
+fn an_id_that_was_stamped_twice_is_given_once() {
+    let mut world = World::new();
+    let first = world.rule("user@one.example", RuleAction::Drop);
+    let new = NewRule::new(domain("one.example"), Matcher::Local("other".to_owned()), RuleAction::Drop);
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let again = Stamped { at, first_id: first, change: Change::CreateRule(new) };
+    let table = apply(&world.table, &again).unwrap().table;
+    assert_eq!(table.rules(&domain("one.example")).count(), 2);
+    assert_eq!(table.rule(&first), world.table.rule(&first));
 }
 
 #[test]

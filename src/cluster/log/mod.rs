@@ -236,6 +236,7 @@ impl RaftLogStorage<Types> for LogStore {
 
 impl LogReader {
     /// The log as it stands, as long as that is what the disk has or will have.
+    #[allow(clippy::result_large_err, reason = "the engine's own error, which its callers hand on")]
     fn live(&self) -> Result<MutexGuard<'_, Live>, StorageError> {
         match self.failed.get() {
             Some(error) => Err(StorageIOError::read_logs(AnyError::new(error)).into()),
