@@ -132,6 +132,9 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
             (Verb::Create, format!("queue/suspensions/{domain}"), String::new())
         }
         Change::Resume { domain, .. } => (Verb::Delete, format!("queue/suspensions/{domain}"), String::new()),
+        Change::EndSuspensions => {
+            (Verb::Delete, "queue/suspensions".to_owned(), "those that are over".to_owned())
+        }
         Change::Block { network, .. } | Change::Allow { network, .. } => {
             (Verb::Create, format!("listings/{network}"), String::new())
         }

@@ -36,7 +36,7 @@ fn machine(dir: &TempDir) -> Machine {
 }
 
 fn changed(changes: &[Stamped]) -> Proposal {
-    Proposal::changes(changes.iter().map(Stamped::encode).collect())
+    Proposal::changes(changes.iter().map(|change| change.encode().unwrap()).collect())
 }
 
 fn entry(index: u64, changes: &[Stamped]) -> Entry {
@@ -137,7 +137,7 @@ async fn a_change_that_cannot_be_read_stops_raft_and_nothing_of_its_call_is_seen
     machine.apply([entry(1, &changes())]).await.unwrap();
     let (before, state) = (digest(&machine), machine.applied_state().await.unwrap());
     let good = stamped(50, create_domain("two.example"));
-    let nothing = Proposal::changes(vec![good.encode(), Vec::new()]).0;
+    let nothing = Proposal::changes(vec![good.encode().unwrap(), Vec::new()]).0;
     for (proposal, expected) in [
         (Bytes::from_static(&[0xff]), "a proposal cannot be decoded"),
         // Field 99.
@@ -254,7 +254,7 @@ async fn a_new_node_begins_where_there_is_no_snapshot() {
 
 /// A change in parts of so many octets, and its end.
 fn in_parts(first_index: u64, change: &Stamped, octets: usize) -> Vec<Entry> {
-    let (encoded, at) = (change.encode(), change.at);
+    let (encoded, at) = (change.encode().unwrap(), change.at);
     let request_id = change.request_id.clone().unwrap();
     let parts = (0..).zip(encoded.chunks(octets)).map(|(number, part)| {
         let (request_id, octets, offset) = (request_id.clone(), part.to_vec().into(), number * octets);
@@ -312,7 +312,7 @@ async fn parts_that_make_up_no_change_stop_raft() {
         request_id: RequestId::parse("a").unwrap(),
         at: stamped(1, Change::DeclareWhole).at,
         offset: 0,
-        octets: vec![0; large(1, "a", vec![create_domain("one.example")]).encode().len()].into(),
+        octets: vec![0; large(1, "a", vec![create_domain("one.example")]).encode().unwrap().len()].into(),
     });
     entries[0].payload = EntryPayload::Normal(Proposal(later));
     let error = machine.apply(entries).await.unwrap_err().to_string();

@@ -8,6 +8,8 @@
 //! - [`snapshot`]: the agreed state in a file.
 //! - [`staging`]: a change too large for an entry, while its parts arrive.
 //! - [`types`]: what the Raft engine works with.
+//!
+//! A node does not start any of it so far: it keeps its table in the store ([`crate::routing`]), alone.
 
 mod encoding;
 pub mod founding;

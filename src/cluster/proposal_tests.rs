@@ -13,7 +13,7 @@ fn part(octets: usize) -> Part {
 
 #[test]
 fn what_was_proposed_is_what_is_read() {
-    let proposal = Proposal::changes(changes().iter().map(Stamped::encode).collect());
+    let proposal = Proposal::changes(changes().iter().map(|change| change.encode().unwrap()).collect());
     assert!(matches!(proposal.content().unwrap(), Content::Changes(found) if found == changes()));
     let part = part(3);
     assert!(matches!(Proposal::part(&part).content().unwrap(), Content::Part(found) if found == part));
@@ -42,7 +42,7 @@ fn a_change_takes_no_more_than_is_reckoned_with() {
 fn what_cannot_be_read_is_named() {
     let said = |proposal: Proposal| proposal.content().unwrap_err().to_string();
     assert_eq!(said(Proposal(Bytes::new())), "a proposal is of a kind that this version does not know");
-    let good = Stamped { first_id: Ulid(1), ..stamped(1, Change::DeclareWhole) }.encode();
+    let good = Stamped { first_id: Ulid(1), ..stamped(1, Change::DeclareWhole) }.encode().unwrap();
     assert_eq!(
         said(Proposal::changes(vec![good, Vec::new()])),
         "change 1 of a proposal: the first id of a stamped change cannot be read: a ULID has 16 octets, and this 0"

@@ -25,9 +25,7 @@ use super::founding::NodeId;
 use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
 use super::types::{Outcomes, Types};
 use crate::clock;
-use crate::routing::{
-    Answer, Draft, MAX_STAMPED_OCTETS, Order, Orders, RequestId, RoutingError, Table, View,
-};
+use crate::routing::{Answer, Draft, Order, Orders, RequestId, RoutingError, Table, View};
 
 /// How long an entry may take before its clients are told that it is not confirmed: several elections, and a disk that
 /// hesitates.
@@ -254,18 +252,19 @@ fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Dur
             answer.give(Err(RoutingError::Overtaken));
             continue;
         }
-        let stamped = match draft.attempt(change, request_id) {
-            Ok(stamped) => stamped,
+        let encoded = draft.attempt(change, request_id).and_then(|stamped| {
+            let encoded = stamped.encode().map_err(|_| RoutingError::TooLarge)?;
+            Ok((stamped, encoded))
+        });
+        let (stamped, encoded) = match encoded {
+            Ok(encoded) => encoded,
             Err(refused) => {
                 answer.give(Err(refused));
                 continue;
             }
         };
-        let encoded = stamped.encode();
         let size = encoded.len() + CHANGE_OVERHEAD_OCTETS;
-        if encoded.len() > MAX_STAMPED_OCTETS {
-            answer.give(Err(RoutingError::TooLarge(encoded.len())));
-        } else if octets + size <= MAX_PROPOSAL_OCTETS {
+        if octets + size <= MAX_PROPOSAL_OCTETS {
             octets += size;
             changes.push(Pending { octets: encoded, request_id: stamped.request_id, answer });
         } else if changes.is_empty() {

@@ -18,7 +18,7 @@ use crate::cluster::test_state::{create_domain, create_rule, domain, log_id, opt
 use crate::cluster::types::{Entry, Member, Membership, Snapshot, Vote};
 use crate::mail::Address;
 use crate::routing::{
-    Change, Changed, DomainPatch, ErrorKind, Matcher, NewRule, Replica, Routing, RuleAction, Stamped,
+    Change, Changed, DomainPatch, ErrorKind, Matcher, NewRule, Replica, Routing, RuleAction,
 };
 
 const ME: NodeId = NodeId(7);
@@ -233,7 +233,7 @@ fn filled(replica: &Replica, orders: VecDeque<Order>, within: Duration) -> Fille
 #[tokio::test]
 async fn an_entry_takes_what_fits_and_the_rest_comes_next() {
     let (replica, orders) = orders((0..10).map(|_| rules(1000)).collect()).await;
-    let one = Stamped::encode(&crate::cluster::test_state::stamped(1, rules(1000))).len();
+    let one = crate::cluster::test_state::stamped(1, rules(1000)).encode().unwrap().len();
     let fit = MAX_PROPOSAL_OCTETS / one;
     assert!((2..9).contains(&fit), "{fit}");
     let filled = filled(&replica, orders, LONG);

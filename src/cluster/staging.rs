@@ -56,7 +56,7 @@ impl Staging {
         };
         staged.octets = staged.octets.saturating_add(octets.len());
         if staged.octets > MAX_STAMPED_OCTETS {
-            return Err(RoutingError::TooLarge(staged.octets));
+            return Err(RoutingError::TooLarge);
         }
         staged.parts.push(octets);
         self.0 = Some(staged);

@@ -67,6 +67,7 @@ impl Background<'_> {
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
         tasks.spawn(queue.clone().watch_suspensions(draining.clone()));
+        tasks.spawn(queue.clone().end_suspensions(draining.clone()));
         let folder = temporary(&data_dir);
         let stores = [state.store.clone(), state.history.clone()];
         let storage = Storage { stores, spool: state.spool.clone(), folder };

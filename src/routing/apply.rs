@@ -47,7 +47,8 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     let repeated = stamped.request_id.as_ref().and_then(|id| table.left_by(id, at));
     let mut editor = Editor {
         at,
-        next_id: stamped.first_id,
+        // A leader that stamps before it has applied what the last one left may use an id again.
+        next_id: stamped.first_id.max(Ulid(table.greatest_id().0.saturating_add(1))),
         revision: table.revision() + 1,
         applied: Applied {
             table: table.clone(),
@@ -115,6 +116,7 @@ impl Editor {
             Change::DeleteDestination { address, etag } => self.delete_destination(address, *etag),
             Change::Suspend { domain, until, reason } => self.suspend(domain, *until, reason),
             Change::Resume { domain, etag } => self.resume(domain, *etag),
+            Change::EndSuspensions => Ok(self.end_suspensions()),
             Change::Block { network, until, reason } => self.list(*network, Access::Blocked, *until, reason),
             Change::Allow { network, until, reason } => self.list(*network, Access::Allowed, *until, reason),
             Change::Unlist { network, etag } => self.unlist(network, *etag),

@@ -97,6 +97,9 @@ pub enum Change {
         /// As last seen.
         etag: Option<u64>,
     },
+    /// Takes the suspensions out of the table whose time is over at that of the change, up to 1,000 of them: none that an
+    /// operator has renewed, and the same ones wherever it is applied.
+    EndSuspensions,
     /// Blocks a network of clients, in the place of what was said of it before.
     Block {
         /// See [`Listing::network`].
@@ -244,7 +247,7 @@ pub enum Changed {
     Suspension(Arc<Suspension>),
     /// The listing as it is now.
     Listing(Arc<Listing>),
-    /// It is gone.
+    /// It is gone, or they are.
     Removed,
     /// The table as such.
     Whole,
@@ -295,6 +298,7 @@ impl Change {
             | Self::DeleteDestination { .. }
             | Self::Suspend { .. }
             | Self::Resume { .. }
+            | Self::EndSuspensions
             | Self::Block { .. }
             | Self::Allow { .. }
             | Self::Unlist { .. }

@@ -23,6 +23,9 @@ use crate::proto::routing::v1::change::Kind;
 /// of [`super::MAX_CHANGES_PER_BATCH`] new rules of the usual size has 5.5 MB.
 pub const MAX_STAMPED_OCTETS: usize = 512 << 20;
 
+/// What errors call it.
+const STAMPED: &str = "a stamped change";
+
 /// Why octets are no change, or no table. Ours: what was written by a later version, or is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the texts say it, and the fields are what they name")]
@@ -49,12 +52,17 @@ pub enum EncodingError {
 
 impl Stamped {
     /// The form for a log; times are cut to the millisecond.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// When it is too long to be decoded.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodingError> {
         let change = Some(encode_change(&self.change));
         let at_ms = wire::to_millis(self.at);
         let request_id = self.request_id.as_ref().map(RequestId::to_string);
-        v1::Stamped { at_ms, first_id: self.first_id.to_bytes().to_vec(), change, request_id }.encode_to_vec()
+        let first_id = self.first_id.to_bytes().to_vec();
+        let stamped = v1::Stamped { at_ms, first_id, change, request_id };
+        check_length(STAMPED, stamped.encoded_len(), MAX_STAMPED_OCTETS)?;
+        Ok(stamped.encode_to_vec())
     }
 
     /// What [`Self::encode`] wrote, of this version or another.
@@ -62,10 +70,9 @@ impl Stamped {
     /// # Errors
     /// When it is too long, is not of that form, or asks for what this version does not know.
     pub fn decode(octets: &[u8]) -> Result<Self, EncodingError> {
-        const WHAT: &str = "a stamped change";
-        check_length(WHAT, octets, MAX_STAMPED_OCTETS)?;
+        check_length(STAMPED, octets.len(), MAX_STAMPED_OCTETS)?;
         let stamped =
-            v1::Stamped::decode(octets).map_err(|cause| EncodingError::Malformed { what: WHAT, cause })?;
+            v1::Stamped::decode(octets).map_err(|cause| EncodingError::Malformed { what: STAMPED, cause })?;
         Ok(Self {
             at: time("the time of a stamped change", stamped.at_ms)?,
             first_id: id("the first id of a stamped change", &stamped.first_id)?,
@@ -115,6 +122,7 @@ fn encode_change(change: &Change) -> v1::Change {
         Change::Resume { domain, etag } => {
             Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
         }
+        Change::EndSuspensions => Kind::EndSuspensions(v1::Nothing {}),
         Change::Block { network, until, reason } => Kind::Block(v1::Block {
             network: network.to_string(),
             until_ms: until.map(wire::to_millis),
@@ -199,6 +207,7 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         Kind::Resume(v1::Resume { domain: to, etag }) => {
             Change::Resume { domain: domain("the domain to resume", &to)?, etag }
         }
+        Kind::EndSuspensions(v1::Nothing {}) => Change::EndSuspensions,
         Kind::Block(v1::Block { network: of, until_ms, reason }) => Change::Block {
             network: network("the network to block", &of)?,
             until: optional_time("the end of a listing", until_ms)?,
@@ -357,9 +366,9 @@ pub(super) fn unreadable(field: &'static str, detail: String) -> EncodingError {
     EncodingError::Field { field, detail }
 }
 
-pub(super) fn check_length(what: &'static str, octets: &[u8], limit: usize) -> Result<(), EncodingError> {
-    if octets.len() > limit {
-        return Err(EncodingError::TooLong { what, octets: octets.len(), limit });
+pub(super) fn check_length(what: &'static str, octets: usize, limit: usize) -> Result<(), EncodingError> {
+    if octets > limit {
+        return Err(EncodingError::TooLong { what, octets, limit });
     }
     Ok(())
 }

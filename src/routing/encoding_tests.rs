@@ -133,6 +133,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         of_destinations(),
         of_suspensions(),
         of_listings(),
+        Just(Change::EndSuspensions),
         Just(Change::DeclareWhole)
     ]
     .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))
@@ -148,7 +149,7 @@ proptest! {
     ) {
         let request_id = request_id.map(|text| RequestId::parse(&text).unwrap());
         let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, request_id, change };
-        let octets = stamped.encode();
+        let octets = stamped.encode().unwrap();
         prop_assert_eq!(Stamped::decode(&octets).unwrap(), stamped.clone());
         // Fields of a later version, behind those that are known.
         let later = [octets, b"\xfa\x3f\x05hello\x88\x7f\x07".to_vec()].concat();
@@ -158,7 +159,7 @@ proptest! {
     #[test]
     fn octets_of_any_kind_are_read_or_refused(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(stamped) = Stamped::decode(&octets) {
-            prop_assert_eq!(Stamped::decode(&stamped.encode()), Ok(stamped));
+            prop_assert_eq!(Stamped::decode(&stamped.encode().unwrap()), Ok(stamped));
         }
     }
 }
@@ -224,7 +225,25 @@ fn what_cannot_be_read_is_named() {
     let error = Stamped::decode(&none.encode_to_vec()).unwrap_err();
     assert_eq!(error.to_string(), "the change of a stamped change cannot be read: it is missing");
     let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), request_id: None, change: Change::DeclareWhole }
-        .encode();
+        .encode()
+        .unwrap();
     let error = Stamped::decode(&whole[..whole.len() - 1]).unwrap_err();
     assert!(matches!(error, EncodingError::Malformed { what: "a stamped change", .. }), "{error}");
+}
+
+#[test]
+fn what_would_not_be_decoded_is_not_encoded() {
+    let update = |octets| Stamped {
+        at: UNIX_EPOCH,
+        first_id: Ulid(1),
+        request_id: None,
+        change: Change::UpdateRule {
+            id: Ulid(1),
+            patch: RulePatch { label: Some("\0".repeat(octets)), ..RulePatch::default() },
+            etag: None,
+        },
+    };
+    assert!(update(1).encode().is_ok());
+    let error = update(MAX_STAMPED_OCTETS).encode().unwrap_err();
+    assert!(matches!(error, EncodingError::TooLong { what: "a stamped change", .. }), "{error}");
 }

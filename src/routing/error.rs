@@ -102,8 +102,8 @@ pub enum RoutingError {
     Stopped,
     #[error("a request id is 1 to {MAX_REQUEST_ID_OCTETS} octets of printable ASCII")]
     RequestId,
-    #[error("a change of {0} octets is past the limit of {MAX_STAMPED_OCTETS}")]
-    TooLarge(usize),
+    #[error("a change is past the limit of {MAX_STAMPED_OCTETS} octets")]
+    TooLarge,
     #[error("no node leads the cluster, and nothing was changed{}", unreachable(missing))]
     NoLeader {
         /// The names of those who do not answer, as far as it is known.
@@ -218,7 +218,7 @@ impl RoutingError {
             Self::Store(_) => ("STORE_FAILED", Unavailable),
             Self::Stopped => ("WRITER_STOPPED", Unavailable),
             Self::RequestId => ("REQUEST_ID_INVALID", InvalidArgument),
-            Self::TooLarge(_) => ("CHANGE_TOO_LARGE", InvalidArgument),
+            Self::TooLarge => ("CHANGE_TOO_LARGE", InvalidArgument),
             Self::NoLeader { .. } => ("NO_LEADER", Unavailable),
             Self::NoMajority { .. } => ("NO_MAJORITY", Unavailable),
             Self::NotLeader { .. } => ("NOT_LEADER", Unavailable),

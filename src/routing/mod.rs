@@ -29,7 +29,6 @@ mod error;
 mod explain;
 mod listings;
 mod model;
-mod old_suspensions;
 mod orders;
 mod persist;
 mod plan;
@@ -98,13 +97,12 @@ impl Routing {
     /// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no
     /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
-        let tree = store.tree(persist::TREE)?;
+        let trees = persist::Trees::open(store)?;
         let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let mut table = persist::load(&tree, options, empty)?;
-        old_suspensions::take_over(store, &tree, &mut table)?;
+        let table = trees.load(options, empty)?;
         let draft = Draft::new(&table);
         let view = View::new(table);
-        let writer = Writer { store: store.clone(), tree, view: view.clone(), draft };
+        let writer = Writer { store: store.clone(), trees, view: view.clone(), draft };
         let (desk, orders) = waiting::waiting();
         let writer = std::thread::Builder::new()
             .name("routing-writer".to_owned())

@@ -119,16 +119,14 @@ pub struct Destination {
     pub revision: u64,
 }
 
-/// A destination domain to which nothing is delivered, by order of an operator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A destination domain to which nothing is delivered, by order of an operator. Its times are whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
     /// The destination domain; the resource name is `queue/suspensions/DOMAIN`.
     pub domain: Domain,
     /// Since when.
-    #[serde(with = "wire::millis")]
     pub since: SystemTime,
     /// Until when; `None`: until it is resumed.
-    #[serde(with = "wire::optional_millis")]
     pub until: Option<SystemTime>,
     /// The operator's words, up to [`MAX_REASON_CHARS`].
     pub reason: String,
@@ -152,6 +150,7 @@ pub struct Listing {
     #[serde(default, with = "wire::optional_millis", skip_serializing_if = "Option::is_none")]
     pub until: Option<SystemTime>,
     /// The revision of the table that wrote it: its etag.
+    #[serde(skip)]
     pub revision: u64,
 }
 
@@ -227,7 +226,7 @@ impl Suspension {
         format!("queue/suspensions/{}", self.domain)
     }
 
-    /// Whether its time is over. It stands in the table until it is resumed, and nobody obeys it.
+    /// Whether its time is over. It stands in the table until it is ended, and nobody obeys it.
     #[must_use]
     pub fn is_over(&self, now: SystemTime) -> bool {
         self.until.is_some_and(|until| until <= now)

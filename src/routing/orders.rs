@@ -15,6 +15,8 @@ use super::model::{Access, Listing, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
 use super::wire;
 use crate::mail::Domain;
 
+/// Suspensions that one change ends: what it writes stays small.
+const MAX_SUSPENSIONS_ENDED: usize = 1000;
 /// Listings that are over, and that one change of listings removes.
 const MAX_SWEPT: usize = 100;
 
@@ -26,18 +28,12 @@ impl Editor {
         reason: &str,
     ) -> Result<Changed, RoutingError> {
         check_reason(reason)?;
-        let until = until.map(wire::to_the_millisecond);
         let table = &self.applied.table;
-        match table.suspension(domain) {
-            Some(old) if old.until == until && old.reason == reason => {
-                return Ok(Changed::Suspension(old.clone()));
-            }
-            None if table.suspension_count() >= MAX_SUSPENSIONS => {
-                return Err(RoutingError::TooManySuspensions);
-            }
-            Some(_) | None => {}
+        if table.suspension(domain).is_none() && table.suspension_count() >= MAX_SUSPENSIONS {
+            return Err(RoutingError::TooManySuspensions);
         }
-        let (since, revision) = (self.at, self.revision);
+        let (since, until) = (wire::to_the_second(self.at), until.map(wire::to_the_second));
+        let revision = self.revision;
         let entry = Suspension { domain: domain.clone(), since, until, reason: reason.to_owned(), revision };
         let entry = Arc::new(entry);
         self.applied.writes.put_suspension(&entry)?;
@@ -47,13 +43,24 @@ impl Editor {
     }
 
     pub(super) fn resume(&mut self, domain: &Domain, etag: Option<u64>) -> Result<Changed, RoutingError> {
-        let table = &mut self.applied.table;
+        let table = &self.applied.table;
         let old = table.suspension(domain).ok_or_else(|| RoutingError::SuspensionNotFound(domain.clone()))?;
         check_etag(etag, old.revision, || old.resource_name())?;
-        table.remove_suspension(domain);
-        table.set_suspensions_revision(self.revision);
-        self.applied.writes.remove_suspension(domain);
+        self.remove_suspension(domain);
         Ok(Changed::Removed)
+    }
+
+    pub(super) fn end_suspensions(&mut self) -> Changed {
+        let over = self.applied.table.suspensions().filter(|suspension| suspension.is_over(self.at));
+        let over: Vec<_> = over.take(MAX_SUSPENSIONS_ENDED).cloned().collect();
+        over.iter().for_each(|suspension| self.remove_suspension(&suspension.domain));
+        Changed::Removed
+    }
+
+    fn remove_suspension(&mut self, domain: &Domain) {
+        self.applied.table.remove_suspension(domain);
+        self.applied.table.set_suspensions_revision(self.revision);
+        self.applied.writes.remove_suspension(domain);
     }
 
     pub(super) fn list(
@@ -64,10 +71,7 @@ impl Editor {
         reason: &str,
     ) -> Result<Changed, RoutingError> {
         check_reason(reason)?;
-        let canonical = canonical(network);
-        if network != canonical {
-            return Err(RoutingError::NetworkForm { given: network, canonical });
-        }
+        check_form(network)?;
         self.sweep_listings();
         let until = until.map(wire::to_the_millisecond);
         let table = &self.applied.table;
@@ -87,6 +91,7 @@ impl Editor {
     }
 
     pub(super) fn unlist(&mut self, network: &IpNet, etag: Option<u64>) -> Result<Changed, RoutingError> {
+        check_form(*network)?;
         let table = &mut self.applied.table;
         let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
         check_etag(etag, old.revision, || format!("listing {network}"))?;
@@ -104,6 +109,14 @@ impl Editor {
             self.applied.writes.remove_listing(&network);
         }
     }
+}
+
+fn check_form(given: IpNet) -> Result<(), RoutingError> {
+    let canonical = canonical(given);
+    if given != canonical {
+        return Err(RoutingError::NetworkForm { given, canonical });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,15 +18,17 @@ fn a_destination_is_suspended_suspended_anew_and_resumed_by_its_etag() {
     let mut world = World::new();
     let end = SystemTime::UNIX_EPOCH + Duration::from_nanos(2_000_000_000_000_000_001);
     let first = suspended(&mut world, suspend("dest.example", Some(end), "it is down"));
-    assert_eq!(first.until, Some(wire::to_the_millisecond(end)));
+    assert_eq!(first.until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)));
+    assert_eq!(first.since, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     assert_eq!(
         (first.revision, first.is_over(end - Duration::from_secs(1))),
         (world.table.revision(), false)
     );
     assert!(first.is_over(end));
     assert_eq!(world.table.suspensions_revision(), first.revision);
-    let again = world.make(suspend("dest.example", Some(end), "it is down"));
-    assert!(again.writes.is_empty());
+    let again = suspended(&mut world, suspend("dest.example", Some(end), "it is down"));
+    assert_eq!(again.revision, first.revision + 1);
+    world.wait(Duration::from_secs(1));
     let second = suspended(&mut world, suspend("dest.example", None, "it is down"));
     assert!(second.since > first.since && !second.is_over(end));
     assert_eq!(world.table.suspensions().collect::<Vec<_>>(), [&second]);
@@ -49,6 +51,38 @@ fn a_suspension_that_cannot_be_is_refused_with_its_reason() {
     world.make(Change::Batch(many.collect()));
     assert_eq!(world.refused(suspend("more.example", None, "")), "TOO_MANY_SUSPENSIONS");
     world.make(suspend("dest.example", None, "anew"));
+}
+
+#[test]
+fn those_that_are_over_are_ended_together_and_no_others() {
+    let mut world = World::new();
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    for (name, until) in [
+        ("ever.example", None),
+        ("later.example", at(1_700_000_001)),
+        ("now.example", at(1_700_000_000)),
+        ("over.example", at(1)),
+    ] {
+        world.make(suspend(name, until, ""));
+    }
+    assert_eq!(world.make(Change::EndSuspensions).changed, Changed::Removed);
+    let names = |world: &World| -> Vec<String> {
+        world.table.suspensions().map(|found| found.domain.to_string()).collect()
+    };
+    assert_eq!(names(&world), ["ever.example", "later.example"]);
+    assert_eq!(world.table.suspensions_revision(), world.table.revision());
+    let revision = world.table.revision();
+    assert!(world.make(Change::EndSuspensions).writes.is_empty());
+    assert_eq!(world.table.revision(), revision);
+    world.wait(Duration::from_secs(1));
+    world.make(Change::EndSuspensions);
+    assert_eq!(names(&world), ["ever.example"]);
+    let many = (0..=MAX_SUSPENSIONS_ENDED).map(|number| suspend(&format!("d{number}.example"), at(1), ""));
+    world.make(Change::Batch(many.collect()));
+    world.make(Change::EndSuspensions);
+    assert_eq!(world.table.suspension_count(), 2);
+    world.make(Change::EndSuspensions);
+    assert_eq!(names(&world), ["ever.example"]);
 }
 
 #[test]
@@ -87,6 +121,8 @@ fn a_network_is_blocked_an_address_in_it_allowed_and_both_taken_back_by_their_et
     world.make(unlist(Some(world.table.revision())));
     assert_eq!((access(&world, "192.0.2.6"), access(&world, "192.0.2.7")), (None, Some(Access::Allowed)));
     assert_eq!(world.refused(unlist(None)), "LISTING_NOT_FOUND");
+    let network = "192.0.2.1/24".parse().unwrap();
+    assert_eq!(world.refused(Change::Unlist { network, etag: None }), "NETWORK_INVALID");
 }
 
 #[test]

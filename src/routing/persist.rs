@@ -1,24 +1,31 @@
-//! The table on disk: tree `routing` of the store, one record a resource, JSON.
+//! The table on disk: trees of the store, one record a resource, JSON.
 //!
 //! ```text
-//! state           {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N,"greatest_id":ULID,
-//!                  "suspensions":N,"listings":N}, and "lost":true while it is not whole, "empty":true before it is
-//!                  anything
-//! d/NAME          a DomainEntry
-//! r/ULID          a Rule
-//! a/ADDRESS       a Destination, the address in lower case
-//! s/DOMAIN        a Suspension
-//! n/NETWORK       a Listing
+//! tree routing
+//!   state         {"format":1,"revision":R,"domains":N,"rules":N,"destinations":N,"greatest_id":ULID}, and "lost":true
+//!                 while it is
+//!   d/NAME        a DomainEntry
+//!   r/ULID        a Rule
+//!   a/ADDRESS     a Destination, the address in lower case
+//! tree suspensions
+//!   DOMAIN        {"since":SECONDS,"until":SECONDS or null,"reason":TEXT}, of a Suspension, in seconds since 1970
+//! tree listings
+//!   NETWORK       a Listing
 //! ```
 //!
-//! A change is one batch that holds `state` too. The counts tell when records have gone: the store may lose
-//! some to damage without a word, and a table with holes would refuse mail for good. For the same reason a table
-//! that is gone as a whole is not taken for an empty one: see [`Coverage`].
+//! A change is one batch in each tree that it writes to, that of `routing` last and with `state`. A crash may leave the
+//! first without the last, of a change that was not answered: they say nothing of each other.
 //!
-//! The format stays 1 for what was added to it, since earlier versions skip it: they neither read nor write records that
-//! they do not know, and they write a `state` without the counts of these, which are then not checked. A `state`
-//! without `suspensions` is also how [`super::old_suspensions`] tells that their take-over is still to be done. Earlier
-//! versions take an empty table for a lost one, and so refuse no mail for want of a domain.
+//! The counts in `state` tell when records of `routing` have gone: the store may lose some to damage without a word, and a
+//! table with holes would refuse mail for good. For the same reason a table that is gone as a whole is not taken for an
+//! empty one, see [`Coverage`]; while it is [`Coverage::Empty`] there is no `state`. Without a suspension or a listing
+//! mail still goes: they are not counted, and one that cannot be read is skipped. Their revisions are not kept: at an
+//! opening each has the table's.
+//!
+//! Version 0.1 reads and writes `suspensions` and `routing` in just this form but for `greatest_id`, which it skips and
+//! leaves out, and knows no `listings`: either version goes on where the other has stopped.
+
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
@@ -28,11 +35,10 @@ use ulid::Ulid;
 use super::error::RoutingError;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, Suspension};
 use super::table::{Coverage, RoutingOptions, Table};
+use super::wire;
 use crate::mail::{Address, Domain};
-use crate::store::{Batch, Tree};
+use crate::store::{Batch, Store, StoreError, Tree};
 
-/// The tree that is ours.
-pub(super) const TREE: &str = "routing";
 /// The format that is written; others are refused.
 const FORMAT: u32 = 1;
 const STATE: &[u8] = b"state";
@@ -47,16 +53,9 @@ struct State {
     /// See [`Table::greatest_id`]; earlier versions did not write it.
     #[serde(default = "Ulid::nil")]
     greatest_id: Ulid,
-    /// Earlier versions did not write it.
-    suspensions: Option<usize>,
-    /// Earlier versions did not write it.
-    listings: Option<usize>,
-    /// See [`Coverage::Lost`], and [`Coverage::Empty`] with the next.
+    /// See [`Coverage::Lost`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     lost: bool,
-    /// See [`Coverage::Empty`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    empty: bool,
 }
 
 impl State {
@@ -68,78 +67,105 @@ impl State {
             rules: table.rules_count(),
             destinations: table.destination_count(),
             greatest_id: table.greatest_id(),
-            suspensions: Some(table.suspension_count()),
-            listings: Some(table.listing_count()),
-            lost: table.coverage() != Coverage::Whole,
-            empty: table.coverage() == Coverage::Empty,
+            lost: table.coverage() == Coverage::Lost,
         }
     }
 }
 
+/// A suspension as it is written; the key is its domain.
+#[derive(Debug, Serialize, Deserialize)]
+struct Suspended {
+    since: u64,
+    until: Option<u64>,
+    reason: String,
+}
+
 /// What a change writes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Writes {
-    batch: Batch,
+    routing: Batch,
+    suspensions: Batch,
+    listings: Batch,
 }
 
 impl Writes {
+    /// Puts `state`, unless the table is empty: there is none then.
     pub(super) fn put_state(&mut self, table: &Table) -> Result<(), RoutingError> {
-        self.put(STATE.to_vec(), &State::of(table))
+        if table.coverage() == Coverage::Empty {
+            return Ok(());
+        }
+        self.routing.insert(STATE, json(&State::of(table))?);
+        Ok(())
     }
 
     pub(super) fn put_domain(&mut self, entry: &DomainEntry) -> Result<(), RoutingError> {
-        self.put(domain_key(&entry.name), entry)
+        self.routing.insert(domain_key(&entry.name), json(entry)?);
+        Ok(())
     }
 
     pub(super) fn put_rule(&mut self, rule: &Rule) -> Result<(), RoutingError> {
-        self.put(rule_key(&rule.id), rule)
+        self.routing.insert(rule_key(&rule.id), json(rule)?);
+        Ok(())
     }
 
     pub(super) fn put_destination(&mut self, entry: &Destination) -> Result<(), RoutingError> {
-        self.put(destination_key(&entry.address), entry)
+        self.routing.insert(destination_key(&entry.address), json(entry)?);
+        Ok(())
     }
 
     pub(super) fn put_suspension(&mut self, entry: &Suspension) -> Result<(), RoutingError> {
-        self.put(suspension_key(&entry.domain), entry)
+        let suspended = Suspended {
+            since: seconds(entry.since),
+            until: entry.until.map(seconds),
+            reason: entry.reason.clone(),
+        };
+        self.suspensions.insert(entry.domain.as_str(), json(&suspended)?);
+        Ok(())
     }
 
     pub(super) fn put_listing(&mut self, entry: &Listing) -> Result<(), RoutingError> {
-        self.put(listing_key(&entry.network), entry)
+        self.listings.insert(entry.network.to_string(), json(entry)?);
+        Ok(())
     }
 
     pub(super) fn remove_domain(&mut self, name: &Domain) {
-        self.batch.remove(domain_key(name));
+        self.routing.remove(domain_key(name));
     }
 
     pub(super) fn remove_rule(&mut self, id: &Ulid) {
-        self.batch.remove(rule_key(id));
+        self.routing.remove(rule_key(id));
     }
 
     pub(super) fn remove_destination(&mut self, address: &Address) {
-        self.batch.remove(destination_key(address));
+        self.routing.remove(destination_key(address));
     }
 
     pub(super) fn remove_suspension(&mut self, domain: &Domain) {
-        self.batch.remove(suspension_key(domain));
+        self.suspensions.remove(domain.as_str());
     }
 
     pub(super) fn remove_listing(&mut self, network: &IpNet) {
-        self.batch.remove(listing_key(network));
+        self.listings.remove(network.to_string());
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.routing.is_empty() && self.suspensions.is_empty() && self.listings.is_empty()
     }
 
-    pub(super) fn into_batch(self) -> Batch {
-        self.batch
+    /// Puts another change's writes behind these.
+    pub(super) fn append(&mut self, other: Self) {
+        self.routing.append(other.routing);
+        self.suspensions.append(other.suspensions);
+        self.listings.append(other.listings);
     }
+}
 
-    fn put(&mut self, key: Vec<u8>, record: &impl Serialize) -> Result<(), RoutingError> {
-        let record = serde_json::to_vec(record).map_err(|cause| RoutingError::NoForm(cause.to_string()))?;
-        self.batch.insert(key, record);
-        Ok(())
-    }
+fn json(record: &impl Serialize) -> Result<Vec<u8>, RoutingError> {
+    serde_json::to_vec(record).map_err(|cause| RoutingError::NoForm(cause.to_string()))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    wire::to_millis(time) / 1000
 }
 
 fn domain_key(name: &Domain) -> Vec<u8> {
@@ -154,25 +180,84 @@ fn destination_key(address: &Address) -> Vec<u8> {
     format!("a/{}", address.folded()).into_bytes()
 }
 
-fn suspension_key(domain: &Domain) -> Vec<u8> {
-    format!("s/{domain}").into_bytes()
+/// The trees that are ours.
+pub(super) struct Trees {
+    routing: Tree,
+    suspensions: Tree,
+    listings: Tree,
 }
 
-fn listing_key(network: &IpNet) -> Vec<u8> {
-    format!("n/{network}").into_bytes()
+impl Trees {
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            routing: store.tree("routing")?,
+            suspensions: store.tree("suspensions")?,
+            listings: store.tree("listings")?,
+        })
+    }
+
+    /// Writes what changes have left to be written; it is durable after the next flush.
+    ///
+    /// # Errors
+    /// When the disk fails, or failed earlier.
+    pub(super) fn write(&self, writes: Writes) -> Result<(), StoreError> {
+        let Writes { routing, suspensions, listings } = writes;
+        for (tree, batch) in
+            [(&self.suspensions, suspensions), (&self.listings, listings), (&self.routing, routing)]
+        {
+            if !batch.is_empty() {
+                tree.apply_batch(batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the table. An empty tree `routing` is an empty table, of the coverage that the caller knows.
+    ///
+    /// # Errors
+    /// When the disk fails, or a record of `routing` cannot be read or is missing.
+    pub(super) fn load(&self, options: RoutingOptions, empty: Coverage) -> Result<Table, RoutingError> {
+        let mut table = load_routes(&self.routing, options, empty)?;
+        let revision = table.revision();
+        for pair in self.suspensions.scan(b"") {
+            let (name, value) = pair?;
+            match read_suspension(&name, &value, revision) {
+                Some(entry) => table.put_suspension(entry.into()),
+                None => {
+                    let domain = String::from_utf8_lossy(&name);
+                    tracing::error!(%domain, "a suspension cannot be read and is ignored");
+                }
+            }
+        }
+        for pair in self.listings.scan(b"") {
+            let (network, value) = pair?;
+            match serde_json::from_slice::<Listing>(&value) {
+                Ok(entry) => table.put_listing(Listing { revision, ..entry }.into()),
+                Err(cause) => {
+                    let network = String::from_utf8_lossy(&network);
+                    tracing::error!(%network, %cause, "a listing cannot be read and is ignored");
+                }
+            }
+        }
+        Ok(table)
+    }
 }
 
-/// Whether the table on disk is of a version that kept suspensions in it.
-pub(super) fn keeps_suspensions(tree: &Tree) -> Result<bool, RoutingError> {
-    let Some(state) = tree.get(STATE)? else { return Ok(false) };
-    parse(STATE, &state).map(|state: State| state.suspensions.is_some())
+fn read_suspension(name: &[u8], value: &[u8], revision: u64) -> Option<Suspension> {
+    let domain = Domain::parse(std::str::from_utf8(name).ok()?).ok()?;
+    let Suspended { since, until, reason } = serde_json::from_slice(value).ok()?;
+    let time = |seconds: u64| wire::from_millis(seconds.checked_mul(1000)?);
+    let until = match until {
+        Some(until) => Some(time(until)?),
+        None => None,
+    };
+    Some(Suspension { domain, since: time(since)?, until, reason, revision })
 }
 
-/// Reads the table. An empty tree is an empty table, of the coverage that the caller knows.
-///
-/// # Errors
-/// When the disk fails, a record cannot be read, or records are missing.
-pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Result<Table, RoutingError> {
+/// Reads what stands in the tree `routing`.
+fn load_routes(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Result<Table, RoutingError> {
     let mut table = Table::new(options);
     let Some(state) = tree.get(STATE)? else {
         table.set_coverage(empty);
@@ -201,14 +286,8 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
         }
         table.put_rule(rule.into());
     })?;
-    each(tree, b"s/", |entry: Suspension| table.put_suspension(entry.into()))?;
-    each(tree, b"n/", |entry: Listing| table.put_listing(entry.into()))?;
     table.set_revision(state.revision);
-    table.set_coverage(match () {
-        () if state.empty => Coverage::Empty,
-        () if state.lost => Coverage::Lost,
-        () => Coverage::Whole,
-    });
+    table.set_coverage(if state.lost { Coverage::Lost } else { Coverage::Whole });
     table.raise_greatest_id(state.greatest_id);
     check_counts(&state, &State::of(&table))?;
     Ok(table)
@@ -216,15 +295,11 @@ pub(super) fn load(tree: &Tree, options: RoutingOptions, empty: Coverage) -> Res
 
 fn check_counts(said: &State, found: &State) -> Result<(), RoutingError> {
     for (what, said, found) in [
-        ("domains", Some(said.domains), Some(found.domains)),
-        ("rules", Some(said.rules), Some(found.rules)),
-        ("destinations", Some(said.destinations), Some(found.destinations)),
-        ("suspensions", said.suspensions, found.suspensions),
-        ("listings", said.listings, found.listings),
+        ("domains", said.domains, found.domains),
+        ("rules", said.rules, found.rules),
+        ("destinations", said.destinations, found.destinations),
     ] {
-        if let (Some(said), Some(found)) = (said, found)
-            && said != found
-        {
+        if said != found {
             return Err(RoutingError::Damaged(format!("it should hold {said} {what}, and holds {found}")));
         }
     }

@@ -84,7 +84,7 @@ impl Rebuilt {
     /// When it cannot be read, is not known, or needs one that did not come before it.
     pub fn add(&mut self, record: &[u8]) -> Result<(), EncodingError> {
         const WHAT: &str = "a record of the table";
-        check_length(WHAT, record, MAX_RECORD_OCTETS)?;
+        check_length(WHAT, record.len(), MAX_RECORD_OCTETS)?;
         let record =
             v1::Record::decode(record).map_err(|cause| EncodingError::Malformed { what: WHAT, cause })?;
         let kind = record.kind.ok_or(EncodingError::UnknownKind(WHAT))?;

@@ -80,6 +80,11 @@ impl World {
         Ok(applied)
     }
 
+    /// Sets its clock forward.
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.at += time;
+    }
+
     /// The reason word if the change is refused.
     pub(super) fn refused(&mut self, change: Change) -> &'static str {
         self.try_applied(change).map(|applied| applied.changed).unwrap_err().reason()

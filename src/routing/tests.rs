@@ -195,7 +195,8 @@ async fn suspensions_and_listings_are_there_after_a_restart() {
         Change::Allow { network: networks[1], until: None, reason: String::new() },
         Change::Unlist { network: networks[1], etag: None },
     ];
-    routing.change(Change::Batch(changes.to_vec())).await.unwrap();
+    // All of the same revision, which is what they have after an opening.
+    routing.change(Change::Batch([many_rules(1), changes.to_vec()].concat())).await.unwrap();
     let before = routing.snapshot();
     drop(routing);
     let after = open(dir.path()).snapshot();

@@ -24,6 +24,11 @@ pub(super) fn to_the_millisecond(time: SystemTime) -> SystemTime {
     from_millis(to_millis(time)).unwrap_or(time)
 }
 
+/// The time as a disk keeps that of a suspension.
+pub(super) fn to_the_second(time: SystemTime) -> SystemTime {
+    from_millis(to_millis(time) / 1000 * 1000).unwrap_or(time)
+}
+
 fn time_of<E: Error>(millis: u64) -> Result<SystemTime, E> {
     from_millis(millis).ok_or_else(|| E::custom("a time past the end of time"))
 }

@@ -6,9 +6,10 @@ use tracing::error;
 
 use super::change::Changed;
 use super::draft::Draft;
+use super::persist::{Trees, Writes};
 use super::view::View;
 use super::waiting::{Answer, Order, Orders};
-use crate::store::{Batch, Store, Tree};
+use crate::store::Store;
 
 /// Changes that share a flush.
 const MAX_CHANGES_PER_FLUSH: usize = 64;
@@ -16,7 +17,7 @@ const MAX_CHANGES_PER_FLUSH: usize = 64;
 /// The writer's state, which lives in its thread.
 pub(super) struct Writer {
     pub(super) store: Store,
-    pub(super) tree: Tree,
+    pub(super) trees: Trees,
     pub(super) view: View,
     pub(super) draft: Draft,
 }
@@ -38,26 +39,26 @@ impl Writer {
 
     fn work(&mut self, orders: Vec<Order>) {
         self.draft.restart(&self.view.snapshot());
-        let mut batch = Batch::default();
+        let mut writes = Writes::default();
         let mut pending: Vec<Pending> = Vec::new();
         for Order { change, request_id, answer, .. } in orders {
             match self.draft.make(change, request_id) {
                 Ok((_, applied)) => {
-                    batch.append(applied.writes.into_batch());
+                    writes.append(applied.writes);
                     pending.push((applied.changed, answer));
                 }
                 Err(error) => answer.give(Err(error)),
             }
         }
-        self.publish(batch, pending);
+        self.publish(writes, pending);
     }
 
     /// Durable first, then visible, then answered.
-    fn publish(&self, batch: Batch, pending: Vec<Pending>) {
-        let written = if batch.is_empty() {
+    fn publish(&self, writes: Writes, pending: Vec<Pending>) {
+        let written = if writes.is_empty() {
             Ok(())
         } else {
-            self.tree.apply_batch(batch).and_then(|()| self.store.flush_durably())
+            self.trees.write(writes).and_then(|()| self.store.flush_durably())
         };
         match written {
             Ok(()) => {

@@ -59,8 +59,8 @@
 //! - Of a failed sync those hear who waited for it, and their records are cut off; all else that was not synced
 //!   is written again, so that the next sync is about all of it. Until one succeeds no message is taken.
 //! - Nothing is in memory per message: some octets for each client's network and each destination that has any, to bound
-//!   what one of them can hold. What is refused for that its client keeps. A notification is let in all the same: it is
-//!   counted with the client of what it tells of, which had its place.
+//!   what one of them can hold. What is refused for that its client keeps. A notification counts with the client of what it
+//!   tells of, and has as many places again: past these it waits, and what it tells of with it.
 //!
 //! A change of the format gives frames a new version; those of every older one stay readable, with a
 //! segment of each in `src/spool/fixtures`.
@@ -211,7 +211,8 @@ impl Spool {
         self.put_notice(queued, message, None).await
     }
 
-    /// As [`Spool::put`], below the floor too: for a word to the sender of a message that leaves then. That message's new
+    /// As [`Spool::put`], below the floor and up to twice the bounds of messages: for what has been admitted, and for a word
+    /// to the sender of a message that leaves then. That message's new
     /// state, its `cause`, is part of the same record: after a crash both are there or neither is. Without copies it has
     /// left.
     ///
@@ -224,6 +225,7 @@ impl Spool {
         message: &Message,
         cause: Option<&Queued>,
     ) -> Result<(), SpoolError> {
+        self.has_places(&queued, self.inner.max_messages.saturating_mul(2))?;
         let id = queued.id;
         let (inline, file) = self.place_body(id, message.body()).await?;
         let in_file = file.is_some();
@@ -426,7 +428,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Crowded`].
     pub fn has_place(&self, queued: &Queued) -> Result<(), SpoolError> {
-        let crowd = self.inner.index.crowded(self.inner.max_messages, queued);
+        self.has_places(queued, self.inner.max_messages)
+    }
+
+    fn has_places(&self, queued: &Queued, most: usize) -> Result<(), SpoolError> {
+        let crowd = self.inner.index.crowded(most, queued);
         crowd.map_or(Ok(()), |crowd| Err(SpoolError::Crowded(crowd)))
     }
 

@@ -48,6 +48,18 @@ impl Live {
         Ok(())
     }
 
+    /// Takes all of these, or none: entries that do not follow each other.
+    pub(super) fn extend<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), Hole> {
+        let from = self.last().map_or(0, |last| last.index + 1);
+        for record in records {
+            if let Err(hole) = self.follow(record.clone()) {
+                self.truncate(from);
+                return Err(hole);
+            }
+        }
+        Ok(())
+    }
+
     fn push(&mut self, entry: Entry) -> Result<(), Hole> {
         let found = entry.log_id.index;
         if self.purged.is_some_and(|purged| found <= purged.index) {

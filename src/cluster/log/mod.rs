@@ -14,14 +14,18 @@
 //! - A vote, an end cut off and a purge are on the disk when the call returns; entries when the callback is called, and
 //!   can be read when `append` returns. How far entries are agreed on goes along with the next sync.
 //! - There is one segment. When entries are purged and most of it would go, and whenever the log is opened, what it says
-//!   is copied to the next, which is durable before the first is removed, and takes nothing before that: of two segments
-//!   the first is the log, the other a copy that was not finished.
-//! - A batch begins with how far the segment was durable before it, and a second after a sync the log says so in any case.
+//!   is copied to the next. That one counts from when it is durable and says so; until then it takes nothing, and the one
+//!   before takes nothing from when it is begun.
+//! - A batch begins with how far the segment was durable before it, and a second after a sync the log says so, durably, in
+//!   any case.
 //!   Damage before the furthest such mark is a hole, and fatal. From there on a power cut may have left any pages of what
 //!   was not synced, earlier ones lost and later ones there: the log ends before the first frame that cannot be read. A
 //!   flipped bit of a batch that was synced within the last second is taken for such an end: it is promised to nobody else
 //!   that this cannot happen.
-//! - After a failed write or sync the log takes no more until it is opened again.
+//! - Entries are purged when the snapshot that has them is durable: the engine asks for it as soon as it has told the
+//!   state machine to install one ([`LogStore::after_snapshots`]).
+//! - After a failed write or sync the log takes no more, and answers nothing, until it is opened again. Room that is
+//!   missing for what nobody waits for, a mark or a copy, is no failure. Opening needs room for a copy.
 //! - Entries follow each other without a gap, on the disk and in memory, or the log fails. One that was purged, and comes
 //!   again, is passed over.
 
@@ -40,8 +44,8 @@ use std::thread::JoinHandle;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{oneshot, watch};
 
 pub use error::LogError;
 pub use live::Hole;
@@ -49,21 +53,25 @@ pub use record::RecordError;
 
 use self::live::Live;
 use self::record::Record;
-use self::writer::{Answer, Order, Writer};
+use self::writer::{Answer, Failed, Order, Writer};
 use super::founding::NodeId;
 use super::types::{Entry, LogId, StorageError, Types, Vote};
+use crate::wal::Draft;
 
 /// Octets of entries that one message to a peer has at most, but for its first entry.
 const APPEND_OCTETS: usize = 256 << 10;
 
-/// The log. Clones share it; the thread that writes ends with the last.
+/// The log. Clones share it; the thread that writes ends with the last. One process opens it at a time: whoever opens
+/// sees to that.
 #[derive(Clone)]
 pub struct LogStore {
     shared: Arc<Shared>,
+    snapshots: Option<watch::Receiver<Option<LogId>>>,
 }
 
 struct Shared {
     live: Arc<Mutex<Live>>,
+    failed: Failed,
     orders: Option<Sender<Order>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -72,6 +80,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct LogReader {
     live: Arc<Mutex<Live>>,
+    failed: Failed,
 }
 
 impl LogStore {
@@ -95,10 +104,17 @@ impl LogStore {
 
     fn start(live: Live, writer: Writer) -> Result<Self, LogError> {
         let (orders, ordered) = channel();
+        let (live, failed) = (Arc::new(Mutex::new(live)), writer.failed());
         let thread = std::thread::Builder::new().name("cluster-log".to_owned());
         let writer = thread.spawn(move || writer.run(&ordered)).map_err(|_| LogError::Stopped)?;
-        let live = Arc::new(Mutex::new(live));
-        Ok(Self { shared: Arc::new(Shared { live, orders: Some(orders), writer: Some(writer) }) })
+        let shared = Shared { live, failed, orders: Some(orders), writer: Some(writer) };
+        Ok(Self { shared: Arc::new(shared), snapshots: None })
+    }
+
+    /// Has purges wait until the last entry of a snapshot that is durable, as it is told here, is not before theirs.
+    #[must_use]
+    pub fn after_snapshots(self, last: watch::Receiver<Option<LogId>>) -> Self {
+        Self { snapshots: Some(last), ..self }
     }
 
     /// Octets of the entries that are not purged: in memory, and about as many on the disk.
@@ -107,7 +123,11 @@ impl LogStore {
         self.shared.live.lock().octets()
     }
 
-    fn order(&self, records: Vec<Record>, answer: Option<Answer>) {
+    fn reader(&self) -> LogReader {
+        LogReader { live: self.shared.live.clone(), failed: self.shared.failed.clone() }
+    }
+
+    fn order(&self, records: Vec<(Record, Draft)>, answer: Option<Answer>) {
         let order = Order { records, answer };
         // Where the thread is gone, what is dropped here says so: the channel of its answer closes.
         let _gone = self.shared.orders.as_ref().map(|orders| orders.send(order));
@@ -116,15 +136,16 @@ impl LogStore {
     /// Writes a record, and waits until it is durable.
     async fn write(&self, record: Record) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
+        let draft = record.draft()?;
         // Whoever asked may be gone.
         let answer: Answer = Box::new(move |written| drop(answer.send(written)));
-        self.order(vec![record], Some(answer));
+        self.order(vec![(record, draft)], Some(answer));
         answered.await.unwrap_or(Err(LogError::Stopped))
     }
 
     /// Changes what is in memory at once, and waits until it is durable.
     async fn follow(&self, record: Record) -> Result<(), StorageError> {
-        self.shared.live.lock().follow(record.clone()).map_err(|hole| failed(&hole))?;
+        self.reader().live()?.follow(record.clone()).map_err(|hole| failed(&hole))?;
         self.write(record).await.map_err(|error| failed(&error))
     }
 }
@@ -144,12 +165,13 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = LogReader;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        let live = self.shared.live.lock();
+        let reader = self.reader();
+        let live = reader.live()?;
         Ok(LogState { last_purged_log_id: live.purged, last_log_id: live.last() })
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
-        LogReader { live: self.shared.live.clone() }
+        self.reader()
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
@@ -160,19 +182,21 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        Ok(self.shared.live.lock().vote)
+        Ok(self.reader().live()?.vote)
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
         if let Some(committed) = committed {
-            self.shared.live.lock().committed = Some(committed);
-            self.order(vec![Record::Committed(committed)], None);
+            let record = Record::Committed(committed);
+            let draft = record.draft().map_err(|error| failed(&error))?;
+            self.reader().live()?.committed = Some(committed);
+            self.order(vec![(record, draft)], None);
         }
         Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        Ok(self.shared.live.lock().committed)
+        Ok(self.reader().live()?.committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
@@ -180,14 +204,16 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let records: Vec<Record> = entries.into_iter().map(Record::Entry).collect();
-        {
-            let mut live = self.shared.live.lock();
-            records
-                .iter()
-                .try_for_each(|record| live.follow(record.clone()))
-                .map_err(|hole| failed(&hole))?;
-        }
+        let framed = |entry| {
+            let record = Record::Entry(entry);
+            record.draft().map(|draft| (record, draft))
+        };
+        let records = entries.into_iter().map(framed).collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(|error| failed(&error))?;
+        self.reader()
+            .live()?
+            .extend(records.iter().map(|(record, _)| record))
+            .map_err(|hole| failed(&hole))?;
         let answer: Answer =
             Box::new(|written| callback.log_io_completed(written.map_err(std::io::Error::other)));
         self.order(records, Some(answer));
@@ -199,7 +225,23 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        if let Some(snapshots) = &mut self.snapshots {
+            let is_in = |last: &Option<LogId>| last.is_some_and(|last| last.index >= log_id.index);
+            // Whoever tells is gone when the state machine has stopped: nothing more is durable then.
+            snapshots.wait_for(is_in).await.map_err(|_| failed(&LogError::Stopped))?;
+        }
         self.follow(Record::Purge(log_id)).await
+    }
+}
+
+impl LogReader {
+    /// The log as it stands, as long as that is what the disk has or will have.
+    #[allow(clippy::result_large_err, reason = "the engine's own error, which its callers hand on")]
+    fn live(&self) -> Result<MutexGuard<'_, Live>, StorageError> {
+        match self.failed.get() {
+            Some(error) => Err(StorageIOError::read_logs(AnyError::new(error)).into()),
+            None => Ok(self.live.lock()),
+        }
     }
 }
 
@@ -208,11 +250,16 @@ impl RaftLogReader<Types> for LogReader {
         &mut self,
         range: R,
     ) -> Result<Vec<Entry>, StorageError> {
-        Ok(self.live.lock().range(&range, usize::MAX))
+        Ok(self.live()?.range(&range, usize::MAX))
     }
 
+    /// None where the first is purged: what follows would seem to follow what the caller has.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        Ok(self.live.lock().range(&(start..end), APPEND_OCTETS))
+        let mut entries = self.live()?.range(&(start..end), APPEND_OCTETS);
+        if entries.first().is_some_and(|first| first.log_id.index != start) {
+            entries.clear();
+        }
+        Ok(entries)
     }
 }
 
@@ -221,7 +268,7 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: R,
     ) -> Result<Vec<Entry>, StorageError> {
-        Ok(self.shared.live.lock().range(&range, usize::MAX))
+        self.reader().try_get_log_entries(range).await
     }
 }
 

@@ -5,20 +5,23 @@ use std::path::Path;
 use super::error::LogError;
 use super::live::Live;
 use super::record::{FORMAT, Record};
-use crate::wal::{Log, Piece, Position, Scan, Segments, sync_dir};
+use crate::wal::{HEADER_OCTETS, Log, Piece, Position, Scan, Segments, sync_dir};
 
 /// Octets of records that are written at once.
 const COPIED_OCTETS: usize = 4 << 20;
 
-/// Begins a log where there is none.
+/// Begins a log where there is none, or one that was begun and never written to.
 ///
 /// # Errors
 /// When there is one, or the disk fails.
 pub(super) fn create(dir: &Path) -> Result<(Live, Log), LogError> {
     let segments = Segments::open(FORMAT, dir.to_owned())?;
     dir.parent().map_or(Ok(()), sync_dir)?;
-    if !segments.list()?.is_empty() {
-        return Err(LogError::Exists(dir.to_owned()));
+    match segments.list()?[..] {
+        [] => {}
+        // Its first frame was not durable, so that nothing can have followed.
+        [number] if segments.octets(number)? < HEADER_OCTETS as u64 => segments.remove(number)?,
+        _ => return Err(LogError::Exists(dir.to_owned())),
     }
     Ok((Live::default(), Log::create(segments, 1, u64::MAX)?))
 }
@@ -31,20 +34,34 @@ pub(super) fn create(dir: &Path) -> Result<(Live, Log), LogError> {
 pub(super) fn open(dir: &Path) -> Result<(Live, Log), LogError> {
     let segments = Segments::at(FORMAT, dir.to_owned());
     let numbers = if dir.exists() { segments.list()? } else { Vec::new() };
-    let Some((&number, unfinished)) = numbers.split_first() else {
+    let Some(number) = valid(&segments, &numbers)? else {
         return Err(LogError::Missing(dir.to_owned()));
     };
     let live = replay(&segments, number)?;
-    // Copies of the first that were not finished, or it would be gone; nothing was taken since.
-    unfinished.iter().rev().try_for_each(|copy| segments.remove(*copy))?;
+    numbers.iter().filter(|other| **other != number).try_for_each(|other| segments.remove(*other))?;
     let log = copy(&segments, number, &live)?;
+    segments.remove(number)?;
     Ok((live, log))
 }
 
-/// Writes what the log says to the next segment, in the place of this one.
+/// Of several segments the one that counts: the last that says that it was copied to its end. Before it said so nothing
+/// was taken in it, and after that nothing in the one before.
+fn valid(segments: &Segments, numbers: &[u64]) -> Result<Option<u64>, LogError> {
+    let Some((&first, copies)) = numbers.split_first() else { return Ok(None) };
+    for number in copies.iter().rev() {
+        let octets = segments.read(Position { segment: *number, offset: 0 }, u64::MAX)?;
+        if synced(Scan::new(FORMAT, &octets, segments.salt(*number)?)) > 0 {
+            return Ok(Some(*number));
+        }
+    }
+    Ok(Some(first))
+}
+
+/// Writes what the log says to the next segment, to its end. From then on that one counts, and this one is to be removed.
 ///
 /// # Errors
-/// When the disk fails: then this segment is the log, as if nothing had been tried.
+/// When the disk fails: then this segment is the log still, and the copy is to be removed ([`remove_copy`]) before
+/// anything is added to it.
 pub(super) fn copy(segments: &Segments, number: u64, live: &Live) -> Result<Log, LogError> {
     let mut log = Log::create(segments.clone(), number + 1, u64::MAX)?;
     let (mut drafts, mut octets) = (Vec::new(), 0);
@@ -53,7 +70,8 @@ pub(super) fn copy(segments: &Segments, number: u64, live: &Live) -> Result<Log,
         octets += draft.octets();
         drafts.push(draft);
         if octets >= COPIED_OCTETS {
-            log.append(drafts.drain(..).as_slice().iter())?;
+            log.append(drafts.iter())?;
+            drafts.clear();
             octets = 0;
         }
     }
@@ -61,8 +79,18 @@ pub(super) fn copy(segments: &Segments, number: u64, live: &Live) -> Result<Log,
     log.sync()?;
     log.append([Record::Synced(log.end().offset).draft()?].iter())?;
     log.sync()?;
-    segments.remove(number)?;
     Ok(log)
+}
+
+/// Removes a copy of this segment that was not finished, if it was begun.
+///
+/// # Errors
+/// When the disk fails: then nothing may be added to this segment, since the copy may count.
+pub(super) fn remove_copy(segments: &Segments, number: u64) -> Result<(), LogError> {
+    if segments.list()?.contains(&(number + 1)) {
+        segments.remove(number + 1)?;
+    }
+    Ok(())
 }
 
 /// What the records of a segment come to, up to where it was written to its end.

@@ -2,6 +2,7 @@
 //! comes while it syncs shares the next sync.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::LogError;
@@ -17,9 +18,9 @@ const MARK_AFTER: Duration = Duration::from_secs(1);
 /// Octets of a segment from which on it is written anew once entries are purged, if most of it would go.
 const SEGMENT_OCTETS: u64 = 64 << 20;
 
-/// Records to write, and who hears that they are durable; nobody waits for those without an answer.
+/// Records to write, each with its frame, and who hears that they are durable; nobody waits for those without an answer.
 pub(super) struct Order {
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<(Record, Draft)>,
     pub(super) answer: Option<Answer>,
 }
 
@@ -38,14 +39,23 @@ pub(super) struct Writer {
     marked: u64,
     pub(super) segment_octets: u64,
     /// Why it writes no more: of what a failed sync leaves nothing is known, and what was promised must be kept.
-    failed: Option<LogError>,
+    failed: Failed,
 }
+
+/// Why the log takes no more, once it does not. Clones share it.
+pub(super) type Failed = Arc<OnceLock<LogError>>;
 
 impl Writer {
     pub(super) fn new(log: Log, live: Live) -> Self {
         let segments = Segments::at(FORMAT, log.dir().to_owned());
         let synced = log.end().offset;
-        Self { segments, log, live, synced, marked: synced, segment_octets: SEGMENT_OCTETS, failed: None }
+        let failed = Failed::default();
+        Self { segments, log, live, synced, marked: synced, segment_octets: SEGMENT_OCTETS, failed }
+    }
+
+    /// Why it writes no more, for others to see.
+    pub(super) fn failed(&self) -> Failed {
+        self.failed.clone()
     }
 
     /// Works until nobody can ask any more; then all that was ordered is durable.
@@ -67,41 +77,35 @@ impl Writer {
         let answered = batch.iter().any(|order| order.answer.is_some());
         let (records, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|order| (order.records, order.answer)).unzip();
-        let written = self.unless_failed(|writer| writer.write(records.concat(), answered));
+        let records: Vec<_> = records.into_iter().flatten().collect();
+        let purges = records.iter().any(|(record, _)| matches!(record, Record::Purge(_)));
+        let written = self.unless_failed(|writer| writer.write(records, answered));
         answers.into_iter().flatten().for_each(|answer| answer(written.clone()));
-    }
-
-    /// Says how far the last sync went.
-    fn mark(&mut self) {
-        // What fails is told to whoever comes next.
-        let _ = self.unless_failed(|writer| {
-            let mark = writer.due_mark()?;
-            writer.log.append(mark.iter())?;
-            Ok(())
-        });
+        if purges && self.is_mostly_gone() {
+            // What fails is told to whoever comes next.
+            let _ = self.unless_failed(Self::renew);
+        }
     }
 
     fn unless_failed(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
-        if let Some(error) = &self.failed {
+        if let Some(error) = self.failed.get() {
             return Err(error.clone());
         }
         work(self).inspect_err(|error| {
             tracing::error!(error = error as &dyn std::error::Error, "the cluster's log takes no more");
-            self.failed = Some(error.clone());
+            // It is set here alone, and was not a moment ago.
+            let _ = self.failed.set(error.clone());
         })
     }
 
-    fn write(&mut self, records: Vec<Record>, to_sync: bool) -> Result<(), LogError> {
-        let mut drafts: Vec<Draft> = self.due_mark()?.into_iter().collect();
-        for record in &records {
-            drafts.push(record.draft()?);
-        }
-        self.log.append(drafts.iter())?;
-        let purges = records.iter().any(|record| matches!(record, Record::Purge(_)));
-        for record in records {
+    fn write(&mut self, records: Vec<(Record, Draft)>, to_sync: bool) -> Result<(), LogError> {
+        let mark = self.due_mark()?;
+        self.log.append(mark.iter().chain(records.iter().map(|(_, draft)| draft)))?;
+        self.marked = self.synced;
+        for (record, _) in records {
             self.live.follow(record).map_err(|cause| LogError::Hole {
                 path: self.segments.path(self.log.end().segment),
                 offset: self.log.end().offset,
@@ -112,25 +116,56 @@ impl Writer {
             self.log.sync()?;
             self.synced = self.log.end().offset;
         }
-        if purges && self.is_mostly_gone() {
-            self.log = open::copy(&self.segments, self.log.end().segment, &self.live)?;
-            (self.synced, self.marked) = (self.log.end().offset, self.log.end().offset);
-        }
         Ok(())
     }
 
     /// The frame that says how far the last sync went, if none does. Before what is added: should that be damaged, it tells
     /// that nothing before it may be.
-    fn due_mark(&mut self) -> Result<Option<Draft>, LogError> {
-        if self.synced == self.marked {
-            return Ok(None);
-        }
-        self.marked = self.synced;
-        Ok(Some(Record::Synced(self.synced).draft()?))
+    fn due_mark(&self) -> Result<Option<Draft>, LogError> {
+        let is_due = self.synced != self.marked;
+        Ok(is_due.then(|| Record::Synced(self.synced).draft()).transpose()?)
+    }
+
+    /// Says how far the last sync went, durably. What has not the room for it waits for the next batch.
+    fn mark(&mut self) {
+        let _ = self.unless_failed(|writer| {
+            let Some(mark) = writer.due_mark()? else { return Ok(()) };
+            if let Err(error) = writer.log.append([mark].iter()) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the cluster's log cannot say how far it is synced"
+                );
+                return Ok(());
+            }
+            writer.log.sync()?;
+            writer.synced = writer.log.end().offset;
+            writer.marked = writer.synced;
+            Ok(())
+        });
     }
 
     fn is_mostly_gone(&self) -> bool {
         let octets = self.log.end().offset;
         octets > self.segment_octets && octets / 2 > self.live.octets() as u64
+    }
+
+    /// Goes on in the next segment, without what is gone. Where that cannot be begun the log goes on in this one.
+    fn renew(&mut self) -> Result<(), LogError> {
+        let number = self.log.end().segment;
+        match open::copy(&self.segments, number, &self.live) {
+            Ok(log) => {
+                self.segments.remove(number)?;
+                self.log = log;
+                (self.synced, self.marked) = (self.log.end().offset, self.log.end().offset);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the cluster's log cannot be written anew"
+                );
+                open::remove_copy(&self.segments, number)?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,19 +1,20 @@
 //! How the queue obeys the suspensions of the routing table. The table says which destinations are suspended; here is what
-//! of it is obeyed now, and the task that follows its changes, by whatever node they were ordered.
+//! of it is obeyed now, the task that follows its changes, by whatever node they were ordered, and the one that ends
+//! suspensions whose time is over.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Queue, QueueError};
 use crate::clock;
 use crate::mail::Domain;
 use crate::pipeline::deferred::Suspended;
-use crate::routing::{Change, Changed, ErrorKind, RoutingError, Suspension};
+use crate::routing::{Change, Changed, RoutingError, Suspension};
 
 /// The longest time between two looks for suspensions that are over: wall time may be set, and one that could not be
 /// taken out of the table is tried again.
@@ -72,20 +73,40 @@ impl Queue {
         self.inner.routing.snapshot().suspensions().cloned().collect()
     }
 
-    /// Obeys every change of the suspensions at once, and ends those whose time is over, until told to stop.
+    /// Obeys every change of the suspensions at once, and their ends, until told to stop.
     pub async fn watch_suspensions(self, stop: CancellationToken) {
         let inner = self.inner;
         let mut changes = inner.routing.suspension_changes();
         let follow = async {
             loop {
                 inner.follow_suspensions();
-                inner.end_what_is_over(clock::now()).await;
                 // Either way it is time to look.
                 let _changed_or_not = timeout(inner.next_look(clock::now()), changes.changed()).await;
             }
         };
         // It ends by being told to.
         let _stopped: Option<()> = stop.run_until_cancelled(follow).await;
+    }
+
+    /// Takes the suspensions whose time is over out of the table, until told to stop. Nobody waits for it: they are not
+    /// obeyed any more.
+    pub async fn end_suspensions(self, stop: CancellationToken) {
+        let inner = self.inner;
+        let mut changes = inner.routing.suspension_changes();
+        let end = async {
+            loop {
+                match inner.end_what_is_over(clock::now()).await {
+                    // When some have gone, that is a change, and there may be more.
+                    Ok(()) => drop(timeout(inner.next_look(clock::now()), changes.changed()).await),
+                    Err(error) => {
+                        tracing::error!(%error, "suspensions that are over stay in the routing table");
+                        sleep(LONGEST_LOOK).await;
+                    }
+                }
+            }
+        };
+        // It ends by being told to.
+        let _stopped: Option<()> = stop.run_until_cancelled(end).await;
     }
 }
 
@@ -111,21 +132,14 @@ impl Inner {
         *obeyed = standing;
     }
 
-    /// Takes the suspensions whose time is over out of the table; nobody obeys them any more. One that has been renewed
-    /// meanwhile stays, and another node may have been faster.
-    pub(super) async fn end_what_is_over(&self, now: SystemTime) {
+    /// Has the suspensions ended that are over, if any is: by the time of whoever stamps the change, so that no clock but that
+    /// one ends a suspension early.
+    pub(super) async fn end_what_is_over(&self, now: SystemTime) -> Result<(), RoutingError> {
         let table = self.routing.snapshot();
-        for suspension in table.suspensions().filter(|suspension| suspension.is_over(now)) {
-            let (domain, etag) = (suspension.domain.clone(), Some(suspension.revision));
-            match self.routing.change(Change::Resume { domain, etag }).await {
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Aborted) => {}
-                Err(error) => {
-                    let domain = &suspension.domain;
-                    tracing::error!(%domain, %error, "a suspension that is over stays in the routing table");
-                }
-            }
+        if table.suspensions().any(|suspension| suspension.is_over(now)) {
+            self.routing.change(Change::EndSuspensions).await?;
         }
+        Ok(())
     }
 
     /// Until the next suspension is over.

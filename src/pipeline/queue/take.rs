@@ -16,15 +16,15 @@ impl Inner {
             copy.due = clock::now() + pause.backoff.pause(copy.attempts, pause.chance);
         }
         let taken = async {
-            // Nobody is told of a message that its client will then bring again.
-            self.spool.has_place(&queued)?;
             if !queued.copies.is_empty() {
+                // Nobody is told of a message that its client will then bring again: it is admitted here, and once.
+                self.spool.has_place(&queued)?;
                 self.spool.admit()?;
             }
             self.notify(&queued, &message, &failed, Action::Failed).await?;
             self.notify(&queued, &message, &relayed, Action::Relayed).await?;
             if !queued.copies.is_empty() {
-                self.spool.put(queued.clone(), &message).await?;
+                self.spool.put_notice(queued.clone(), &message, None).await?;
             }
             Ok(())
         };

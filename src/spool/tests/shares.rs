@@ -99,12 +99,18 @@ async fn one_destination_has_a_half_and_gets_it_back() {
 }
 
 #[tokio::test]
-async fn in_all_it_takes_so_many_and_notices_beside_them() {
+async fn in_all_it_takes_so_many_and_as_many_notices_beside_them() {
     let (spool, _) = small().open();
     for number in 1..=16 {
         assert_eq!(put(&spool, from(&format!("10.0.{number}.1"), apart(number))).await, None);
     }
     assert_eq!(put(&spool, from("10.0.17.1", apart(17))).await, Some(Crowd::All));
-    spool.put_notice(apart(17), &octets(17, 10), None).await.unwrap();
-    assert_eq!(spool.list(None, 100).await.unwrap().len(), 17);
+    for number in 17..=32 {
+        let told = from(&format!("10.0.{}.1", number - 16), apart(number));
+        spool.put_notice(told, &octets(number, 10), None).await.unwrap();
+        counted(&spool).await;
+    }
+    let refused = spool.put_notice(apart(33), &octets(33, 10), None).await;
+    assert!(matches!(refused, Err(SpoolError::Crowded(Crowd::All))));
+    assert_eq!(spool.list(None, 100).await.unwrap().len(), 32);
 }

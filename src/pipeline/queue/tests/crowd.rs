@@ -21,6 +21,21 @@ impl World {
     }
 }
 
+/// Told twice would be a sender whose client heard that the message is not taken, and comes again with it.
+#[actix_rt::test]
+async fn a_message_whose_notification_takes_the_last_place_is_taken_too() {
+    let world = World::new().await;
+    let one = Queued { client: Some("192.0.2.1".parse().unwrap()), ..message(9, &["ana@dest.example"]) };
+    world.put(one).await;
+    for number in 1..=3 {
+        world.take(number, "192.0.2.1").await.unwrap();
+        assert_eq!(world.held().await, 1 + 2 * usize::try_from(number).unwrap());
+    }
+    world.take(4, "192.0.2.1").await.unwrap();
+    assert_eq!(world.held().await, 9);
+    assert_eq!(world.take(5, "192.0.2.1").await, Err(NotQueued::NoRoom));
+}
+
 #[actix_rt::test]
 async fn what_one_network_has_too_much_of_is_not_taken_and_nobody_is_told() {
     let world = World::new().await;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pipeline::deferred::Suspended;
+use crate::routing::Changed;
 
 /// A queue whose suspension of `dest.example` was over an hour ago, and what it is over by.
 async fn over() -> (World, Domain, SystemTime) {
@@ -24,16 +25,37 @@ fn is_tried(world: &World, domain: &Domain) -> bool {
 #[actix_rt::test]
 async fn a_suspension_that_is_renewed_as_the_old_one_ends_stays() {
     let (world, dest, now) = over().await;
-    let inner = &world.queue.inner;
-    let end = inner.end_what_is_over(now);
+    let end = world.queue.inner.end_what_is_over(now);
     // The old one is found over before the renewal, and ended behind it.
     let renew = world.queue.suspend(dest.clone(), Some(now + HOUR), "longer".to_owned());
-    let (renewed, ()) = tokio::join!(biased; renew, end);
+    let (renewed, ended) = tokio::join!(biased; renew, end);
     renewed.unwrap();
+    ended.unwrap();
     assert_eq!(world.queue.suspensions()[0].reason, "longer");
     assert!(told(&world).has(&dest));
-    inner.end_what_is_over(now + HOUR).await;
-    assert_eq!(world.queue.suspensions(), []);
+}
+
+#[actix_rt::test]
+async fn a_clock_that_is_ahead_ends_no_suspension() {
+    let (world, dest, now) = (World::new().await, domain("dest.example"), clock::now());
+    world.queue.suspend(dest, Some(now + HOUR), String::new()).await.unwrap();
+    world.queue.inner.end_what_is_over(now + 2 * HOUR).await.unwrap();
+    assert_eq!(world.queue.suspensions().len(), 1);
+}
+
+#[actix_rt::test]
+async fn more_suspensions_than_one_change_ends_leave_the_table_all_the_same() {
+    let (world, now) = (World::new().await, clock::now());
+    let suspend = |at| {
+        let domain = domain(&format!("d{at}.example"));
+        Change::Suspend { domain, until: Some(now - HOUR), reason: String::new() }
+    };
+    let routing = &world.queue.inner.routing;
+    routing.change(Change::Batch((0..2500).map(suspend).collect())).await.unwrap();
+    let before = routing.snapshot().revision();
+    let _ending = tokio::spawn(world.queue.clone().end_suspensions(world.stop.clone()));
+    until(async || world.queue.suspensions().is_empty()).await;
+    assert_eq!(routing.snapshot().revision(), before + 3);
 }
 
 #[actix_rt::test]
@@ -48,7 +70,7 @@ async fn one_whose_time_is_over_is_not_obeyed_though_it_stands() {
 async fn the_schedule_obeys_what_stands_whoever_follows_it_last() {
     let (world, dest, now) = over().await;
     let inner = &world.queue.inner;
-    inner.end_what_is_over(now).await;
+    inner.end_what_is_over(now).await.unwrap();
     world.queue.suspend(dest.clone(), None, "again".to_owned()).await.unwrap();
     // The end of the old one is followed after the new one.
     inner.follow_suspensions();
@@ -81,18 +103,21 @@ async fn what_another_node_orders_is_obeyed_at_once() {
 async fn a_suspension_ends_by_itself_with_its_time_and_leaves_the_table() {
     let (world, dest) = (World::new().await, domain("dest.example"));
     let _watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
-    let end = clock::now() + Duration::from_millis(200);
-    world.queue.suspend(dest.clone(), Some(end), "short".to_owned()).await.unwrap();
+    let _ending = tokio::spawn(world.queue.clone().end_suspensions(world.stop.clone()));
+    let end = Some(clock::now() + Duration::from_secs(1));
+    let changed = world.queue.suspend(dest.clone(), end, "short".to_owned()).await.unwrap();
+    let Changed::Suspension(suspended) = changed else { panic!("{changed:?}") };
     until(async || world.queue.suspensions().is_empty()).await;
-    assert!(clock::now() >= end);
+    assert!(suspended.is_over(clock::now()));
     until(async || !told(&world).has(&dest)).await;
     assert!(is_tried(&world, &dest));
 }
 
 #[actix_rt::test]
-async fn told_to_stop_nobody_follows_the_suspensions() {
+async fn told_to_stop_nobody_follows_or_ends_the_suspensions() {
     let world = World::new().await;
     let watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
+    let ending = tokio::spawn(world.queue.clone().end_suspensions(world.stop.clone()));
     world.stop.cancel();
-    until(async || watching.is_finished()).await;
+    until(async || watching.is_finished() && ending.is_finished()).await;
 }
