@@ -5,6 +5,8 @@
 //!   admitted here is what the entry finds, unless others led in between; then rules may come to form a circle, which is
 //!   found when mail meets it. One entry is in flight at a time.
 //! - Each change of an entry has its own outcome, which is that of the state machine: what was tried here is no promise.
+//! - A repeat of what was carried out is answered by any node that has seen it, whether it leads or not. What nobody waits
+//!   for any more is not proposed: its client has heard nothing.
 //! - What was handed to Raft and is not confirmed may still take effect, whatever Raft says of it: an entry that is cut off
 //!   here may stand in another node's log, who may lead yet. Its client is told to repeat it under its request id.
 //! - Nobody waits for longer than [`CONFIRMED_WITHIN`] for an entry, nor for as long again for those before it. While one
@@ -25,7 +27,7 @@ use super::founding::NodeId;
 use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
 use super::types::{Outcomes, Types};
 use crate::clock;
-use crate::routing::{Answer, Draft, Order, Orders, RequestId, RoutingError, Table, View};
+use crate::routing::{Answer, Change, Draft, Order, Orders, RequestId, RoutingError, Table, View};
 
 /// How long an entry may take before its clients are told that it is not confirmed: several elections, and a disk that
 /// hesitates.
@@ -72,7 +74,7 @@ impl Proposer {
     async fn carry_out(&mut self, mut orders: VecDeque<Order>) {
         while !orders.is_empty() {
             if let Err(error) = self.lead().await {
-                orders.into_iter().for_each(|order| order.answer.give(Err(error.clone())));
+                self.refuse(orders, &error);
                 return;
             }
             let Some(filled) = self.fill(orders).await else { return };
@@ -80,6 +82,16 @@ impl Proposer {
             match filled.entry {
                 Filling::Changes(changes) => self.propose_changes(changes).await,
                 Filling::Large(large) => self.propose_large(large).await,
+            }
+        }
+    }
+
+    /// Tells each that nothing is proposed now, but what was done: a repeat is answered by whoever has seen the first.
+    fn refuse(&self, orders: VecDeque<Order>, error: &RoutingError) {
+        let table = self.view.snapshot();
+        for Order { change, request_id, answer, .. } in orders {
+            if let Some(answer) = answer_done(&table, &change, request_id.as_ref(), answer) {
+                answer.give(Err(error.clone()));
             }
         }
     }
@@ -238,16 +250,26 @@ struct Filled {
     rest: VecDeque<Order>,
 }
 
+/// Answers what a request asks that was carried out already; the answer that is still to be given, if it was not.
+fn answer_done(table: &Table, change: &Change, id: Option<&RequestId>, answer: Answer) -> Option<Answer> {
+    match id.map_or(Ok(None), |id| table.left_by(id, change, clock::now())) {
+        Ok(None) => return Some(answer),
+        Ok(Some(done)) => answer.give(Ok(done.clone())),
+        Err(reused) => answer.give(Err(reused)),
+    }
+    None
+}
+
 /// Takes orders until the entry is full, and answers those that need none.
 fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Duration) -> Filled {
     let (mut changes, mut octets) = (Vec::new(), 0);
     while let Some(order) = rest.pop_front() {
         let Order { change, request_id, since, answer } = order;
-        let done = request_id.as_ref().and_then(|id| table.left_by(id, clock::now()));
-        if let Some(done) = done {
-            answer.give(Ok(done.clone()));
+        // Whoever is gone has heard nothing, and may come again.
+        if answer.is_in_vain() {
             continue;
         }
+        let Some(answer) = answer_done(table, &change, request_id.as_ref(), answer) else { continue };
         if since.elapsed() >= within {
             answer.give(Err(RoutingError::Overtaken));
             continue;

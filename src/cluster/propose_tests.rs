@@ -203,8 +203,8 @@ async fn changes_of_many_clients_share_entries() {
     assert!((5..=100).contains(&(node.entries().unwrap() - before)));
 }
 
-/// What waits for a table with one.example; who waits is gone.
-async fn orders(changes: Vec<Change>) -> (Replica, VecDeque<Order>) {
+/// What waits for a table with one.example, and who waits for it.
+async fn orders(changes: Vec<Change>) -> (Replica, VecDeque<Order>, impl Sized) {
     let mut replica = Replica::new(options());
     replica.apply(&crate::cluster::test_state::stamped(1, create_domain("one.example"))).unwrap();
     let (routing, mut orders) = Routing::agreed(replica.view().clone());
@@ -223,7 +223,7 @@ async fn orders(changes: Vec<Change>) -> (Replica, VecDeque<Order>) {
     while taken.len() < count {
         taken.extend(orders.take(MAX_CHANGES).await);
     }
-    (replica, taken)
+    (replica, taken, waiting)
 }
 
 fn filled(replica: &Replica, orders: VecDeque<Order>, within: Duration) -> Filled {
@@ -232,7 +232,7 @@ fn filled(replica: &Replica, orders: VecDeque<Order>, within: Duration) -> Fille
 
 #[tokio::test]
 async fn an_entry_takes_what_fits_and_the_rest_comes_next() {
-    let (replica, orders) = orders((0..10).map(|_| rules(1000)).collect()).await;
+    let (replica, orders, _waiting) = orders((0..10).map(|_| rules(1000)).collect()).await;
     let one = crate::cluster::test_state::stamped(1, rules(1000)).encode().unwrap().len();
     let fit = MAX_PROPOSAL_OCTETS / one;
     assert!((2..9).contains(&fit), "{fit}");
@@ -245,7 +245,7 @@ async fn an_entry_takes_what_fits_and_the_rest_comes_next() {
 
 #[tokio::test]
 async fn a_change_past_an_entry_comes_in_its_turn() {
-    let (replica, orders) = orders(vec![create_rule("a"), rules(10_000), create_rule("b")]).await;
+    let (replica, orders, _waiting) = orders(vec![create_rule("a"), rules(10_000), create_rule("b")]).await;
     let first = filled(&replica, orders, LONG);
     assert!(matches!(&first.entry, Filling::Changes(changes) if changes.len() == 1));
     let second = filled(&replica, first.rest, LONG);
@@ -253,6 +253,15 @@ async fn a_change_past_an_entry_comes_in_its_turn() {
     let third = filled(&replica, second.rest, LONG);
     assert!(matches!(&third.entry, Filling::Changes(changes) if changes.len() == 1));
     assert!(third.rest.is_empty());
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_proposed() {
+    let (replica, orders, waiting) = orders(vec![create_rule("a"), create_rule("b")]).await;
+    drop(waiting);
+    let filled = filled(&replica, orders, LONG);
+    assert!(matches!(filled.entry, Filling::Changes(changes) if changes.is_empty()));
+    assert!(filled.rest.is_empty());
 }
 
 #[tokio::test]
@@ -380,6 +389,22 @@ async fn when_raft_stops_meanwhile_nobody_waits() {
     assert_eq!(Node::reason(asked.await.unwrap()), "UNCONFIRMED");
     let error = node.routing.change(create_rule("sales")).await.unwrap_err();
     assert_eq!((error.reason(), error.kind()), ("CLUSTER_STOPPED", ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_where_nothing_can_be_proposed_any_more() {
+    let node = Node::alone(LONG).await;
+    let first = node.routing.change_once(id("a"), create_rule("info")).await.unwrap();
+    node.raft.shutdown().await.unwrap();
+    assert_eq!(node.routing.change_once(id("a"), create_rule("info")).await.unwrap(), first);
+    assert_eq!(
+        Node::reason(node.routing.change_once(id("a"), create_rule("sales")).await),
+        "REQUEST_ID_REUSED"
+    );
+    assert_eq!(
+        Node::reason(node.routing.change_once(id("b"), create_rule("sales")).await),
+        "CLUSTER_STOPPED"
+    );
 }
 
 #[tokio::test]

@@ -44,7 +44,10 @@ const MAX_NAMES_IN_ERROR: usize = 10;
 /// When the change cannot be made; of a batch, then nothing is.
 pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, RoutingError> {
     let at = wire::to_the_millisecond(stamped.at);
-    let repeated = stamped.request_id.as_ref().and_then(|id| table.left_by(id, at));
+    let repeated = match &stamped.request_id {
+        Some(id) => table.left_by(id, &stamped.change, at)?,
+        None => None,
+    };
     let mut editor = Editor {
         at,
         // A leader that stamps before it has applied what the last one left may use an id again.
@@ -73,7 +76,8 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         applied.table.set_coverage(Coverage::Whole);
     }
     // That a request is remembered is a change too: at one revision there is one table.
-    let remembered = stamped.request_id.clone().map(|id| Request::new(id, at, &applied.changed));
+    let remembered =
+        stamped.request_id.clone().map(|id| Request::new(id, at, &stamped.change, &applied.changed));
     if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() || remembered.is_some() {
         applied.table.set_revision(table.revision() + 1);
         applied.writes.put_state(&applied.table)?;

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{self, SHA256, SHA256_OUTPUT_LEN};
 use ipnet::IpNet;
 use prost::{DecodeError, Message as _};
 use thiserror::Error;
@@ -80,6 +81,13 @@ impl Stamped {
             change: decode_change(given("the change of a stamped change", stamped.change)?)?,
         })
     }
+}
+
+/// SHA-256 of a change: that of one that is the same is the same.
+pub(super) fn change_digest(change: &Change) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut digest = [0; SHA256_OUTPUT_LEN];
+    digest.copy_from_slice(digest::digest(&SHA256, &encode_change(change).encode_to_vec()).as_ref());
+    digest
 }
 
 fn encode_change(change: &Change) -> v1::Change {

@@ -102,6 +102,8 @@ pub enum RoutingError {
     Stopped,
     #[error("a request id is 1 to {MAX_REQUEST_ID_OCTETS} octets of printable ASCII")]
     RequestId,
+    #[error("request id \"{0}\" was given to another change within the hour")]
+    RequestIdReused(RequestId),
     #[error("a change is past the limit of {MAX_STAMPED_OCTETS} octets")]
     TooLarge,
     #[error("no node leads the cluster, and nothing was changed{}", unreachable(missing))]
@@ -218,6 +220,7 @@ impl RoutingError {
             Self::Store(_) => ("STORE_FAILED", Unavailable),
             Self::Stopped => ("WRITER_STOPPED", Unavailable),
             Self::RequestId => ("REQUEST_ID_INVALID", InvalidArgument),
+            Self::RequestIdReused(_) => ("REQUEST_ID_REUSED", InvalidArgument),
             Self::TooLarge => ("CHANGE_TOO_LARGE", InvalidArgument),
             Self::NoLeader { .. } => ("NO_LEADER", Unavailable),
             Self::NoMajority { .. } => ("NO_MAJORITY", Unavailable),

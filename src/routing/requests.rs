@@ -1,6 +1,8 @@
 //! Requests that were carried out, by the ids that their clients gave them, and what they left behind: whoever repeats one
 //! gets the same answer, and nothing is done twice (AIP-155).
 //!
+//! An id is for one change: with another one it is refused, since the answer to the first would be none to that.
+//!
 //! What was refused is not remembered: it changed nothing, and may be tried anew. Of a batch it is remembered that it was
 //! made, and not each thing that it made, which would be as large as the table.
 
@@ -8,10 +10,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
-use super::change::Changed;
-use super::encoding::{EncodingError, given, time, unreadable};
+use super::change::{Change, Changed};
+use super::encoding::{EncodingError, change_digest, given, time, unreadable};
 use super::error::RoutingError;
 use super::records::{
     decode_destination, decode_domain, decode_listing, decode_rule, decode_suspension, encode_destination,
@@ -70,14 +73,16 @@ pub(super) struct Request {
     pub(super) id: RequestId,
     /// When its change was stamped.
     pub(super) at: SystemTime,
+    /// SHA-256 of that.
+    pub(super) change: [u8; SHA256_OUTPUT_LEN],
     /// Without what a batch made.
     pub(super) left: Changed,
 }
 
 impl Request {
-    pub(super) fn new(id: RequestId, at: SystemTime, left: &Changed) -> Self {
+    pub(super) fn new(id: RequestId, at: SystemTime, change: &Change, left: &Changed) -> Self {
         let left = if let Changed::Batch(_) = left { Changed::Batch(Vec::new()) } else { left.clone() };
-        Self { id, at, left }
+        Self { id, at, change: change_digest(change), left }
     }
 
     fn is_over(&self, at: SystemTime) -> bool {
@@ -101,9 +106,23 @@ impl Requests {
         Self { by_id: HashTrieMapSync::new_sync(), by_age: RedBlackTreeSetSync::new_sync() }
     }
 
-    /// What a request left behind, unless that is too long ago.
-    pub(super) fn find(&self, id: &RequestId, at: SystemTime) -> Option<&Changed> {
-        self.by_id.get(id).filter(|request| !request.is_over(at)).map(|request| &request.left)
+    /// What a request for this change left behind, unless that is too long ago.
+    ///
+    /// # Errors
+    /// When it was for another change.
+    pub(super) fn find(
+        &self,
+        id: &RequestId,
+        change: &Change,
+        at: SystemTime,
+    ) -> Result<Option<&Changed>, RoutingError> {
+        let Some(request) = self.by_id.get(id).filter(|request| !request.is_over(at)) else {
+            return Ok(None);
+        };
+        if request.change != change_digest(change) {
+            return Err(RoutingError::RequestIdReused(id.clone()));
+        }
+        Ok(Some(&request.left))
     }
 
     /// All of them, the oldest first.
@@ -147,7 +166,12 @@ pub(super) fn encode_request(request: &Request) -> v1::Request {
         Changed::Whole => Left::Whole(v1::Nothing {}),
         Changed::Batch(_) => Left::Batch(v1::Nothing {}),
     };
-    v1::Request { id: request.id.to_string(), at_ms: to_millis(request.at), left: Some(left) }
+    v1::Request {
+        id: request.id.to_string(),
+        at_ms: to_millis(request.at),
+        left: Some(left),
+        change: request.change.to_vec(),
+    }
 }
 
 pub(super) fn decode_request(request: v1::Request) -> Result<Request, EncodingError> {
@@ -162,7 +186,10 @@ pub(super) fn decode_request(request: v1::Request) -> Result<Request, EncodingEr
         Left::Batch(v1::Nothing {}) => Changed::Batch(Vec::new()),
     };
     let id = decode_request_id("the id of a request", &request.id)?;
-    Ok(Request { id, at: time("the time of a request", request.at_ms)?, left })
+    let change = <[u8; SHA256_OUTPUT_LEN]>::try_from(request.change);
+    let change =
+        change.map_err(|octets| unreadable("the digest of a request", format!("{} octets", octets.len())))?;
+    Ok(Request { id, at: time("the time of a request", request.at_ms)?, change, left })
 }
 
 pub(super) fn decode_request_id(field: &'static str, text: &str) -> Result<RequestId, EncodingError> {

@@ -50,7 +50,8 @@ fn a_repeat_is_answered_as_the_first_and_changes_nothing() {
     request(&mut table, HOUR, "b", enable(false)).unwrap();
     let before = table.digest();
     assert_eq!(request(&mut table, HOUR * 2 - MOMENT, "a", create("one.example")).unwrap(), first);
-    assert_eq!(request(&mut table, HOUR, "a", enable(true)).unwrap(), first, "whatever it is asked for");
+    let reused = request(&mut table, HOUR, "a", enable(true)).unwrap_err();
+    assert_eq!(reused.reason(), "REQUEST_ID_REUSED");
     // The clock of another leader may be behind.
     assert_eq!(request(&mut table, MOMENT, "a", create("one.example")).unwrap(), first);
     assert_eq!(table.digest(), before);
@@ -66,10 +67,11 @@ fn after_an_hour_a_request_is_carried_out_again_and_remembered_anew() {
     assert_eq!(table.request_count(), 2, "what is refused is not the time to forget");
     request(&mut table, HOUR + MOMENT, "a", enable(true)).unwrap();
     assert_eq!((table.request_count(), enabled(&table)), (2, true));
-    let repeated = request(&mut table, HOUR * 2, "a", enable(false)).unwrap();
+    let repeated = request(&mut table, HOUR * 2, "a", enable(true)).unwrap();
     assert!(matches!(repeated, Changed::Domain(entry) if entry.enabled) && enabled(&table));
-    assert!(table.left_by(&id("b"), START + HOUR * 2 - MOMENT).is_some());
-    assert!(table.left_by(&id("b"), START + HOUR * 2).is_none());
+    let left = |at| table.left_by(&id("b"), &enable(false), at).unwrap();
+    assert!(left(START + HOUR * 2 - MOMENT).is_some());
+    assert!(left(START + HOUR * 2).is_none());
     request(&mut table, HOUR * 2, "c", enable(true)).unwrap();
     assert_eq!(table.request_count(), 2);
 }
@@ -104,7 +106,7 @@ fn the_oldest_of_too_many_are_forgotten() {
         request(&mut table, MOMENT * number, &number.to_string(), listing.clone()).unwrap();
     }
     assert_eq!(table.request_count(), MAX_REQUESTS);
-    let known = |number: &str| table.left_by(&id(number), START + HOUR / 2).is_some();
+    let known = |number: &str| table.left_by(&id(number), &listing, START + HOUR / 2).unwrap().is_some();
     assert_eq!([known("0"), known("1"), known("2"), known("10001")], [false, false, true, true]);
 }
 
@@ -134,10 +136,11 @@ fn requests_come_back_from_their_records_whatever_they_left_behind() {
     let again = rebuilt(&table);
     assert!(again.records().eq(table.records()) && again.digest() == table.digest());
     assert_eq!(again.request_count(), changes.len());
+    let left_by = |number: usize| again.left_by(&id(&format!("r{number}")), &changes[number], START).unwrap();
     for (number, left) in left.iter().enumerate().take(7) {
-        assert_eq!(again.left_by(&id(&format!("r{number}")), START), Some(left));
+        assert_eq!(left_by(number), Some(left));
     }
-    assert_eq!(again.left_by(&id("r7"), START), Some(&Changed::Batch(Vec::new())));
+    assert_eq!(left_by(7), Some(&Changed::Batch(Vec::new())));
     let most = table.records().filter(|record| record.len() > crate::routing::MAX_RECORD_OCTETS).count();
     assert_eq!(most, 0);
 }

@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
-use super::change::Changed;
+use super::change::{Change, Changed};
+use super::error::RoutingError;
 use super::listings::Listings;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rank, Rule, Suspension};
 use super::requests::{Request, RequestId, Requests};
@@ -264,11 +265,18 @@ impl Table {
         self.listings.over(now).take(most).collect()
     }
 
-    /// What a request left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this time, and is
-    /// still remembered.
-    #[must_use]
-    pub fn left_by(&self, id: &RequestId, at: SystemTime) -> Option<&Changed> {
-        self.requests.find(id, at)
+    /// What a request for this change left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this
+    /// time, and is still remembered.
+    ///
+    /// # Errors
+    /// [`RoutingError::RequestIdReused`] when it was for another change.
+    pub fn left_by(
+        &self,
+        id: &RequestId,
+        change: &Change,
+        at: SystemTime,
+    ) -> Result<Option<&Changed>, RoutingError> {
+        self.requests.find(id, change, at)
     }
 
     /// The requests that are remembered, the oldest first.

@@ -28,6 +28,12 @@ pub struct Order {
 pub struct Answer(oneshot::Sender<Result<Changed, RoutingError>>);
 
 impl Answer {
+    /// Whether nobody waits any more.
+    #[must_use]
+    pub fn is_in_vain(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Tells it.
     pub fn give(self, outcome: Result<Changed, RoutingError>) {
         // A caller that has gone away does not need the answer.
