@@ -17,12 +17,13 @@ const FILES: [&str; 8] = [
     "postroad/admin/v1/routing_service.proto",
     "postroad/admin/v1/queue_service.proto",
 ];
-const STORED: [&str; 5] = [
+const STORED: [&str; 6] = [
     "postroad/journal/v1/entry.proto",
     "postroad/spool/v1/record.proto",
     "postroad/routing/v1/state.proto",
     "postroad/cluster/v1/log.proto",
     "postroad/cluster/v1/snapshot.proto",
+    "postroad/cluster/v1/identity.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -17,13 +17,16 @@ use std::path::Path;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::proposal::{Content, Proposal, ProposalError};
 use super::snapshot::{Agreed, SnapshotError, SnapshotFile, Snapshots};
 use super::staging::Staging;
-use super::types::{Entry, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, Types};
-use crate::routing::{Changed, Replica, RoutingError, RoutingOptions, Stamped, View};
+use super::types::{
+    Entry, LogId, Membership, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, Types,
+};
+use crate::routing::{Changed, Replica, RoutingError, RoutingOptions, Stamped, Table, View};
 
 /// The state machine of the Raft engine, which is the one that changes it.
 #[derive(Debug)]
@@ -75,6 +78,31 @@ impl Machine {
             },
         };
         Ok(Self { state, snapshots })
+    }
+
+    /// Writes the snapshot that a node begins with: a table as if an entry had made it, and the membership with it. Blocks
+    /// on the disk.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub fn found(dir: &Path, table: Table, id: LogId, membership: Membership) -> Result<(), SnapshotError> {
+        let mut machine = Self::create(dir, table.options().clone())?;
+        machine.state.replica.replace(table);
+        machine.state.applied = Some(id);
+        machine.state.membership = StoredMembership::new(Some(id), membership);
+        machine.snapshots.build(&machine.state.meta(), &machine.state.agreed()).map(drop)
+    }
+
+    /// The last entry that is in the state.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogId> {
+        self.state.applied
+    }
+
+    /// The last entry of the snapshot that is durable, as it changes: what a log may purge.
+    #[must_use]
+    pub fn durable(&self) -> watch::Receiver<Option<LogId>> {
+        self.snapshots.last()
     }
 
     /// What readers see of the table.

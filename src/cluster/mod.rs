@@ -1,6 +1,8 @@
 //! The nodes that agree: who is a member, how a cluster comes to be, and how a node comes back to it.
 //!
+//! - [`alone`]: the node without `[cluster]`, a cluster of one.
 //! - [`founding`]: the rules of the first start, of joining and of replacement, as pure functions.
+//! - [`identity`]: who this node is.
 //! - [`log`]: what is agreed on, as it stands on this node's disk.
 //! - [`machine`]: what is agreed on, applied to the table.
 //! - [`proposal`]: what an entry says of the agreed state.
@@ -9,10 +11,12 @@
 //! - [`staging`]: a change too large for an entry, while its parts arrive.
 //! - [`types`]: what the Raft engine works with.
 //!
-//! A node does not start any of it so far: it keeps its table in the store ([`crate::routing`]), alone.
+//! A node starts alone so far: there is no network between nodes.
 
+pub mod alone;
 mod encoding;
 pub mod founding;
+pub mod identity;
 pub mod log;
 pub mod machine;
 pub mod proposal;

@@ -36,6 +36,17 @@ pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 /// Changes in one entry.
 const MAX_CHANGES: usize = 64;
 
+/// Refuses the orders of a node that takes no part in agreeing, until no one can ask any more.
+pub async fn refuse(mut orders: Orders) {
+    loop {
+        let refused = orders.take(MAX_CHANGES).await;
+        if refused.is_empty() {
+            return;
+        }
+        refused.into_iter().for_each(|order| order.answer.give(Err(RoutingError::ClusterStopped)));
+    }
+}
+
 /// What proposes, on every node; one that does not lead refuses.
 pub struct Proposer {
     raft: Raft<Types>,

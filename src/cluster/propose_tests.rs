@@ -1,70 +1,23 @@
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use openraft::error::{Fatal, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::RPCOption;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-};
-use openraft::{Config, EntryPayload, RaftNetwork, RaftNetworkFactory, SnapshotPolicy};
+use openraft::raft::AppendEntriesRequest;
+use openraft::{Config, EntryPayload, SnapshotPolicy};
 use tempfile::TempDir;
 
 use super::*;
+use crate::cluster::alone::nobody::Nobody;
 use crate::cluster::log::LogStore;
 use crate::cluster::machine::Machine;
 use crate::cluster::test_state::{create_domain, create_rule, domain, log_id, options};
-use crate::cluster::types::{Entry, Member, Membership, Snapshot, Vote};
+use crate::cluster::types::{Entry, Member, Membership, Vote};
 use crate::mail::Address;
 use crate::routing::{
     Change, Changed, DomainPatch, ErrorKind, Matcher, NewRule, Replica, Routing, RuleAction,
 };
 
 const ME: NodeId = NodeId(7);
-
-/// A network on which nobody answers.
-struct Nobody;
-
-fn unreachable() -> Unreachable {
-    Unreachable::new(&io::Error::other("nobody is there"))
-}
-
-impl RaftNetworkFactory<Types> for Nobody {
-    type Network = Self;
-
-    async fn new_client(&mut self, _target: NodeId, _node: &Member) -> Self {
-        Self
-    }
-}
-
-impl RaftNetwork<Types> for Nobody {
-    async fn append_entries(
-        &mut self,
-        _rpc: AppendEntriesRequest<Types>,
-        _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<NodeId>, RPCError<NodeId, Member, RaftError<NodeId>>> {
-        Err(unreachable().into())
-    }
-
-    async fn vote(
-        &mut self,
-        _rpc: VoteRequest<NodeId>,
-        _option: RPCOption,
-    ) -> Result<VoteResponse<NodeId>, RPCError<NodeId, Member, RaftError<NodeId>>> {
-        Err(unreachable().into())
-    }
-
-    async fn full_snapshot(
-        &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        _option: RPCOption,
-    ) -> Result<SnapshotResponse<NodeId>, StreamingError<Types, Fatal<NodeId>>> {
-        Err(unreachable().into())
-    }
-}
 
 /// A node with its log and its table on a disk of its own.
 struct Node {

@@ -19,7 +19,10 @@ use crate::tls::{Ending, Endings};
 /// What `/readyz` says of a node that has lost its routing table: it delivers its queue and defers all else, so
 /// another MX is the better one.
 const ROUTING_LOST: &str =
-    "the routing table is lost: restore the folder store/, or apply a routing document\n";
+    "the routing table is lost: apply a routing document, or put the folder raft/ back\n";
+/// What it says of a node that takes no part in agreeing on the table any more: mail goes by the one that it has.
+const CLUSTER_STOPPED: &str =
+    "changes are refused: this node has stopped taking part in the cluster, its log says why\n";
 /// The media type of Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -68,15 +71,26 @@ async fn metrics_page(State(node): State<Node>) -> impl IntoResponse {
 async fn ready_page(State(node): State<Node>) -> impl IntoResponse {
     let lost = node.routing.snapshot().coverage() == Coverage::Lost;
     match node.readiness.phase() {
-        Phase::Serving if lost => (StatusCode::SERVICE_UNAVAILABLE, ROUTING_LOST.to_owned()),
+        Phase::Serving if lost => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{ROUTING_LOST}{}", node.stopped()))
+        }
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
-        Phase::Serving => (StatusCode::OK, serving(&(node.endings)(clock::now()))),
+        Phase::Serving => (StatusCode::OK, node.serving()),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
     }
 }
 
-/// A certificate at its end keeps no mail away but that of senders who check it, and another node would hardly do
-/// better: ready, with a line for each.
-fn serving(endings: &[Ending]) -> String {
-    endings.iter().fold("ok\n".to_owned(), |text, ending| format!("{text}{ending}\n"))
+impl Node {
+    /// Neither a certificate at its end nor refused changes keep mail away, but for that of senders who check the
+    /// certificate; another node would hardly do better: ready, with a line for each.
+    fn serving(&self) -> String {
+        let endings = (self.endings)(clock::now());
+        endings
+            .iter()
+            .fold(format!("ok\n{}", self.stopped()), |text, ending: &Ending| format!("{text}{ending}\n"))
+    }
+
+    fn stopped(&self) -> &'static str {
+        if self.metrics.cluster_stopped.get() == 0 { "" } else { CLUSTER_STOPPED }
+    }
 }

@@ -14,6 +14,7 @@ use crate::telemetry::Metrics;
 struct Node {
     address: SocketAddr,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
     served: tokio::task::JoinHandle<()>,
     _data: tempfile::TempDir,
@@ -29,12 +30,17 @@ async fn node() -> Node {
         postmaster: Address::parse("ops@relay.example").unwrap(),
     };
     let routing = Routing::open(&Store::open(data.path()).unwrap(), options).unwrap();
-    let pages =
-        operator_pages(metrics, readiness.clone(), routing, Arc::new(|_| Vec::new()), data.path().to_owned());
+    let pages = operator_pages(
+        metrics.clone(),
+        readiness.clone(),
+        routing,
+        Arc::new(|_| Vec::new()),
+        data.path().to_owned(),
+    );
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), pages).await.unwrap();
     let (address, stop) = (server.address(), CancellationToken::new());
     let served = tokio::spawn(server.serve(stop.clone()));
-    Node { address, readiness, stop, served, _data: data }
+    Node { address, readiness, metrics, stop, served, _data: data }
 }
 
 /// Sends the text and reads to the end of the connection.
@@ -74,6 +80,15 @@ async fn readiness_follows_the_node_and_liveness_does_not() {
         assert!(ready.starts_with(&format!("HTTP/1.1 {status} ")) && ready.ends_with(&format!("{body}\n")));
         assert!(get(node.address, "/livez").await.starts_with("HTTP/1.1 200 "));
     }
+}
+
+#[tokio::test]
+async fn a_node_that_takes_no_changes_is_ready_and_says_so() {
+    let node = node().await;
+    node.readiness.set(Phase::Serving);
+    node.metrics.cluster_stopped.set(1);
+    let ready = get(node.address, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200 ") && ready.contains("changes are refused"), "{ready}");
 }
 
 #[tokio::test]

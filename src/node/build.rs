@@ -22,15 +22,11 @@ use super::state::{State, open_state, poison, temporary};
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::http::{Phase, Readiness};
-use crate::journal::Journal;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::deliver::Upstreams;
 use crate::pipeline::inbound::{self, Connected, Temporary};
 use crate::pipeline::joint::{Handoff, Joints};
 use crate::pipeline::queue::Queue;
-use crate::routing::Routing;
-use crate::spool::Spool;
-use crate::store::Store;
 use crate::telemetry::{Addresses, LogLevel, Metrics, log_ready};
 use crate::tls::{HTTPS_PORT, Policies, StartTls, trusted_roots};
 
@@ -64,13 +60,10 @@ pub struct Start {
 /// A running node's parts, as far as its end concerns them.
 pub(super) struct Parts {
     pub(super) addresses: Addresses,
-    pub(super) routing: Routing,
+    pub(super) state: State,
     pub(super) life: Life,
     readiness: Readiness,
     upstreams: Arc<Upstreams>,
-    journal: Journal,
-    stores: [Store; 2],
-    spool: Spool,
     pub(super) queue: Queue,
     joints: Joints,
 }
@@ -135,9 +128,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     faces.serve(queue.clone(), &life.tasks, &life.background);
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
-    let State { routing, journal, store, history, spool, .. } = state;
-    let stores = [store, history];
-    Ok(Parts { addresses, routing, life, readiness, upstreams, journal, stores, spool, queue, joints })
+    Ok(Parts { addresses, state, life, readiness, upstreams, queue, joints })
 }
 
 impl State {
@@ -248,13 +239,15 @@ impl Parts {
         if tokio::time::timeout(BACKGROUND_LIMIT, tasks.wait()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "background work not waited for");
         }
-        self.journal.settled().await;
-        for store in self.stores {
+        let State { store, history, journal, agreement, spool, .. } = self.state;
+        agreement.shut_down().await;
+        journal.settled().await;
+        for store in [store, history] {
             if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {
                 tracing::error!(%error, "the store could not be flushed");
             }
         }
-        if let Err(error) = self.spool.sync().await {
+        if let Err(error) = spool.sync().await {
             tracing::error!(%error, "the spool could not be flushed");
         }
         self.joints.stop().await;

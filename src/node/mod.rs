@@ -197,7 +197,7 @@ async fn live(
     };
     let running = Started {
         addresses: parts.addresses.clone(),
-        routing: parts.routing.clone(),
+        routing: parts.state.routing.clone(),
         queue: parts.queue.clone(),
     };
     let _nobody_waits = started.send(Ok(running));

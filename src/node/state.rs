@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use super::error::{NodeError, part};
 use crate::aliases::Aliases;
 use crate::check::nearest_folder;
+use crate::cluster::alone::{self, Agreement, AloneError, Place};
 use crate::config::Config;
 use crate::error_text::error_text;
 use crate::journal::{self, Journal};
@@ -28,37 +29,60 @@ pub(super) struct State {
     pub(super) aliases: Arc<Aliases>,
     pub(super) journal: Journal,
     pub(super) routing: Routing,
+    pub(super) agreement: Agreement,
     pub(super) spool: Spool,
 }
 
-/// Opens everything on disk; blocks for as long as sled recovers and the routing table is read.
+/// What of it is opened on one thread.
+struct Opened {
+    store: Store,
+    history: Store,
+    ledger: Ledger,
+    aliases: Arc<Aliases>,
+    journal: Journal,
+    spool: Spool,
+}
+
+/// Opens everything on disk, and waits until the routing table has all that was agreed on.
 pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
-    let open = move || -> Result<State, NodeError> {
-        let data_dir = &config.node.data_dir;
-        open_folders(data_dir)?;
-        let store = Store::open(data_dir).map_err(|error| part(&error))?;
-        let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
-        for store in [&store, &history] {
-            let flushes = metrics.clone();
-            store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
-        }
-        let committer = Committer::start(store.clone())?;
-        let routing = Routing::open(&store, routing_options(&config)).map_err(|error| part(&error))?;
-        tell_coverage(&routing, data_dir);
-        Ok(State {
-            ledger: Ledger::open(&history, Committer::start(history.clone())?)
-                .map_err(|error| part(&error))?,
-            aliases: Arc::new(
-                Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?,
-            ),
-            journal: Journal::open(&history, journal::Limits::default()).map_err(|error| part(&error))?,
-            routing,
-            spool: open_spool(&config, &metrics)?,
-            store,
-            history,
-        })
+    let opened = {
+        let (config, metrics) = (config.clone(), metrics.clone());
+        spawn_blocking(move || open(&config, &metrics)).await.map_err(|error| part(&error))??
     };
-    spawn_blocking(open).await.map_err(|error| part(&error))?
+    let Opened { store, history, ledger, aliases, journal, spool } = opened;
+    let place = Place {
+        data_dir: config.node.data_dir.clone(),
+        name: config.node.name.as_str().into(),
+        store: store.clone(),
+        options: routing_options(&config),
+    };
+    let (routing, agreement) = Agreement::open(place, metrics).await.map_err(|error| part(&error))?;
+    if agreement.takes_part() {
+        tell_coverage(&routing, &config.node.data_dir);
+    }
+    Ok(State { store, history, ledger, aliases, journal, routing, agreement, spool })
+}
+
+/// Blocks for as long as sled recovers.
+fn open(config: &Config, metrics: &Arc<Metrics>) -> Result<Opened, NodeError> {
+    let data_dir = &config.node.data_dir;
+    open_folders(data_dir)?;
+    let store = Store::open(data_dir).map_err(|error| part(&error))?;
+    let history = Store::open_or_renew(&data_dir.join("history")).map_err(|error| part(&error))?;
+    for store in [&store, &history] {
+        let flushes = metrics.clone();
+        store.on_flush(move |took| flushes.storage_flush_duration_seconds.observe(took.as_secs_f64()));
+    }
+    let committer = Committer::start(store.clone())?;
+    let aliases = Aliases::open(&store, committer, config.srs.max_age_days).map_err(|error| part(&error))?;
+    Ok(Opened {
+        ledger: Ledger::open(&history, Committer::start(history.clone())?).map_err(|error| part(&error))?,
+        aliases: Arc::new(aliases),
+        journal: Journal::open(&history, journal::Limits::default()).map_err(|error| part(&error))?,
+        spool: open_spool(config, metrics)?,
+        store,
+        history,
+    })
 }
 
 /// Whether the state on disk is there for the taking.
@@ -88,6 +112,11 @@ pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
             Ok(()) => {}
         }
     }
+    match alone::inspect(data_dir) {
+        Err(AloneError::Locked(_)) => return Ok(Occupancy::Taken),
+        Err(error) => return Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
+        Ok(()) => {}
+    }
     match Spool::inspect(&data_dir.join("spool")) {
         Err(SpoolError::Locked { .. }) => Ok(Occupancy::Taken),
         Err(error) => Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
@@ -102,7 +131,7 @@ fn folders(data_dir: &Path) -> [PathBuf; 3] {
 
 /// Those and the state's owners'.
 fn all_folders(data_dir: &Path) -> Vec<PathBuf> {
-    folders(data_dir).into_iter().chain(["store", "spool"].map(|name| data_dir.join(name))).collect()
+    folders(data_dir).into_iter().chain(["store", "spool", "raft"].map(|name| data_dir.join(name))).collect()
 }
 
 /// The folders that others than this user may look into, as a start finds them; a sentence each. Blocks.
@@ -144,9 +173,9 @@ fn tell_coverage(routing: &Routing, data_dir: &Path) {
         ),
         Coverage::Lost => tracing::error!(
             %data_dir,
-            "the store is gone, and the routing table with it: the queue is delivered, and recipients hear 451, \
-             until the folder store/ is restored from a copy (stop the node first), or a routing document \
-             applied (postroadctl apply). Gone too: originals of long return addresses, suspensions"
+            "the routing table is lost, with suspensions and blocked networks: the queue is delivered, and recipients \
+             that are not known hear 451, until a routing document is applied (postroadctl apply), or the folder raft/ \
+             is put back (stop the node first)"
         ),
     }
 }

@@ -97,9 +97,8 @@ impl Routing {
     /// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no
     /// table, [`RoutingError::Stopped`] when there is no thread for the writer.
     pub fn open(store: &Store, options: RoutingOptions) -> Result<Self, RoutingError> {
+        let table = read_store(store, options)?;
         let trees = persist::Trees::open(store)?;
-        let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
-        let table = trees.load(options, empty)?;
         let draft = Draft::new(&table);
         let view = View::new(table);
         let writer = Writer { store: store.clone(), trees, view: view.clone(), draft };
@@ -168,6 +167,16 @@ impl Routing {
         let desk = self.shared.desk.as_ref().ok_or(RoutingError::Stopped)?;
         desk.order(change, request_id).await
     }
+}
+
+/// The table that an earlier version kept in the store: as it was written last, or lost with the store. Blocks while every
+/// record is read.
+///
+/// # Errors
+/// [`RoutingError::Store`] when the disk fails, [`RoutingError::Damaged`] when what it holds is no table.
+pub fn read_store(store: &Store, options: RoutingOptions) -> Result<Table, RoutingError> {
+    let empty = if store.replaces_lost() { Coverage::Lost } else { Coverage::Empty };
+    persist::Trees::open(store)?.load(options, empty)
 }
 
 /// Waits for the writer to end, so that the store can be opened again.

@@ -94,6 +94,18 @@ impl Table {
         }
     }
 
+    /// The table of a node that has lost its own.
+    #[must_use]
+    pub fn lost(options: RoutingOptions) -> Self {
+        Self { coverage: Coverage::Lost, ..Self::new(options) }
+    }
+
+    /// This table as what is left of a later one.
+    #[must_use]
+    pub fn remains(self) -> Self {
+        Self { coverage: Coverage::Lost, ..self }
+    }
+
     /// How many changes made this table: each adds one.
     #[must_use]
     pub fn revision(&self) -> u64 {

@@ -21,7 +21,7 @@ pub enum StoreError {
     /// (an old spool beside it would send its mail a second time), or move it aside to begin with an empty one, as
     /// [`super::Store::replaces_lost`].
     #[error("the store in {} is damaged: {detail}; restore this folder alone from a copy, or move it aside: the node \
-             then delivers its queue and takes no new mail until a routing document is applied", path.display())]
+             then begins it anew, and forgets the originals of long return addresses", path.display())]
     Damaged {
         /// The database's directory.
         path: PathBuf,

@@ -158,6 +158,8 @@ metrics! {
     pub cluster_configured_members: IntGauge;
     /// Revision of the routing table that this node uses.
     pub cluster_state_revision: IntGauge;
+    /// 1 when this node takes no part in agreeing on the routing table any more, and no changes; 0 while it does.
+    pub cluster_stopped: IntGauge;
 }
 
 impl Metrics {

@@ -79,6 +79,7 @@ fn the_contracts_metrics_are_there_from_the_start() {
         "cluster_members",
         "cluster_configured_members",
         "cluster_state_revision",
+        "cluster_stopped",
         "log_events_total",
     ] {
         assert!(families.contains_key(&format!("postroad_{name}")), "{name}");

@@ -1,5 +1,5 @@
-//! A node whose store is gone, and the routing table with it: what it has accepted it delivers, and nobody hears
-//! that an address does not exist, until the table is back.
+//! A node whose routing table is gone: what it has accepted it delivers, and nobody hears that an address does not exist,
+//! until the table is back.
 
 use std::fs;
 use std::path::Path;
@@ -34,8 +34,8 @@ async fn apply(world: &World) -> serde_json::Value {
     applied
 }
 
-fn without_store(world: World) -> impl Future<Output = World> {
-    world.restarted_after(|data| fs::remove_dir_all(data.join("store")).unwrap())
+fn without_table(world: World) -> impl Future<Output = World> {
+    world.restarted_after(|data| fs::remove_dir_all(data.join("raft")).unwrap())
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
         world.sender().await.submit(ALICE, INFO, &letter(subject)).await.starts("250 2.0.0 Queued");
     }
     world.mx.be_kind();
-    let world = without_store(world).await;
+    let world = without_table(world).await;
 
     until("the queue delivers", || world.mx.taken().len() == 4, LIMIT).await;
     for to in ["info@ours.example", "gone@ours.example", "no@ours.example", "who@elsewhere.example"] {
@@ -83,7 +83,7 @@ async fn its_queue_is_delivered_and_recipients_are_deferred_until_a_document_bri
 #[tokio::test]
 async fn whatever_folder_of_a_database_is_deleted_each_queued_message_is_delivered_once() {
     for (folder, running) in
-        ["spool/index", "store", "history"].map(|folder| [(folder, true), (folder, false)]).concat()
+        ["spool/index", "store", "history", "raft"].map(|folder| [(folder, true), (folder, false)]).concat()
     {
         let world = World::impatient().await;
         world.mx.at(Stage::Banner, Act::Close);
@@ -133,7 +133,7 @@ async fn a_failure_is_told_when_the_table_is_back_and_what_was_delivered_is_not_
     world.mx.at(Stage::Banner, Act::Close);
     let both = ["info@ours.example", "sales@ours.example"];
     world.sender().await.submit(ALICE, &both, &letter("both")).await.starts("250 2.0.0 Queued");
-    let world = without_store(world).await;
+    let world = without_table(world).await;
     world.mx.when(Stage::Rcpt, "bob@", usize::MAX, Act::Say("550 5.1.1 nobody".into()));
     world.mx.say(Stage::Banner, "220 mx.dest.example ESMTP");
 
@@ -157,7 +157,7 @@ async fn a_failure_is_told_when_the_table_is_back_and_what_was_delivered_is_not_
 /// An operator's panel goes on adding domains; none of them speaks for the others.
 #[tokio::test]
 async fn a_domain_that_is_added_alone_is_served_and_the_others_stay_deferred() {
-    let world = without_store(World::start().await).await;
+    let world = without_table(World::start().await).await;
     world.domain("new.example").await;
     world.destination("ana@dest.example").await;
     world.forward("info@new.example", &["ana@dest.example"]).await;
@@ -169,19 +169,46 @@ async fn a_domain_that_is_added_alone_is_served_and_the_others_stay_deferred() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_put_back_is_the_store_as_before() {
+async fn a_table_that_is_put_back_is_the_table_as_before() {
     let world = World::start().await;
-    let world =
-        world.restarted_after(|data| fs::rename(data.join("store"), data.join("kept")).unwrap()).await;
+    let world = world.restarted_after(|data| fs::rename(data.join("raft"), data.join("kept")).unwrap()).await;
     rcpt(&world, ALICE, "info@ours.example").await.starts("451 4.3.0");
-    let put_back = |data: &std::path::Path| {
-        fs::remove_dir_all(data.join("store")).unwrap();
-        fs::rename(data.join("kept"), data.join("store")).unwrap();
+    let put_back = |data: &Path| {
+        fs::remove_dir_all(data.join("raft")).unwrap();
+        fs::rename(data.join("kept"), data.join("raft")).unwrap();
     };
     let world = world.restarted_after(put_back).await;
     rcpt(&world, ALICE, "info@ours.example").await.starts("250");
     rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
     assert!(world.page("/readyz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_takes_no_table_with_it() {
+    let world = World::start().await;
+    let world = world.restarted_after(|data| fs::remove_dir_all(data.join("store")).unwrap()).await;
+    rcpt(&world, ALICE, "info@ours.example").await.starts("250");
+    rcpt(&world, ALICE, "no@ours.example").await.starts("550 5.1.1");
+}
+
+/// Its snapshot is what it was founded with, so that nothing is left here but that there was a table.
+#[tokio::test]
+async fn a_node_whose_log_is_damaged_delivers_its_queue_and_refuses_changes() {
+    let world = World::impatient().await;
+    world.mx.at(Stage::Banner, Act::Close);
+    world.sender().await.submit(ALICE, INFO, &letter("one")).await.starts("250 2.0.0 Queued");
+    let world = world.restarted_after(|data| fs::remove_dir_all(data.join("raft/log")).unwrap()).await;
+    world.mx.be_kind();
+    until("the queue delivers", || world.mx.taken().len() == 1, LIMIT).await;
+    for to in ["info@ours.example", "no@ours.example", "who@elsewhere.example"] {
+        rcpt(&world, ALICE, to).await.starts("451 4.3.0");
+    }
+    let (status, _, said) = world.ctl(&["domain", "add", "new.example"]).await;
+    assert_eq!((status, said.contains("has stopped taking part")), (1, true), "{said}");
+    let ready = world.page("/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("changes are refused"), "{ready}");
+    let metrics = world.page("/metrics").await;
+    assert!(metrics.contains("postroad_cluster_stopped 1"), "{metrics}");
 }
 
 /// A volume that was not mounted looks like a first start.

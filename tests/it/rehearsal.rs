@@ -80,6 +80,12 @@ async fn a_data_dir_that_cannot_be_used_is_found() {
     rig.world.write("data-of-binary/store.lock", "postroad store 9\n");
     let same = rig.file("\"linda\"", "\"linda\"");
     refused(&same, &["node.data_dir", "store.lock names a format that this version does not know"]);
+
+    fs::remove_file(rig.world.file("data-of-binary/store.lock")).unwrap();
+    fs::create_dir(rig.world.file("data-of-binary/raft")).unwrap();
+    let later = b"\x8fPRI\r\n\x1a\n\0\0\0\x02what comes after this one";
+    fs::write(rig.world.file("data-of-binary/raft/identity"), later).unwrap();
+    refused(&same, &["node.data_dir", "identity is of a format that this version of Postroad does not know"]);
 }
 
 #[tokio::test]

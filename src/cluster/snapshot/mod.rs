@@ -40,11 +40,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
+use tokio::sync::watch;
 
 pub use error::{Fault, SnapshotError};
 
 use super::staging::Staging;
-use super::types::{Snapshot, SnapshotMeta};
+use super::types::{LogId, Snapshot, SnapshotMeta};
 use crate::private_files;
 use crate::routing::{RoutingOptions, Table};
 use crate::wal::sync_dir;
@@ -142,6 +143,8 @@ pub(super) struct Snapshots {
 struct Shared {
     dir: PathBuf,
     current: ArcSwapOption<Current>,
+    /// The last entry of the current one.
+    last: watch::Sender<Option<LogId>>,
     /// Held by whoever puts a file in the place of another.
     replacing: Mutex<()>,
 }
@@ -163,8 +166,12 @@ impl Snapshots {
     ) -> Result<(Self, Option<(SnapshotMeta, Agreed)>), SnapshotError> {
         private_files::folder(dir).map_err(SnapshotError::io("create", dir))?;
         remove_unfinished(dir).map_err(SnapshotError::io("clear", dir))?;
-        let shared =
-            Shared { dir: dir.to_owned(), current: ArcSwapOption::empty(), replacing: Mutex::new(()) };
+        let shared = Shared {
+            dir: dir.to_owned(),
+            current: ArcSwapOption::empty(),
+            last: watch::Sender::new(None),
+            replacing: Mutex::new(()),
+        };
         let snapshots = Self { shared: Arc::new(shared) };
         let path = snapshots.path();
         if !path.try_exists().map_err(SnapshotError::io("look for", &path))? {
@@ -184,6 +191,11 @@ impl Snapshots {
     /// The snapshot, if there is one.
     pub(super) fn current(&self) -> Option<Snapshot> {
         self.shared.current.load().as_deref().map(Current::passed_on)
+    }
+
+    /// The last entry of the snapshot, each time that one is durable.
+    pub(super) fn last(&self) -> watch::Receiver<Option<LogId>> {
+        self.shared.last.subscribe()
     }
 
     /// Writes a snapshot.
@@ -264,7 +276,9 @@ impl Snapshots {
         }
         let current = Current { meta, file: FinishedSnapshot { file: Arc::new(file), path, octets } };
         let snapshot = current.passed_on();
+        let last = current.meta.last_log_id;
         self.shared.current.store(Some(Arc::new(current)));
+        self.shared.last.send_replace(last);
         Ok(snapshot)
     }
 }
