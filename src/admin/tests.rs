@@ -22,6 +22,7 @@ use crate::proto::admin::v1::rule_service_client::RuleServiceClient;
 use crate::proto::admin::v1::{
     self as wire, CreateDomainRequest, ListDomainsRequest, ListRulesRequest, UpdateDomainRequest,
 };
+use crate::routing::test_table::in_memory;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::Store;
@@ -82,7 +83,7 @@ impl World {
             postmaster: crate::mail::Address::parse("ops@relay.example").unwrap(),
         };
         let services = Services {
-            routing: Routing::open(&store, options).unwrap(),
+            routing: in_memory(options),
             journal: Journal::open(&store, Limits::default()).unwrap(),
             metrics: Arc::new(Metrics::new().unwrap()),
         };

@@ -7,8 +7,8 @@ use super::*;
 use crate::config::Config;
 use crate::config::test_files::Files;
 use crate::mail::{Address, Domain};
-use crate::routing::{Routing, RoutingOptions};
-use crate::store::Store;
+use crate::routing::RoutingOptions;
+use crate::routing::test_table::in_memory;
 use crate::telemetry::Metrics;
 
 struct Node {
@@ -29,7 +29,7 @@ async fn node() -> Node {
         mx_hosts: Vec::new(),
         postmaster: Address::parse("ops@relay.example").unwrap(),
     };
-    let routing = Routing::open(&Store::open(data.path()).unwrap(), options).unwrap();
+    let routing = in_memory(options);
     let pages = operator_pages(
         metrics.clone(),
         readiness.clone(),

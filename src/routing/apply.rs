@@ -15,7 +15,6 @@ use super::error::RoutingError;
 use super::model::{
     Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
 };
-use super::persist::Writes;
 use super::requests::Request;
 use super::table::{Coverage, Table};
 use super::wire;
@@ -27,8 +26,8 @@ pub(super) struct Applied {
     pub(super) table: Table,
     /// For the caller.
     pub(super) changed: Changed,
-    /// For the disk.
-    pub(super) writes: Writes,
+    /// Whether the table is another than before.
+    pub(super) is_changed: bool,
     /// Domains that were added.
     pub(super) added_domains: Vec<Domain>,
     /// Rules that were added or changed, and may be gone again.
@@ -56,7 +55,7 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         applied: Applied {
             table: table.clone(),
             changed: Changed::Removed,
-            writes: Writes::default(),
+            is_changed: false,
             added_domains: Vec::new(),
             touched_rules: Vec::new(),
         },
@@ -78,9 +77,9 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     // That a request is remembered is a change too: at one revision there is one table.
     let remembered =
         stamped.request_id.clone().map(|id| Request::new(id, at, &stamped.change, &applied.changed));
-    if !applied.writes.is_empty() || applied.table.coverage() != table.coverage() || remembered.is_some() {
+    applied.is_changed |= applied.table.coverage() != table.coverage() || remembered.is_some();
+    if applied.is_changed {
         applied.table.set_revision(table.revision() + 1);
-        applied.writes.put_state(&applied.table)?;
     }
     if let Some(request) = remembered {
         applied.table.remember(request);
@@ -159,7 +158,7 @@ impl Editor {
             revision: self.revision,
         };
         self.applied.added_domains.push(new.name.clone());
-        self.put_domain(entry)
+        Ok(self.put_domain(entry))
     }
 
     fn update_domain(
@@ -181,7 +180,7 @@ impl Editor {
         }
         entry.updated_at = self.at;
         entry.revision = self.revision;
-        self.put_domain(entry)
+        Ok(self.put_domain(entry))
     }
 
     fn delete_domain(
@@ -199,7 +198,7 @@ impl Editor {
         for id in ids {
             self.remove_rule(&id);
         }
-        self.applied.writes.remove_domain(name);
+        self.applied.is_changed = true;
         self.applied.table.remove_domain(name);
         Ok(Changed::Removed)
     }
@@ -279,7 +278,7 @@ impl Editor {
             created_at: self.at,
             revision: self.revision,
         };
-        self.put_destination(entry)
+        Ok(self.put_destination(entry))
     }
 
     fn update_destination(
@@ -296,7 +295,7 @@ impl Editor {
         let mut entry = (*old).clone();
         entry.verified_at = verified.then_some(self.at);
         entry.revision = self.revision;
-        self.put_destination(entry)
+        Ok(self.put_destination(entry))
     }
 
     fn delete_destination(&mut self, address: &Address, etag: Option<u64>) -> Result<Changed, RoutingError> {
@@ -310,15 +309,15 @@ impl Editor {
             return Err(RoutingError::DestinationInUse { address: old.address.clone(), rules, total });
         }
         table.remove_destination(address);
-        self.applied.writes.remove_destination(address);
+        self.applied.is_changed = true;
         Ok(Changed::Removed)
     }
 
-    fn put_domain(&mut self, entry: DomainEntry) -> Result<Changed, RoutingError> {
+    fn put_domain(&mut self, entry: DomainEntry) -> Changed {
         let entry = Arc::new(entry);
-        self.applied.writes.put_domain(&entry)?;
+        self.applied.is_changed = true;
         self.applied.table.put_domain(entry.clone());
-        Ok(Changed::Domain(entry))
+        Changed::Domain(entry)
     }
 
     fn put_rule(&mut self, rule: Rule) -> Result<Changed, RoutingError> {
@@ -328,21 +327,21 @@ impl Editor {
             }
         }
         let rule = Arc::new(rule);
-        self.applied.writes.put_rule(&rule)?;
+        self.applied.is_changed = true;
         self.applied.table.put_rule(rule.clone());
         self.applied.touched_rules.push(rule.id);
         Ok(Changed::Rule(rule))
     }
 
-    fn put_destination(&mut self, entry: Destination) -> Result<Changed, RoutingError> {
+    fn put_destination(&mut self, entry: Destination) -> Changed {
         let entry = Arc::new(entry);
-        self.applied.writes.put_destination(&entry)?;
+        self.applied.is_changed = true;
         self.applied.table.put_destination(entry.clone());
-        Ok(Changed::Destination(entry))
+        Changed::Destination(entry)
     }
 
     fn remove_rule(&mut self, id: &Ulid) {
-        self.applied.writes.remove_rule(id);
+        self.applied.is_changed = true;
         self.applied.table.remove_rule(id);
     }
 

@@ -30,10 +30,6 @@ impl Draft {
         self.table = table.clone();
     }
 
-    pub(super) fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// Stamps a change and makes it on the copy: all is asked of it that is asked of a change at all. Takes CPU in the
     /// measure of the change.
     ///

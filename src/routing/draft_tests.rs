@@ -28,11 +28,11 @@ fn what_is_refused_leaves_the_copy_as_it_was_and_what_is_made_is_there_for_the_n
     let drops = Change::CreateRule(rule("a@two.example", RuleAction::Drop));
     let stamped = draft.attempt(to_two, RequestId::parse("a").ok()).unwrap();
     assert_eq!(stamped.request_id, RequestId::parse("a").ok());
-    let made = draft.table().digest();
+    let made = draft.table.digest();
     assert_eq!(draft.attempt(back, None).unwrap_err().reason(), "RULE_CYCLE");
-    assert_eq!(draft.table().digest(), made);
+    assert_eq!(draft.table.digest(), made);
     draft.attempt(drops, None).unwrap();
-    assert_eq!(draft.table().rules_count(), 2);
+    assert_eq!(draft.table.rules_count(), 2);
     draft.restart(&table);
-    assert_eq!(draft.table().digest(), table.digest());
+    assert_eq!(draft.table.digest(), table.digest());
 }

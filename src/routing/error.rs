@@ -94,8 +94,6 @@ pub enum RoutingError {
     Damaged(String),
     #[error("the routing table is lost, and what is here is not all of it: apply the last document exported")]
     Lost,
-    #[error("a record has no form on disk: {0}")]
-    NoForm(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the routing table's writer has stopped")]
@@ -216,7 +214,6 @@ impl RoutingError {
             Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
             Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),
             Self::Lost => ("TABLE_LOST", FailedPrecondition),
-            Self::NoForm(_) => ("NO_FORM", Unavailable),
             Self::Store(_) => ("STORE_FAILED", Unavailable),
             Self::Stopped => ("WRITER_STOPPED", Unavailable),
             Self::RequestId => ("REQUEST_ID_INVALID", InvalidArgument),

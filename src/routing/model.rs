@@ -1,5 +1,5 @@
-//! The resources of the routing table: domains, rules, destinations, suspensions, listings. Their serialised form is what stands
-//! on disk: see [`super::persist`] before changing a field.
+//! The resources of the routing table: domains, rules, destinations, suspensions, listings. Their form in JSON is that
+//! of [`super::earlier`].
 
 use std::time::SystemTime;
 
@@ -32,7 +32,7 @@ pub const MAX_LISTINGS: usize = 100_000;
 pub const MAX_REASON_CHARS: usize = 200;
 
 /// A domain that we route for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DomainEntry {
     /// Cluster-unique.
     pub id: Ulid,
@@ -46,17 +46,17 @@ pub struct DomainEntry {
     /// Whether `user+tag` falls back to `user`.
     pub subaddressing: bool,
     /// When it was added.
-    #[serde(with = "wire::millis")]
+    #[serde(deserialize_with = "wire::millis")]
     pub created_at: SystemTime,
     /// When it was last changed.
-    #[serde(with = "wire::millis")]
+    #[serde(deserialize_with = "wire::millis")]
     pub updated_at: SystemTime,
     /// The revision of the table that wrote it: its etag.
     pub revision: u64,
 }
 
 /// What is done with mail to an address, or to every address without a rule of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Rule {
     /// Cluster-unique; the resource name is `domains/NAME/rules/ID`.
     pub id: Ulid,
@@ -73,17 +73,17 @@ pub struct Rule {
     /// A disabled rule matches nothing.
     pub enabled: bool,
     /// When it was added.
-    #[serde(with = "wire::millis")]
+    #[serde(deserialize_with = "wire::millis")]
     pub created_at: SystemTime,
     /// When it was last changed.
-    #[serde(with = "wire::millis")]
+    #[serde(deserialize_with = "wire::millis")]
     pub updated_at: SystemTime,
     /// The revision of the table that wrote it: its etag.
     pub revision: u64,
 }
 
 /// Which recipients a rule is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 pub enum Matcher {
     /// One local part, in its look-up form: in lower case and composed.
     Local(String),
@@ -92,7 +92,7 @@ pub enum Matcher {
 }
 
 /// What a rule does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub enum RuleAction {
     /// Forward to these, at least one.
     Forward(Vec<Address>),
@@ -103,17 +103,17 @@ pub enum RuleAction {
 }
 
 /// An address that rules forward to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Destination {
     /// Cluster-unique; the resource name is `destinations/ADDRESS`.
     pub id: Ulid,
     /// The address.
     pub address: Address,
     /// When its owner confirmed it; rules to an unverified destination wait.
-    #[serde(with = "wire::optional_millis")]
+    #[serde(deserialize_with = "wire::optional_millis")]
     pub verified_at: Option<SystemTime>,
     /// When it was added.
-    #[serde(with = "wire::millis")]
+    #[serde(deserialize_with = "wire::millis")]
     pub created_at: SystemTime,
     /// The revision of the table that wrote it: its etag.
     pub revision: u64,
@@ -135,7 +135,7 @@ pub struct Suspension {
 }
 
 /// What an operator says of a network of clients, in the place of what blocklists say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// The network, without bits behind its prefix; IPv4 is never in its IPv6-mapped form (RFC 4291 §2.5.5.2).
     pub network: IpNet,
@@ -144,18 +144,15 @@ pub struct Listing {
     /// The operator's words, up to [`MAX_REASON_CHARS`].
     pub reason: String,
     /// Since when.
-    #[serde(with = "wire::millis")]
     pub since: SystemTime,
-    /// Until when; `None`: until it is taken back, as earlier versions had it always.
-    #[serde(default, with = "wire::optional_millis", skip_serializing_if = "Option::is_none")]
+    /// Until when; `None`: until it is taken back.
     pub until: Option<SystemTime>,
     /// The revision of the table that wrote it: its etag.
-    #[serde(skip)]
     pub revision: u64,
 }
 
 /// Whether the clients of a network may come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// They may not.
     Blocked,

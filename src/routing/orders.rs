@@ -36,7 +36,7 @@ impl Editor {
         let revision = self.revision;
         let entry = Suspension { domain: domain.clone(), since, until, reason: reason.to_owned(), revision };
         let entry = Arc::new(entry);
-        self.applied.writes.put_suspension(&entry)?;
+        self.applied.is_changed = true;
         self.applied.table.put_suspension(entry.clone());
         self.applied.table.set_suspensions_revision(revision);
         Ok(Changed::Suspension(entry))
@@ -60,7 +60,7 @@ impl Editor {
     fn remove_suspension(&mut self, domain: &Domain) {
         self.applied.table.remove_suspension(domain);
         self.applied.table.set_suspensions_revision(self.revision);
-        self.applied.writes.remove_suspension(domain);
+        self.applied.is_changed = true;
     }
 
     pub(super) fn list(
@@ -85,7 +85,7 @@ impl Editor {
         let (since, revision) = (self.at, self.revision);
         let reason = reason.to_owned();
         let entry = Arc::new(Listing { network, access, reason, since, until, revision });
-        self.applied.writes.put_listing(&entry)?;
+        self.applied.is_changed = true;
         self.applied.table.put_listing(entry.clone());
         Ok(Changed::Listing(entry))
     }
@@ -96,7 +96,7 @@ impl Editor {
         let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
         check_etag(etag, old.revision, || format!("listing {network}"))?;
         table.remove_listing(network);
-        self.applied.writes.remove_listing(network);
+        self.applied.is_changed = true;
         self.sweep_listings();
         Ok(Changed::Removed)
     }
@@ -106,7 +106,7 @@ impl Editor {
     fn sweep_listings(&mut self) {
         for network in self.applied.table.listings_over(self.at, MAX_SWEPT) {
             self.applied.table.remove_listing(&network);
-            self.applied.writes.remove_listing(&network);
+            self.applied.is_changed = true;
         }
     }
 }

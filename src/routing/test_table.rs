@@ -4,13 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use ulid::Ulid;
 
+use super::Routing;
 use super::admit::admit;
 use super::apply::{Applied, apply};
 use super::change::{Change, Ids, NewDomain, NewRule, Stamped};
+use super::draft::Draft;
 use super::error::RoutingError;
 use super::model::{Matcher, RuleAction};
+use super::replica::Replica;
 use super::table::{RoutingOptions, Table};
+use super::waiting::Order;
 use crate::mail::{Address, Domain};
+use crate::store::{Batch, Store};
 
 pub(super) fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
@@ -42,6 +47,63 @@ pub(super) fn rule(alias: &str, action: RuleAction) -> NewRule {
 
 pub(super) fn verified(to: &str) -> Change {
     Change::CreateDestination { address: address(to), verified: true }
+}
+
+/// A table in memory alone. Its orders are carried out, as those of a node are, on the runtime of whoever calls this.
+pub(crate) fn in_memory(options: RoutingOptions) -> Routing {
+    let mut replica = Replica::new(options);
+    let mut draft = Draft::new(replica.table());
+    let (routing, mut orders) = Routing::agreed(replica.view().clone());
+    tokio::spawn(async move {
+        loop {
+            let taken = orders.take(1).await;
+            if taken.is_empty() {
+                return;
+            }
+            for Order { change, request_id, answer, .. } in taken {
+                draft.restart(replica.table());
+                let changed = draft.attempt(change, request_id).and_then(|stamped| replica.apply(&stamped));
+                replica.publish();
+                answer.give(changed);
+            }
+        }
+    });
+    routing
+}
+
+/// Puts a table into the store as version 0.1 left it, at revision 4: one.example with the rule sales, which forwards, and
+/// dest.example suspended.
+pub(crate) fn write_earlier(store: &Store) {
+    let record = |key: &str, value: &str| {
+        let mut batch = Batch::default();
+        batch.insert(key, value);
+        batch
+    };
+    let routing = [
+        record("state", r#"{"format":1,"revision":4,"domains":1,"rules":1,"destinations":1}"#),
+        record(
+            "d/one.example",
+            r#"{"id":"01HF7YAT00000000000000000A","name":"one.example","enabled":true,"on_tempfail":null,
+                "subaddressing":true,"created_at":1700000000000,"updated_at":1700000000000,"revision":1}"#,
+        ),
+        record(
+            "r/01HF7YAT00000000000000000B",
+            r#"{"id":"01HF7YAT00000000000000000B","domain":"one.example","matcher":{"Local":"sales"},
+                "action":{"Forward":["sales@dest.example"]},"priority":0,"label":"","enabled":true,
+                "created_at":1700000000000,"updated_at":1700000000000,"revision":2}"#,
+        ),
+        record(
+            "a/sales@dest.example",
+            r#"{"id":"01HF7YAT00000000000000000C","address":"sales@dest.example","verified_at":1700000000000,
+                "created_at":1700000000000,"revision":3}"#,
+        ),
+    ];
+    for batch in routing {
+        store.tree("routing").unwrap().apply_batch(batch).unwrap();
+    }
+    let suspension = record("dest.example", r#"{"since":1700000000,"until":null,"reason":"it is down"}"#);
+    store.tree("suspensions").unwrap().apply_batch(suspension).unwrap();
+    store.flush_durably().unwrap();
 }
 
 /// A table under construction, with a clock and ids of its own.

@@ -1,11 +1,5 @@
-use std::path::Path;
-
-use super::test_table::{address, domain, forward, options, rule, verified};
+use super::test_table::{address, domain, forward, in_memory, options, rule, verified};
 use super::*;
-
-fn open(dir: &Path) -> Routing {
-    Routing::open(&Store::open(dir).unwrap(), options()).unwrap()
-}
 
 /// One.example with `count` rules to one verified destination.
 fn many_rules(count: usize) -> Vec<Change> {
@@ -17,35 +11,8 @@ fn many_rules(count: usize) -> Vec<Change> {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_seen_at_once_and_is_there_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let before = {
-        let routing = open(dir.path());
-        routing.change(Change::Batch(many_rules(100))).await.unwrap();
-        let Changed::Rule(added) = routing
-            .change(Change::CreateRule(rule("*@one.example", forward("new@dest.example"))))
-            .await
-            .unwrap()
-        else {
-            panic!()
-        };
-        assert_eq!(routing.snapshot().rule(&added.id), Some(&added));
-        let gone = routing.snapshot().exact(&domain("one.example"), "u7").unwrap().id;
-        routing.change(Change::DeleteRule { id: gone, etag: None }).await.unwrap();
-        routing.snapshot()
-    };
-    let routing = open(dir.path());
-    let after = routing.snapshot();
-    assert_eq!(Document::of(&after), Document::of(&before));
-    assert_eq!((after.revision(), after.rules_count()), (3, 100));
-    let u8 = address("u8@one.example");
-    assert_eq!(after.resolve(&u8), before.resolve(&u8));
-}
-
-#[tokio::test]
 async fn changes_at_the_same_time_are_made_one_after_the_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
+    let routing = in_memory(options());
     routing.change(Change::Batch(many_rules(0))).await.unwrap();
     let create = || routing.change(Change::CreateRule(rule("user@one.example", RuleAction::Drop)));
     let made = futures_util::future::join_all((0..500).map(|_| create())).await;
@@ -57,45 +24,9 @@ async fn changes_at_the_same_time_are_made_one_after_the_other() {
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
 }
 
-/// What the disk holds at any moment is a table as it was after some change, never a part of a change, and
-/// never older than the last answer.
-#[tokio::test]
-async fn a_crash_leaves_a_whole_table() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
-    routing.change(Change::Batch(many_rules(0))).await.unwrap();
-    for round in 0..20 {
-        let batch = (0..50).map(|at| {
-            Change::CreateRule(rule(&format!("r{round}x{at}@one.example"), forward("real@dest.example")))
-        });
-        let answered = routing.snapshot().revision();
-        let change = tokio::spawn({
-            let routing = routing.clone();
-            let batch = Change::Batch(batch.collect());
-            async move { routing.change(batch).await }
-        });
-        tokio::task::yield_now().await;
-        let crashed = tempfile::tempdir().unwrap();
-        copy(dir.path(), crashed.path());
-        change.await.unwrap().unwrap();
-        let table = open(crashed.path()).snapshot();
-        assert!(table.revision() >= answered, "round {round}");
-        assert_eq!(table.rules_count() as u64, (table.revision() - 1) * 50, "round {round}");
-    }
-}
-
-/// The files as a crash at this moment would leave them; the log last, so that it is not older than the rest.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to.join("store")).unwrap();
-    for name in ["store.lock", "store/conf", "store/db"] {
-        std::fs::copy(from.join(name), to.join(name)).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_new_configuration_counts_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
+    let routing = in_memory(options());
     routing.change(Change::Batch(many_rules(0))).await.unwrap();
     let to = address("postmaster@one.example");
     routing.configure(RoutingOptions { postmaster: address("new@ops.example"), ..options() });
@@ -111,8 +42,7 @@ async fn a_new_configuration_counts_at_once() {
 
 #[tokio::test]
 async fn a_repeated_request_is_carried_out_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
+    let routing = in_memory(options());
     routing.change(Change::Batch(many_rules(0))).await.unwrap();
     let ask = || {
         let id = RequestId::parse("a").unwrap();
@@ -126,8 +56,7 @@ async fn a_repeated_request_is_carried_out_once() {
 
 #[tokio::test]
 async fn pages_follow_each_other_without_gaps() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
+    let routing = in_memory(options());
     routing.change(Change::Batch(many_rules(10))).await.unwrap();
     let more =
         ["two.example", "three.example"].map(|name| Change::CreateDomain(NewDomain::new(domain(name))));
@@ -165,8 +94,7 @@ fn a_snapshot_stays_as_it_was_while_a_large_table_changes() {
 
 #[tokio::test]
 async fn changes_of_suspensions_are_told_once_they_are_seen_and_others_are_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
+    let routing = in_memory(options());
     let mut changes = routing.suspension_changes();
     routing.change(Change::Batch(many_rules(3))).await.unwrap();
     assert!(!changes.has_changed().unwrap());
@@ -179,27 +107,4 @@ async fn changes_of_suspensions_are_told_once_they_are_seen_and_others_are_not()
     routing.change(Change::Resume { domain: name, etag: None }).await.unwrap();
     changes.changed().await.unwrap();
     assert_eq!(*changes.borrow_and_update(), 3);
-}
-
-#[tokio::test]
-async fn suspensions_and_listings_are_there_after_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let routing = open(dir.path());
-    let until = Some(crate::clock::now() + std::time::Duration::from_secs(3600));
-    let networks = ["192.0.2.0/24", "2001:db8::/32"].map(|network| network.parse().unwrap());
-    let changes = [
-        Change::Suspend { domain: domain("dest.example"), until, reason: "it is down".to_owned() },
-        Change::Suspend { domain: domain("gone.example"), until: None, reason: String::new() },
-        Change::Resume { domain: domain("gone.example"), etag: None },
-        Change::Block { network: networks[0], until: None, reason: "spam".to_owned() },
-        Change::Allow { network: networks[1], until: None, reason: String::new() },
-        Change::Unlist { network: networks[1], etag: None },
-    ];
-    // All of the same revision, which is what they have after an opening.
-    routing.change(Change::Batch([many_rules(1), changes.to_vec()].concat())).await.unwrap();
-    let before = routing.snapshot();
-    drop(routing);
-    let after = open(dir.path()).snapshot();
-    assert_eq!((after.suspension_count(), after.listing_count()), (1, 1));
-    assert_eq!(after.digest(), before.digest());
 }

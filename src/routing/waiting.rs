@@ -52,16 +52,10 @@ impl Orders {
         self.0.recv_many(&mut taken, most).await;
         taken
     }
-
-    pub(super) fn blocking_take(&mut self, most: usize) -> Vec<Order> {
-        let mut taken = Vec::new();
-        self.0.blocking_recv_many(&mut taken, most);
-        taken
-    }
 }
 
 /// Where changes are ordered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Desk(mpsc::Sender<Order>);
 
 impl Desk {

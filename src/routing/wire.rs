@@ -49,33 +49,14 @@ fn tempfail_of<E: Error>(word: &str) -> Result<OnTempfail, E> {
         .ok_or_else(|| E::unknown_variant(word, &["relay", "queue", "verified"]))
 }
 
-pub(super) mod millis {
-    use super::*;
-
-    pub(in super::super) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-        to_millis(*time).serialize(to)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        time_of(u64::deserialize(from)?)
-    }
+/// Reads a time.
+pub(super) fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+    time_of(u64::deserialize(from)?)
 }
 
-pub(super) mod optional_millis {
-    use super::*;
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        time: &Option<SystemTime>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map(to_millis).serialize(to)
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<SystemTime>, D::Error> {
-        Option::<u64>::deserialize(from)?.map(time_of).transpose()
-    }
+/// Reads a time, or none.
+pub(super) fn optional_millis<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
+    Option::<u64>::deserialize(from)?.map(time_of).transpose()
 }
 
 pub(super) mod tempfail {

@@ -12,7 +12,8 @@ use crate::pipeline::chronicle::{Chronicle, Manner};
 use crate::pipeline::joint::Stage as _;
 use crate::pipeline::parcel::{Action, Recipient, Standing, Target, TargetKind};
 use crate::pipeline::refusal::Refusal;
-use crate::routing::{Change, DomainPatch, Matcher, NewDomain, NewRule, Routing, RoutingOptions, RuleAction};
+use crate::routing::test_table::in_memory;
+use crate::routing::{Change, DomainPatch, Matcher, NewDomain, NewRule, RoutingOptions, RuleAction};
 use crate::srs::{Secret, Srs};
 use crate::store::{Committer, Store};
 use crate::telemetry::Metrics;
@@ -43,7 +44,7 @@ impl Stage {
             mx_hosts: vec![domain("linda.mx.relay.example")],
             postmaster: address("ops@relay.example"),
         };
-        let routing = Routing::open(&store, options).unwrap();
+        let routing = in_memory(options);
         routing.change(Change::Batch(changes())).await.unwrap();
         let committer = Committer::start(store.clone()).unwrap();
         let context = Context {

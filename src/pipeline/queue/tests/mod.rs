@@ -20,6 +20,7 @@ use crate::mail::{Body, Message as Letter, MessageRequest, RecipientRequest, Rev
 use crate::pipeline::deferred::Tried;
 use crate::pipeline::parcel::{Delivery, NoAnswer, Outcome, Recorded, Silence, Target, UpstreamReply};
 use crate::pipeline::testing::{nowhere, played};
+use crate::routing::test_table::in_memory;
 use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::smtp::reply::Reply;
 use crate::spool::{self, Bounces, Direction, LastAttempt, QueuedCopy};
@@ -137,7 +138,7 @@ impl World {
             mx_hosts: vec![],
             postmaster: address("ops@relay.example"),
         };
-        let routing = Routing::open(&store, routing).unwrap();
+        let routing = in_memory(routing);
         routing.change(Change::CreateDomain(NewDomain::new(domain("ours.example")))).await.unwrap();
         let options =
             spool::Options { min_free_octets: 0, max_messages: MESSAGES, ..spool::Options::default() };
