@@ -42,6 +42,8 @@ pub struct Identity {
     pub node: NodeId,
     /// `node.name`, when the id was drawn.
     pub name: NodeName,
+    /// The folder beside the identity in which log and snapshot stand.
+    pub number: u32,
 }
 
 /// Why it is not known who the node is. Always ours.
@@ -71,8 +73,14 @@ pub enum IdentityError {
 impl Identity {
     /// A new node, of a new cluster.
     #[must_use]
-    pub fn draw(name: NodeName) -> Self {
-        Self { cluster: ClusterId(rand::random()), node: NodeId(rand::random()), name }
+    pub fn draw(name: NodeName, number: u32) -> Self {
+        Self { cluster: ClusterId(rand::random()), node: NodeId(rand::random()), name, number }
+    }
+
+    /// Where log and snapshot stand.
+    #[must_use]
+    pub fn dir(&self, folder: &Path) -> PathBuf {
+        folder.join(self.number.to_string())
     }
 
     /// What stands in the folder; `None` where there is none, or no folder. Blocks on the disk.
@@ -113,6 +121,7 @@ impl Identity {
             node: self.node.0,
             name: self.name.to_string(),
             origin: v1::Origin::Alone.into(),
+            number: self.number,
         };
         let mut octets = [&MAGIC[..], &VERSION.to_be_bytes(), &identity.encode_to_vec()].concat();
         let sum = digest(&SHA256, &octets);
@@ -142,6 +151,7 @@ fn decode(octets: &[u8], path: &Path) -> Result<Identity, IdentityError> {
         cluster: ClusterId(u128::from_be_bytes(cluster)),
         node: NodeId(identity.node),
         name: identity.name.as_str().into(),
+        number: identity.number,
     })
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn identity() -> Identity {
-    Identity { cluster: ClusterId(1 << 100 | 5), node: NodeId(7), name: "linda".into() }
+    Identity { cluster: ClusterId(1 << 100 | 5), node: NodeId(7), name: "linda".into(), number: 3 }
 }
 
 fn written() -> (tempfile::TempDir, PathBuf) {
@@ -14,6 +14,28 @@ fn written() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn what_was_written_is_read() {
     let (dir, _) = written();
+    assert_eq!(Identity::read(dir.path()).unwrap(), Some(identity()));
+}
+
+/// The form of version 1, as it stands on disks: it must be read for ever.
+#[test]
+fn version_1_is_read() {
+    let content = concat!(
+        "8f5052490d0a1a0a",
+        "00000001",
+        "0a10",
+        "00000010000000000000000000000005",
+        "110700000000000000",
+        "1a05",
+        "6c696e6461",
+        "2001",
+        "2803",
+    );
+    let mut octets = data_encoding::HEXLOWER.decode(content.as_bytes()).unwrap();
+    let sum = digest(&SHA256, &octets);
+    octets.extend_from_slice(sum.as_ref());
+    let (dir, path) = written();
+    assert_eq!(fs::read(&path).unwrap(), octets);
     assert_eq!(Identity::read(dir.path()).unwrap(), Some(identity()));
 }
 

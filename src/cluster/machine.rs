@@ -12,7 +12,9 @@
 //!   what was agreed on is not this node's to drop. A later version, or another disk, can read it.
 //! - Work is done off the runtime's threads, on a copy of the state that takes its place once all went well.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
@@ -26,13 +28,14 @@ use super::staging::Staging;
 use super::types::{
     Entry, LogId, Membership, Outcomes, Snapshot, SnapshotMeta, StorageError, StoredMembership, Types,
 };
-use crate::routing::{Changed, Replica, RoutingError, RoutingOptions, Stamped, Table, View};
+use crate::routing::{Changed, Replica, RoutingError, Stamped, Table, View};
 
 /// The state machine of the Raft engine, which is the one that changes it.
 #[derive(Debug)]
 pub struct Machine {
     state: State,
     snapshots: Snapshots,
+    lock: Option<Arc<File>>,
 }
 
 /// All that is agreed on. A clone is cheap.
@@ -49,35 +52,38 @@ impl Machine {
     ///
     /// # Errors
     /// When the folder has a snapshot, or the disk fails.
-    pub fn create(dir: &Path, options: RoutingOptions) -> Result<Self, SnapshotError> {
-        let machine = Self::open(dir, options)?;
+    pub fn create(dir: &Path, view: &View) -> Result<Self, SnapshotError> {
+        let machine = Self::open(dir, view)?;
         match machine.snapshots.current() {
             Some(_) => Err(SnapshotError::Exists(machine.snapshots.path())),
             None => Ok(machine),
         }
     }
 
-    /// Opens the state of a node, which is that of its snapshot, or nothing while it has none. Blocks while that is read.
+    /// Opens the state of a node, which is that of its snapshot, or nothing while it has none, and publishes it. Blocks
+    /// while it is read.
     ///
     /// # Errors
     /// When the snapshot cannot be read, or the disk fails.
-    pub fn open(dir: &Path, options: RoutingOptions) -> Result<Self, SnapshotError> {
+    pub fn open(dir: &Path, view: &View) -> Result<Self, SnapshotError> {
+        let options = view.snapshot().options().clone();
         let (snapshots, found) = Snapshots::open(dir, options.clone())?;
         let state = match found {
             None => State {
-                replica: Replica::new(options),
+                replica: Replica::onto(Table::new(options), view.clone()),
                 staging: Staging::default(),
                 applied: None,
                 membership: StoredMembership::default(),
             },
             Some((meta, agreed)) => State {
-                replica: Replica::of(agreed.table),
+                replica: Replica::onto(agreed.table, view.clone()),
                 staging: agreed.staging,
                 applied: meta.last_log_id,
                 membership: meta.last_membership,
             },
         };
-        Ok(Self { state, snapshots })
+        state.replica.publish();
+        Ok(Self { state, snapshots, lock: None })
     }
 
     /// Writes the snapshot that a node begins with: a table as if an entry had made it, and the membership with it. Blocks
@@ -86,11 +92,17 @@ impl Machine {
     /// # Errors
     /// As for [`Self::create`].
     pub fn found(dir: &Path, table: Table, id: LogId, membership: Membership) -> Result<(), SnapshotError> {
-        let mut machine = Self::create(dir, table.options().clone())?;
+        let mut machine = Self::create(dir, &View::empty(table.options().clone()))?;
         machine.state.replica.replace(table);
         machine.state.applied = Some(id);
         machine.state.membership = StoredMembership::new(Some(id), membership);
         machine.snapshots.build(&machine.state.meta(), &machine.state.agreed()).map(drop)
+    }
+
+    /// Keeps this file open until nothing is written to the folder any more, not even a snapshot that somebody has begun.
+    #[must_use]
+    pub fn under(self, lock: Arc<File>) -> Self {
+        Self { lock: Some(lock), ..self }
     }
 
     /// The last entry that is in the state.
@@ -105,23 +117,53 @@ impl Machine {
         self.snapshots.last()
     }
 
-    /// What readers see of the table.
+    /// Counts the snapshots that could not be written, each time that one could not.
     #[must_use]
-    pub fn view(&self) -> &View {
-        self.state.replica.view()
+    pub fn unwritten(&self) -> watch::Receiver<u64> {
+        self.snapshots.unwritten()
+    }
+
+    /// Applies what a log holds that takes no part any more, up to the first entry that cannot be read; those that are in
+    /// the state already are passed over. Takes CPU in the measure of the entries.
+    ///
+    /// # Errors
+    /// With why an entry cannot be read.
+    pub fn catch_up(&mut self, entries: Vec<Entry>) -> Result<(), ProposalError> {
+        let behind = self.state.applied;
+        let is_later = |entry: &Entry| behind.is_none_or(|behind| entry.log_id.index > behind.index);
+        let later = entries.into_iter().filter(is_later).collect();
+        self.state.apply(later).map(drop).map_err(|(_, cause)| cause)
+    }
+
+    /// The table as it is.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        self.state.replica.table()
+    }
+
+    /// Who is a member.
+    #[must_use]
+    pub fn membership(&self) -> &StoredMembership {
+        &self.state.membership
+    }
+
+    fn replace(&mut self, state: State) {
+        let before = std::mem::replace(&mut self.state, state);
+        // A large table takes a second to go. Nobody waits for it.
+        drop(spawn_blocking(move || drop(before)));
     }
 }
 
 impl State {
-    /// Applies entries, then shows the table.
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<Vec<Outcomes>, MachineError> {
+    /// Applies entries up to the first that cannot be read, then shows the table.
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<Vec<Outcomes>, (LogId, ProposalError)> {
         let outcomes = entries.into_iter().map(|entry| {
             let id = entry.log_id;
-            self.take(entry).map_err(|cause| MachineError::Apply { id, cause })
+            self.take(entry).map_err(|cause| (id, cause))
         });
-        let outcomes = outcomes.collect::<Result<_, _>>()?;
+        let outcomes = outcomes.collect();
         self.replica.publish();
-        Ok(outcomes)
+        outcomes
     }
 
     fn take(&mut self, entry: Entry) -> Result<Outcomes, ProposalError> {
@@ -200,14 +242,17 @@ impl RaftStateMachine<Types> for Machine {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let mut state = self.state.clone();
-        let (state, outcomes) =
-            blocking(move || state.apply(entries).map(|outcomes| (state, outcomes))).await?;
-        self.state = state;
+        let (state, outcomes) = blocking(move || match state.apply(entries) {
+            Ok(outcomes) => Ok((state, outcomes)),
+            Err((id, cause)) => Err(MachineError::Apply { id, cause }),
+        })
+        .await?;
+        self.replace(state);
         Ok(outcomes)
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { state: self.state.clone(), snapshots: self.snapshots.clone() }
+        Builder { state: self.state.clone(), snapshots: self.snapshots.clone(), _lock: self.lock.clone() }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFile>, StorageError> {
@@ -227,13 +272,7 @@ impl RaftStateMachine<Types> for Machine {
             Ok(state)
         })
         .await?;
-        let before = std::mem::replace(&mut self.state, state);
-        // A large table takes a second to go, too.
-        blocking(move || {
-            drop(before);
-            Ok(())
-        })
-        .await?;
+        self.replace(state);
         Ok(())
     }
 
@@ -247,12 +286,13 @@ impl RaftStateMachine<Types> for Machine {
 pub struct Builder {
     state: State,
     snapshots: Snapshots,
+    _lock: Option<Arc<File>>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         let (state, snapshots) = (self.state.clone(), self.snapshots.clone());
-        let built = blocking(move || Ok(snapshots.build(&state.meta(), &state.agreed())?)).await?;
+        let built = blocking(move || Ok(snapshots.build_or_keep(&state.meta(), &state.agreed())?)).await?;
         Ok(built)
     }
 }

@@ -21,7 +21,7 @@ impl StoreBuilder<Types, LogStore, Machine, TempDir> for Stores {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
         let log = LogStore::create(&dir.path().join("log")).unwrap();
-        let machine = Machine::create(dir.path(), options()).unwrap();
+        let machine = Machine::create(dir.path(), &View::empty(options())).unwrap();
         Ok((dir, log, machine))
     }
 }
@@ -32,7 +32,7 @@ fn the_engines_suite_holds() {
 }
 
 fn machine(dir: &TempDir) -> Machine {
-    Machine::open(dir.path(), options()).unwrap()
+    Machine::open(dir.path(), &View::empty(options())).unwrap()
 }
 
 fn changed(changes: &[Stamped]) -> Proposal {
@@ -63,7 +63,7 @@ fn entries() -> Vec<Entry> {
 }
 
 fn digest(machine: &Machine) -> [u8; 32] {
-    let shown = machine.view().snapshot().digest();
+    let shown = machine.table().digest();
     assert_eq!(machine.state.replica.table().digest(), shown);
     shown
 }
@@ -108,7 +108,7 @@ async fn a_refused_change_is_refused_alone() {
         })
         .collect();
     assert_eq!(reasons, [vec!["made", "ETAG_MISMATCH", "made", "made"], vec![]]);
-    let table = machine.view().snapshot();
+    let table = machine.table();
     assert!(table.hosts(&domain("two.example")) && table.hosts(&domain("three.example")));
     assert!(!table.domain(&domain("one.example")).unwrap().enabled);
 }
@@ -159,7 +159,7 @@ async fn a_snapshot_is_taken_over_by_another_node_and_outlasts_a_restart() {
     leader.apply(entries()).await.unwrap();
     leader.get_snapshot_builder().await.build_snapshot().await.unwrap();
     let (meta, octets) = sent(&mut leader).await;
-    let view = follower.view().clone();
+    let view = follower.state.replica.view().clone();
     let mut changes = view.suspension_changes();
     let file = arriving(&mut follower, &octets).await;
     follower.install_snapshot(&meta, file).await.unwrap();
@@ -241,14 +241,14 @@ async fn after_a_restart_the_state_is_that_of_the_snapshot_and_of_the_log_behind
 #[tokio::test]
 async fn a_new_node_begins_where_there_is_no_snapshot() {
     let dir = tempfile::tempdir().unwrap();
-    let mut machine = Machine::create(dir.path(), options()).unwrap();
+    let mut machine = Machine::create(dir.path(), &View::empty(options())).unwrap();
     machine.apply(entries()).await.unwrap();
     drop(machine);
-    let mut machine = Machine::create(dir.path(), options()).unwrap();
+    let mut machine = Machine::create(dir.path(), &View::empty(options())).unwrap();
     assert_eq!(machine.applied_state().await.unwrap(), (None, StoredMembership::default()));
     machine.apply(entries()).await.unwrap();
     machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
-    let error = Machine::create(dir.path(), options()).unwrap_err();
+    let error = Machine::create(dir.path(), &View::empty(options())).unwrap_err();
     assert!(matches!(error, SnapshotError::Exists(_)), "{error}");
 }
 
@@ -299,7 +299,7 @@ async fn a_change_in_parts_is_made_wholly_or_not_at_all() {
     let mut machine = self::machine(&dir);
     let made = machine.apply([finish]).await.unwrap().remove(0).0.remove(0).unwrap();
     assert!(matches!(made, Changed::Batch(made) if made.len() == 2));
-    let table = machine.view().snapshot();
+    let table = machine.table();
     assert!(table.hosts(&domain("two.example")) && table.rules_count() == 3);
 }
 

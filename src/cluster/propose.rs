@@ -22,6 +22,7 @@ use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::founding::NodeId;
 use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
@@ -36,14 +37,24 @@ pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 /// Changes in one entry.
 const MAX_CHANGES: usize = 64;
 
-/// Refuses the orders of a node that takes no part in agreeing, until no one can ask any more.
-pub async fn refuse(mut orders: Orders) {
+/// Refuses the orders of a node that takes no part in agreeing, until no one can ask any more; repeats are answered by the
+/// table that is shown.
+pub async fn refuse(orders: &mut Orders, view: &View) {
     loop {
         let refused = orders.take(MAX_CHANGES).await;
         if refused.is_empty() {
             return;
         }
-        refused.into_iter().for_each(|order| order.answer.give(Err(RoutingError::ClusterStopped)));
+        refuse_all(refused, &view.snapshot(), &RoutingError::ClusterStopped);
+    }
+}
+
+/// Tells each that nothing is proposed now, but what was done: a repeat is answered by whoever has seen the first.
+fn refuse_all(orders: impl IntoIterator<Item = Order>, table: &Table, error: &RoutingError) {
+    for Order { change, request_id, answer, .. } in orders {
+        if let Some(answer) = answer_done(table, &change, request_id.as_ref(), answer) {
+            answer.give(Err(error.clone()));
+        }
     }
 }
 
@@ -51,7 +62,6 @@ pub async fn refuse(mut orders: Orders) {
 pub struct Proposer {
     raft: Raft<Types>,
     view: View,
-    orders: Orders,
     silent: watch::Receiver<Vec<String>>,
     draft: Draft,
     confirmed_within: Duration,
@@ -62,30 +72,36 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    /// Carries out the orders for the table that is shown. `silent` names the members that do not answer, as far as those
+    /// Proposes for the table that is shown. `silent` names the members that do not answer, as far as those
     /// who talk to them know.
     #[must_use]
-    pub fn new(raft: Raft<Types>, view: View, orders: Orders, silent: watch::Receiver<Vec<String>>) -> Self {
+    pub fn new(raft: Raft<Types>, view: View, silent: watch::Receiver<Vec<String>>) -> Self {
         let draft = Draft::new(&view.snapshot());
         let (confirmed_within, term, unconfirmed) = (CONFIRMED_WITHIN, None, None);
-        Self { raft, view, orders, silent, draft, confirmed_within, term, unconfirmed }
+        Self { raft, view, silent, draft, confirmed_within, term, unconfirmed }
     }
 
-    /// Works until no one can ask any more.
-    pub async fn run(mut self) {
+    /// Works until told to stop, until no one can ask any more, or until Raft stops: whether somebody may still ask.
+    pub async fn run(mut self, orders: &mut Orders, stop: &CancellationToken) -> bool {
+        let mut metrics = self.raft.metrics();
         loop {
-            let orders = self.orders.take(MAX_CHANGES).await;
-            if orders.is_empty() {
-                return;
+            let taken = tokio::select! {
+                taken = orders.take(MAX_CHANGES) => taken,
+                () = stop.cancelled() => return true,
+                // An error: whoever would tell more has ended.
+                _ = metrics.wait_for(|now| now.running_state.is_err()) => return true,
+            };
+            if taken.is_empty() {
+                return false;
             }
-            self.carry_out(orders.into()).await;
+            self.carry_out(taken.into()).await;
         }
     }
 
     async fn carry_out(&mut self, mut orders: VecDeque<Order>) {
         while !orders.is_empty() {
             if let Err(error) = self.lead().await {
-                self.refuse(orders, &error);
+                refuse_all(orders, &self.view.snapshot(), &error);
                 return;
             }
             let Some(filled) = self.fill(orders).await else { return };
@@ -93,16 +109,6 @@ impl Proposer {
             match filled.entry {
                 Filling::Changes(changes) => self.propose_changes(changes).await,
                 Filling::Large(large) => self.propose_large(large).await,
-            }
-        }
-    }
-
-    /// Tells each that nothing is proposed now, but what was done: a repeat is answered by whoever has seen the first.
-    fn refuse(&self, orders: VecDeque<Order>, error: &RoutingError) {
-        let table = self.view.snapshot();
-        for Order { change, request_id, answer, .. } in orders {
-            if let Some(answer) = answer_done(&table, &change, request_id.as_ref(), answer) {
-                answer.give(Err(error.clone()));
             }
         }
     }

@@ -39,16 +39,21 @@ impl Node {
         };
         let dir = tempfile::tempdir().unwrap();
         let log = LogStore::create(&dir.path().join("log")).unwrap();
-        let machine = Machine::create(dir.path(), options()).unwrap();
-        let view = machine.view().clone();
+        let view = View::empty(options());
+        let machine = Machine::create(dir.path(), &view).unwrap();
         let config = Arc::new(config.validate().unwrap());
         let raft = Raft::new(ME, config, Nobody, log, machine).await.unwrap();
-        let (routing, orders) = Routing::agreed(view.clone());
+        let (routing, mut orders) = Routing::agreed(view.clone());
         // Whoever would tell it more is gone, and what is known stays.
         let (_, silent) = watch::channel(vec!["amir".to_owned(), "isaac".to_owned()]);
-        let mut proposer = Proposer::new(raft.clone(), view, orders, silent);
+        let mut proposer = Proposer::new(raft.clone(), view.clone(), silent);
         proposer.confirmed_within = confirmed_within;
-        Self { raft, routing, proposer: tokio::spawn(proposer.run()), _dir: dir }
+        let proposer = tokio::spawn(async move {
+            if proposer.run(&mut orders, &CancellationToken::new()).await {
+                refuse(&mut orders, &view).await;
+            }
+        });
+        Self { raft, routing, proposer, _dir: dir }
     }
 
     /// The one member of a cluster, with one.example.

@@ -57,9 +57,6 @@ impl Background<'_> {
     pub(super) fn start(&self, endings: Endings, life: &Life) {
         let Life { tasks, background, draining, broken, stale, .. } = life;
         let Self { state, metrics, queue, upstreams, config } = *self;
-        if let Some(keeper) = state.agreement.keeper() {
-            tasks.spawn(keeper.run(background.clone()));
-        }
         tasks.spawn(expire(state.ledger.clone(), background.clone()));
         let data_dir = config.borrow().node.data_dir.clone();
         tasks.spawn(expire_kept_aside(poison(&data_dir), state.spool.clone(), background.clone()));

@@ -59,7 +59,7 @@ fn files(config: &Config, metrics: &Arc<Metrics>) -> Vec<Finding> {
 
 fn state(config: &Config) -> (Finding, Occupancy) {
     let shown = config.node.data_dir.display();
-    match inspect(&config.node.data_dir) {
+    match inspect(config) {
         Ok(Occupancy::Free) => {
             let detail = format!("node.data_dir {shown} can be used");
             (Finding::new(Verdict::Ok, "data", detail), Occupancy::Free)

@@ -55,9 +55,10 @@ pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Re
         name: config.node.name.as_str().into(),
         store: store.clone(),
         options: routing_options(&config),
+        tried_every: alone::TRIED_EVERY,
     };
     let (routing, agreement) = Agreement::open(place, metrics).await.map_err(|error| part(&error))?;
-    if agreement.takes_part() {
+    if agreement.took_part() {
         tell_coverage(&routing, &config.node.data_dir);
     }
     Ok(State { store, history, ledger, aliases, journal, routing, agreement, spool })
@@ -94,7 +95,8 @@ pub(super) enum Occupancy {
 }
 
 /// Looks for what [`open_state`] would refuse, and changes nothing. Blocks.
-pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
+pub(super) fn inspect(config: &Config) -> Result<Occupancy, NodeError> {
+    let data_dir = &config.node.data_dir;
     for folder in all_folders(data_dir).iter().chain([&data_dir.to_owned()]) {
         let nearest = nearest_folder(folder);
         tempfile::tempfile_in(nearest).map_err(|cause| {
@@ -112,7 +114,7 @@ pub(super) fn inspect(data_dir: &Path) -> Result<Occupancy, NodeError> {
             Ok(()) => {}
         }
     }
-    match alone::inspect(data_dir) {
+    match alone::inspect(data_dir, routing_options(config)) {
         Err(AloneError::Locked(_)) => return Ok(Occupancy::Taken),
         Err(error) => return Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
         Ok(()) => {}

@@ -16,6 +16,8 @@
 //! empty one, see [`Coverage`]; while it is [`Coverage::Empty`] there is no `state`. Without a suspension mail still goes:
 //! they are not counted, and one that cannot be read is skipped. Their revisions are not kept: each has the table's.
 
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -71,6 +73,34 @@ pub fn read_store(store: &Store, options: RoutingOptions) -> Result<Table, Routi
         }
     }
     Ok(table)
+}
+
+/// Tells one table in the store from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// The table's revision; 0 while there is none.
+    pub revision: u64,
+    /// SHA-256 of what says so, and of the suspensions, which have no revision there.
+    pub digest: String,
+}
+
+/// The fingerprint of the table that stands in the store. Blocks on the disk.
+///
+/// # Errors
+/// When the disk fails, or the record of the revision cannot be read.
+pub fn fingerprint(store: &Store) -> Result<Fingerprint, RoutingError> {
+    let mut sum = Context::new(&SHA256);
+    let mut revision = 0;
+    if let Some(state) = store.tree("routing")?.get(STATE)? {
+        revision = parse::<State>(STATE, &state)?.revision;
+        sum.update(&state);
+    }
+    for pair in store.tree("suspensions")?.scan(b"") {
+        let (name, value) = pair?;
+        sum.update(&name);
+        sum.update(&value);
+    }
+    Ok(Fingerprint { revision, digest: HEXLOWER.encode(sum.finish().as_ref()) })
 }
 
 fn read_suspension(name: &[u8], value: &[u8], revision: u64) -> Option<Suspension> {

@@ -50,7 +50,7 @@ pub use change::{
 };
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
 pub use draft::Draft;
-pub use earlier::read_store;
+pub use earlier::{Fingerprint, fingerprint, read_store};
 pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};

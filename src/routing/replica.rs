@@ -27,6 +27,12 @@ impl Replica {
         Self { view: View::new(table.clone()), table }
     }
 
+    /// A table that is published to the readers of another that was here before.
+    #[must_use]
+    pub fn onto(table: Table, view: View) -> Self {
+        Self { table, view }
+    }
+
     /// The table as it is, published or not.
     #[must_use]
     pub fn table(&self) -> &Table {

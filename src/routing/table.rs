@@ -78,7 +78,9 @@ struct Use {
 }
 
 impl Table {
-    pub(super) fn new(options: RoutingOptions) -> Self {
+    /// One that was never told anything.
+    #[must_use]
+    pub fn new(options: RoutingOptions) -> Self {
         Self {
             revision: 0,
             coverage: Coverage::Empty,

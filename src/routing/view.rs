@@ -19,15 +19,36 @@ struct Shown {
     table: ArcSwap<Table>,
     /// The revision that changed the suspensions last.
     suspensions: watch::Sender<u64>,
-    /// What each table is shown with. Held by whoever shows one.
-    options: Mutex<RoutingOptions>,
+    /// Locked by whoever shows a table.
+    showing: Mutex<Showing>,
+}
+
+#[derive(Debug)]
+struct Showing {
+    /// What each table is shown with.
+    options: RoutingOptions,
+    held: Held,
+}
+
+/// Whether readers keep the table that they have.
+#[derive(Debug)]
+enum Held {
+    No,
+    /// They do; and what would be shown, if anything would.
+    Yes(Option<Table>),
 }
 
 impl View {
     pub(super) fn new(table: Table) -> Self {
         let suspensions = watch::Sender::new(table.suspensions_revision());
-        let options = Mutex::new(table.options().clone());
-        Self { shown: Arc::new(Shown { table: ArcSwap::from_pointee(table), suspensions, options }) }
+        let showing = Mutex::new(Showing { options: table.options().clone(), held: Held::No });
+        Self { shown: Arc::new(Shown { table: ArcSwap::from_pointee(table), suspensions, showing }) }
+    }
+
+    /// Shows nothing yet.
+    #[must_use]
+    pub fn empty(options: RoutingOptions) -> Self {
+        Self::new(Table::new(options))
     }
 
     /// The table as it is now. Take it once for what must fit together.
@@ -42,9 +63,33 @@ impl View {
         self.shown.suspensions.subscribe()
     }
 
+    /// Has readers keep the table that they have, whatever is shown, until [`Self::release`]: while an older one than theirs
+    /// is brought up to date, for one.
+    pub fn hold(&self) {
+        let mut showing = self.shown.showing.lock();
+        if matches!(showing.held, Held::No) {
+            showing.held = Held::Yes(None);
+        }
+    }
+
+    /// Shows the last of the tables that were held back, and those to come.
+    pub fn release(&self) {
+        let mut showing = self.shown.showing.lock();
+        if let Held::Yes(Some(table)) = std::mem::replace(&mut showing.held, Held::No) {
+            self.swap(table, &showing.options);
+        }
+    }
+
     /// Shows a table in the place of the one before.
-    pub(super) fn show(&self, mut table: Table) {
-        let options = self.shown.options.lock();
+    pub fn show(&self, table: Table) {
+        let mut showing = self.shown.showing.lock();
+        match &mut showing.held {
+            Held::Yes(held) => *held = Some(table),
+            Held::No => self.swap(table, &showing.options),
+        }
+    }
+
+    fn swap(&self, mut table: Table, options: &RoutingOptions) {
         table.set_options(options.clone());
         let revision = table.suspensions_revision();
         self.shown.table.store(Arc::new(table));
@@ -53,10 +98,14 @@ impl View {
 
     /// Shows the table with what a new configuration says.
     pub(super) fn configure(&self, options: RoutingOptions) {
-        let mut shown_with = self.shown.options.lock();
-        *shown_with = options;
+        let mut showing = self.shown.showing.lock();
+        showing.options = options;
         let mut table = Table::clone(&self.snapshot());
-        table.set_options(shown_with.clone());
+        table.set_options(showing.options.clone());
         self.shown.table.store(Arc::new(table));
     }
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -48,7 +48,7 @@ impl Segments {
         self.format
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 

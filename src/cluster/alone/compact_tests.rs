@@ -1,16 +1,22 @@
+use std::sync::Arc;
+
 use super::super::tests::World;
 use super::*;
 use crate::cluster::proposal::Proposal;
 use crate::cluster::test_state::create_domain;
-use crate::routing::{Coverage, RoutingError};
+use crate::routing::Coverage;
+use crate::telemetry::Metrics;
 
 #[tokio::test]
 async fn a_log_that_is_long_is_compacted_and_a_restart_knows_all_of_it() {
     let world = World::new();
-    let (routing, agreement) = world.open().await;
-    let keeper = Keeper { max_entries: 4, ..agreement.keeper().unwrap() };
-    let (raft, stop) = (keeper.raft.clone(), CancellationToken::new());
-    let keeping = tokio::spawn(keeper.run(stop.clone()));
+    let (site, part) = world.begun().await;
+    let keeper = Keeper { max_entries: 4, ..Keeper::new(&part) };
+    let raft = part.raft.clone();
+    let (routing, orders) = crate::routing::Routing::agreed(site.view.clone());
+    let keeping = tokio::spawn(keeper.run());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let working = tokio::spawn(site.work(super::super::Condition::Agreeing(part), orders, stop.clone()));
     for number in 0..20 {
         routing.change(create_domain(&format!("d{number}.example"))).await.unwrap();
     }
@@ -18,36 +24,42 @@ async fn a_log_that_is_long_is_compacted_and_a_restart_knows_all_of_it() {
         now.purged.zip(now.last_applied).is_some_and(|(purged, last)| last.index < purged.index + 4)
     };
     raft.wait(Some(Duration::from_secs(60))).metrics(few, "few entries").await.unwrap();
-    stop.cancel();
-    keeping.await.unwrap();
+    keeping.abort();
     let digest = routing.snapshot().digest();
-    drop((raft, routing));
-    agreement.shut_down().await;
-    let (routing, _agreement) = world.open().await;
+    stop.cancel();
+    drop(raft);
+    working.await.unwrap();
+    drop(routing);
+    let (routing, agreement) = world.open().await;
     assert_eq!(routing.snapshot().digest(), digest);
     assert_eq!(routing.snapshot().domain_count(), 20);
+    agreement.shut_down().await;
 }
 
 /// Of a later version, or damaged before it was agreed on.
 #[tokio::test]
 async fn what_cannot_be_applied_ends_raft_and_the_table_stays() {
     let world = World::new();
-    let (routing, agreement) = world.open().await;
+    let (site, part) = world.begun().await;
+    let raft = part.raft.clone();
+    let (routing, orders) = crate::routing::Routing::agreed(site.view.clone());
+    let (metrics, stop): (Arc<Metrics>, _) =
+        (site.metrics.clone(), tokio_util::sync::CancellationToken::new());
+    let working = tokio::spawn(site.work(super::super::Condition::Agreeing(part), orders, stop.clone()));
     routing.change(create_domain("one.example")).await.unwrap();
-    let keeper = agreement.keeper().unwrap();
-    let (raft, metrics) = (keeper.raft.clone(), keeper.metrics.clone());
-    let keeping = tokio::spawn(keeper.run(CancellationToken::new()));
     raft.client_write(Proposal(vec![0xff].into())).await.unwrap_err();
-    keeping.await.unwrap();
+    drop(raft);
+    World::refuses(&routing).await;
     assert_eq!(metrics.cluster_stopped.get(), 1);
-    let refused = routing.change(create_domain("two.example")).await.unwrap_err();
-    assert!(matches!(refused, RoutingError::ClusterStopped), "{refused}");
     let table = routing.snapshot();
     assert_eq!((table.domain_count(), table.coverage()), (1, Coverage::Whole));
-    drop((raft, routing));
-    agreement.shut_down().await;
+    stop.cancel();
+    working.await.unwrap();
+    drop(routing);
 
     let (routing, agreement) = world.open().await;
-    assert!(agreement.keeper().is_none());
-    assert_eq!(routing.snapshot().coverage(), Coverage::Lost);
+    assert!(!agreement.took_part());
+    let table = routing.snapshot();
+    assert_eq!((table.domain_count(), table.coverage()), (1, Coverage::Lost));
+    agreement.shut_down().await;
 }

@@ -3,11 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use openraft::error::Fatal;
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use super::super::founding::NodeId;
 use super::super::identity::IdentityError;
 use super::super::log::LogError;
 use super::super::snapshot::SnapshotError;
@@ -62,9 +60,25 @@ pub enum AloneError {
     /// The disk is too slow, or the log too long.
     #[error("the routing table was not ready within {LEADS_WITHIN:?}")]
     NotReady,
+    /// What is there is not what was written.
+    #[error(transparent)]
+    Damage(#[from] Damage),
     /// A bug of ours.
     #[error(transparent)]
     Panicked(#[from] JoinError),
+}
+
+impl AloneError {
+    /// Whether the disk refuses, for now perhaps.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Wal(WalError::Io { .. }) | Self::Store(StoreError::Io { .. }) => true,
+            Self::Log(error) => error.is_of_the_disk(),
+            Self::Snapshot(error) => error.is_of_the_disk(),
+            Self::Identity(error) => matches!(error, IdentityError::Io { .. } | IdentityError::Wal(_)),
+            _ => false,
+        }
+    }
 }
 
 /// Why a node takes no part, and goes on forwarding.
@@ -85,10 +99,13 @@ pub enum Damage {
     /// The log begins behind the snapshot's end.
     #[error("entries between raft/snapshot and raft/log are missing")]
     Gap,
-    /// The log fails.
-    #[error("{0}")]
-    Storage(String),
-    /// What was agreed on cannot be applied.
+    /// The log cannot be written.
     #[error(transparent)]
-    Raft(Fatal<NodeId>),
+    Disk(LogError),
+    /// What a node begins with cannot be written.
+    #[error("the routing table of an earlier version cannot be taken over yet: {0}")]
+    NotFounded(String),
+    /// The Raft engine does not run, or does so no more.
+    #[error("Raft has stopped: {0}")]
+    Raft(String),
 }

@@ -2,14 +2,16 @@
 //!
 //! The store's mark tells a lost store from none; this is the like of it for `raft/`. It is in the store, since it speaks of
 //! the trees there: a store that is put back from a copy of the time before has its table taken over again, should `raft/`
-//! be gone.
+//! be gone. It says which table was taken over, too: a version that knows no `raft/` goes on with that in the store, and
+//! what is changed there is not known here.
 
 use super::error::AloneError;
+use crate::routing::{Fingerprint, fingerprint};
 use crate::store::{Store, Tree};
 
 const TREE: &str = "cluster";
 const KEY: &[u8] = b"table";
-const TAKEN_OVER: &[u8] = b"taken over";
+const TAKEN_OVER: &str = "taken over at revision ";
 const LOST: &[u8] = b"lost";
 
 /// Where the table is.
@@ -43,16 +45,35 @@ impl Mark {
         })
     }
 
-    /// Writes it, durably, unless it says so already. Blocks on the disk.
-    pub(super) fn write(&self, standing: Standing) -> Result<(), AloneError> {
-        if self.read()? == standing {
+    /// Notes, durably, that the table is lost. Blocks on the disk.
+    pub(super) fn lose(&self) -> Result<(), AloneError> {
+        self.write(LOST)
+    }
+
+    /// Notes, durably, that the store's table is taken over, and says where it is another than the one that was. Blocks on
+    /// the disk.
+    pub(super) fn take_over(&self) -> Result<(), AloneError> {
+        let Fingerprint { revision, digest } = fingerprint(&self.store).map_err(AloneError::OldTable)?;
+        let now = format!("{TAKEN_OVER}{revision}, {digest}");
+        let before = self.tree.get(KEY)?.map(|octets| String::from_utf8_lossy(&octets).into_owned());
+        match before.as_deref().and_then(|before| before.strip_prefix(TAKEN_OVER)) {
+            Some(_) if before.as_ref() == Some(&now) => return Ok(()),
+            Some(before) => tracing::error!(
+                taken_over_at = before.split(',').next().unwrap_or_default(),
+                revision,
+                "an earlier version of Postroad has changed the routing table, or suspensions, in store/ since raft/ took \
+                 its place: these changes are not used here; make them again. This is said once"
+            ),
+            None => {}
+        }
+        self.write(now.as_bytes())
+    }
+
+    fn write(&self, value: &[u8]) -> Result<(), AloneError> {
+        if self.tree.get(KEY)?.as_deref() == Some(value) {
             return Ok(());
         }
-        match standing {
-            Standing::InStore => self.tree.remove(KEY)?,
-            Standing::TakenOver => self.tree.insert(KEY, TAKEN_OVER)?,
-            Standing::Lost => self.tree.insert(KEY, LOST)?,
-        }
+        self.tree.insert(KEY, value)?;
         Ok(self.store.flush_durably()?)
     }
 }

@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use openraft::CommittedLeaderId;
+use openraft::storage::RaftLogStorage as _;
 use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::founding::NodeId;
+use crate::cluster::machine::Machine;
 use crate::cluster::test_state::{create_domain, create_rule, domain, options, suspend};
 use crate::cluster::types::{LogId, Member, Membership, Vote};
 use crate::routing::test_table::write_earlier;
-use crate::routing::{Change, Coverage, RoutingError, read_store};
+use crate::routing::{Change, Coverage, RoutingError, Table, read_store};
 
 /// A data directory. It has a new store each time that a node opens it.
 pub(super) struct World {
@@ -25,12 +27,18 @@ impl World {
         folder(self.dir.path())
     }
 
+    /// Where log and snapshot stand.
+    fn state(&self) -> PathBuf {
+        self.raft().join("1")
+    }
+
     fn place(&self) -> Place {
         Place {
             data_dir: self.dir.path().to_owned(),
             name: "linda".into(),
             store: Store::open(self.dir.path()).unwrap(),
             options: options(),
+            tried_every: Duration::from_millis(50),
         }
     }
 
@@ -40,6 +48,26 @@ impl World {
 
     async fn try_open(&self) -> Result<(Routing, Agreement), AloneError> {
         Agreement::open(self.place(), Arc::new(Metrics::new().unwrap())).await
+    }
+
+    /// A node that has begun, and whose orders nobody carries out yet.
+    pub(super) async fn begun(&self) -> (Site, Part) {
+        let place = self.place();
+        let view = View::empty(place.options.clone());
+        let lock = Arc::new(lock::take(&place.data_dir).unwrap());
+        let site = Site { place, view, metrics: Arc::new(Metrics::new().unwrap()), lock };
+        let Begun::Part(part) = site.begin().await.unwrap() else { panic!() };
+        (site, part)
+    }
+
+    /// Waits until changes are refused.
+    pub(super) async fn refuses(routing: &Routing) {
+        let refusing = async {
+            while !matches!(routing.change(Change::DeclareWhole).await, Err(RoutingError::ClusterStopped)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), refusing).await.unwrap();
     }
 
     /// The table that a start finds.
@@ -111,25 +139,28 @@ async fn a_table_in_the_store_is_taken_over_once() {
 #[tokio::test]
 async fn a_crash_between_any_two_steps_of_the_founding_loses_nothing() {
     let (world, old) = World::old();
-    let dir = world.raft();
-    let identity = Identity::draw("linda".into());
-    for crashed_after in 0..3 {
-        found::begin(&dir).unwrap();
+    let folder = world.raft();
+    for crashed_after in 0..4 {
+        let numbers = found::numbers(&folder).unwrap();
+        let identity = Identity::draw("linda".into(), numbers.last().map_or(1, |last| last + 1));
+        found::begin(&folder).unwrap();
+        let unfinished = folder.join("unfinished");
         if crashed_after > 0 {
-            found::snapshot(&dir, old.clone(), &identity).unwrap();
+            found::prepare(&unfinished, old.clone(), &identity).await.unwrap();
         }
         if crashed_after > 1 {
-            found::log(&dir, &identity).await.unwrap();
+            fs::rename(&unfinished, identity.dir(&folder)).unwrap();
+        }
+        if crashed_after > 2 {
+            identity.write(&folder).unwrap();
         }
         let table = world.found().await;
         assert_whole(&table);
         assert_eq!(table.digest(), old.digest());
-        // The store without its mark is as it was before.
-        Mark::open(&world.place().store).unwrap().write(Standing::InStore).unwrap();
+        // As if that start had been none: the store without its mark, and no identity.
+        world.place().store.tree("cluster").unwrap().remove(b"table").unwrap();
+        fs::remove_file(folder.join("identity")).unwrap();
     }
-    // After the identity, and before the mark.
-    let table = world.found().await;
-    assert_whole(&table);
 }
 
 #[tokio::test]
@@ -147,9 +178,11 @@ async fn a_folder_that_is_gone_is_a_lost_table_and_not_the_one_of_before() {
 async fn a_crash_while_a_lost_table_is_begun_anew_is_no_old_table() {
     let (world, _) = World::old();
     world.found().await;
-    Mark::open(&world.place().store).unwrap().write(Standing::Lost).unwrap();
+    fs::remove_dir_all(world.raft()).unwrap();
+    Mark::open(&world.place().store).unwrap().lose().unwrap();
     found::begin(&world.raft()).unwrap();
-    found::snapshot(&world.raft(), Table::lost(options()), &Identity::draw("linda".into())).unwrap();
+    let identity = Identity::draw("linda".into(), 1);
+    found::prepare(&world.raft().join("unfinished"), Table::lost(options()), &identity).await.unwrap();
     assert_eq!(world.found().await.coverage(), Coverage::Lost);
 }
 
@@ -171,44 +204,146 @@ async fn a_store_and_a_folder_that_are_gone_are_a_lost_table() {
     assert_eq!(world.found().await.coverage(), Coverage::Lost);
 }
 
-/// Damages it, and starts a node on it: how many domains are left, of which nothing says that others do not exist.
-async fn domains_after(damage: impl FnOnce(&Path)) -> usize {
-    let (world, _) = World::old();
-    world.found().await;
-    damage(&world.raft());
+/// What a node goes on with that takes no part, and whose clients are told so.
+async fn refusing(world: &World) -> Arc<Table> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (routing, agreement) = Agreement::open(world.place(), metrics.clone()).await.unwrap();
-    assert_eq!(metrics.cluster_stopped.get(), 1);
-    let table = routing.snapshot();
-    assert_eq!(table.coverage(), Coverage::Lost);
-    let refused = routing.change(create_domain("two.example")).await.unwrap_err();
+    assert_eq!((metrics.cluster_stopped.get(), agreement.took_part()), (1, false));
+    let refused = routing.change(create_domain("more.example")).await.unwrap_err();
     assert!(matches!(refused, RoutingError::ClusterStopped), "{refused}");
+    let table = routing.snapshot();
     end(routing, agreement).await;
+    table
+}
+
+/// Of a node that took a table over and added two.example and three.example: damages what it keeps, and starts it. How
+/// many domains are left, of which nothing says that others do not exist.
+async fn domains_after(damage: impl FnOnce(&World)) -> usize {
+    let (world, _) = World::old();
+    let (routing, agreement) = world.open().await;
+    for name in ["two.example", "three.example"] {
+        routing.change(create_domain(name)).await.unwrap();
+    }
+    end(routing, agreement).await;
+    inspect(world.dir.path(), options()).unwrap();
+    damage(&world);
+    let told = inspect(world.dir.path(), options()).unwrap_err();
+    assert!(matches!(told, AloneError::Damage(_)), "{told}");
+    let table = refusing(&world).await;
+    assert_eq!(table.coverage(), Coverage::Lost);
     table.domain_count()
 }
 
+/// The log's one segment.
+fn segment(world: &World) -> PathBuf {
+    fs::read_dir(world.state().join("log")).unwrap().next().unwrap().unwrap().path()
+}
+
+/// Spoils the first frame of the log that says this.
+fn spoil(world: &World, saying: &[u8]) {
+    let path = segment(world);
+    let mut octets = fs::read(&path).unwrap();
+    let at = octets.windows(saying.len()).position(|window| window == saying).unwrap();
+    octets[at] ^= 1;
+    fs::write(path, octets).unwrap();
+}
+
 #[tokio::test]
-async fn without_its_log_a_node_forwards_by_the_snapshot_and_takes_no_change() {
-    assert_eq!(domains_after(|raft| fs::remove_dir_all(raft.join("log")).unwrap()).await, 1);
-    let garbage = |raft: &Path| {
-        let segment = fs::read_dir(raft.join("log")).unwrap().next().unwrap().unwrap().path();
-        let mut octets = fs::read(&segment).unwrap();
-        octets[40..60].fill(0xaa);
-        fs::write(segment, octets).unwrap();
-    };
-    assert_eq!(domains_after(garbage).await, 1);
+async fn where_its_log_is_damaged_a_node_forwards_by_what_stands_before_the_damage() {
+    assert_eq!(domains_after(|world| spoil(world, b"three.example")).await, 2);
+    assert_eq!(domains_after(|world| spoil(world, b"two.example")).await, 1);
+    assert_eq!(domains_after(|world| fs::remove_dir_all(world.state().join("log")).unwrap()).await, 1);
 }
 
 #[tokio::test]
 async fn without_its_snapshot_a_node_knows_nothing_and_says_so() {
-    assert_eq!(domains_after(|raft| fs::remove_file(raft.join("snapshot")).unwrap()).await, 0);
-    assert_eq!(domains_after(|raft| fs::write(raft.join("snapshot"), "spoilt").unwrap()).await, 0);
+    assert_eq!(domains_after(|world| fs::remove_file(world.state().join("snapshot")).unwrap()).await, 0);
+    assert_eq!(domains_after(|world| fs::write(world.state().join("snapshot"), "spoilt").unwrap()).await, 0);
 }
 
 #[tokio::test]
-async fn without_its_identity_a_node_removes_nothing_and_forwards_by_the_snapshot() {
-    assert_eq!(domains_after(|raft| fs::remove_file(raft.join("identity")).unwrap()).await, 1);
-    assert_eq!(domains_after(|raft| fs::write(raft.join("identity"), "spoilt").unwrap()).await, 1);
+async fn a_snapshot_from_before_what_the_log_begins_with_is_not_gone_on_from() {
+    let domains = domains_after(|world| {
+        let later = World::old().0;
+        let identity = Identity::read(&world.raft()).unwrap().unwrap();
+        let first = LogId::new(CommittedLeaderId::new(1, identity.node), 0);
+        let voters = Membership::new(
+            vec![[identity.node].into()],
+            BTreeMap::from([(identity.node, Member::default())]),
+        );
+        let table = read_store(&later.place().store, options()).unwrap();
+        fs::remove_file(world.state().join("snapshot")).unwrap();
+        Machine::found(&world.state(), table, first, voters).unwrap();
+    });
+    assert_eq!(domains.await, 1);
+}
+
+#[tokio::test]
+async fn without_its_identity_a_node_removes_nothing_and_forwards_by_what_is_there() {
+    let (world, _) = World::old();
+    world.found().await;
+    fs::remove_file(world.raft().join("identity")).unwrap();
+    let table = refusing(&world).await;
+    assert_eq!((table.coverage(), table.domain_count()), (Coverage::Lost, 1));
+    assert_eq!(domains_after(|world| fs::write(world.raft().join("identity"), "spoilt").unwrap()).await, 3);
+}
+
+#[tokio::test]
+async fn what_a_later_version_wrote_is_refused_and_not_called_damage() {
+    let (world, _) = World::old();
+    world.found().await;
+    let path = world.state().join("snapshot");
+    let mut octets = fs::read(&path).unwrap();
+    octets[11] = 2;
+    fs::write(&path, octets).unwrap();
+    for told in [world.try_open().await.err().unwrap(), inspect(world.dir.path(), options()).unwrap_err()] {
+        assert!(
+            told.to_string().contains("format version 2, which this version of Postroad does not know"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn where_the_disk_refuses_a_founding_the_old_table_counts_until_it_does_not() {
+    let (world, old) = World::old();
+    fs::create_dir(world.raft()).unwrap();
+    let in_the_way = world.raft().join("identity.partial");
+    fs::create_dir(&in_the_way).unwrap();
+    let (routing, agreement) = world.open().await;
+    assert!(!agreement.took_part());
+    assert_eq!((routing.snapshot().digest(), routing.snapshot().coverage()), (old.digest(), Coverage::Whole));
+    fs::remove_dir(in_the_way).unwrap();
+    made(&routing, "two.example").await;
+    end(routing, agreement).await;
+    assert_eq!(world.found().await.domain_count(), 2);
+}
+
+/// Adds a domain as soon as changes are taken.
+async fn made(routing: &Routing, name: &str) {
+    let making = async {
+        while routing.change(create_domain(name)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), making).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_changed_meanwhile_is_told_of_once_and_not_used() {
+    let (world, _) = World::old();
+    let mark = || world.place().store.tree("cluster").unwrap().get(b"table").unwrap().unwrap();
+    world.found().await;
+    let first = mark();
+    world.found().await;
+    assert_eq!(mark(), first);
+    world.place().store.tree("suspensions").unwrap().remove(b"dest.example").unwrap();
+    let table = world.found().await;
+    assert_whole(&table);
+    let second = mark();
+    assert_ne!(second, first);
+    world.found().await;
+    assert_eq!(mark(), second);
 }
 
 #[tokio::test]
@@ -217,17 +352,19 @@ async fn a_second_process_stays_away() {
     let (routing, agreement) = world.open().await;
     let error = lock::take(world.dir.path()).unwrap_err();
     assert!(matches!(error, AloneError::Locked(_)), "{error}");
-    assert!(matches!(inspect(world.dir.path()), Err(AloneError::Locked(_))));
+    assert!(matches!(inspect(world.dir.path(), options()), Err(AloneError::Locked(_))));
     end(routing, agreement).await;
-    inspect(world.dir.path()).unwrap();
+    inspect(world.dir.path(), options()).unwrap();
 }
 
 /// They would go on without it, or it without them.
 #[tokio::test]
 async fn a_member_of_a_cluster_of_several_does_not_start_alone() {
     let world = World::new();
-    let (dir, identity) = (world.raft(), Identity::draw("linda".into()));
-    found::begin(&dir).unwrap();
+    let identity = Identity::draw("linda".into(), 1);
+    let dir = world.state();
+    found::begin(&world.raft()).unwrap();
+    fs::create_dir(&dir).unwrap();
     let voters = [identity.node, NodeId(7)];
     let members: BTreeMap<NodeId, Member> = voters.map(|id| (id, Member::default())).into();
     let membership = Membership::new(vec![voters.into()], members);
@@ -237,7 +374,7 @@ async fn a_member_of_a_cluster_of_several_does_not_start_alone() {
     log.save_vote(&Vote::new_committed(1, NodeId(7))).await.unwrap();
     log.purge(first).await.unwrap();
     drop(log);
-    identity.write(&dir).unwrap();
+    identity.write(&world.raft()).unwrap();
     let refused = world.try_open().await.err().unwrap();
     assert!(matches!(refused, AloneError::OtherMembers), "{refused}");
 }

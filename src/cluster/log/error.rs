@@ -55,3 +55,23 @@ pub enum LogError {
     #[error("the log has stopped")]
     Stopped,
 }
+
+impl LogError {
+    /// Whether what is there is not what was written. Else the disk refuses for now, or a later version wrote it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Record { cause: RecordError::UnknownKind, .. }
+            | Self::Wal(_)
+            | Self::Exists(_)
+            | Self::Stopped => false,
+            Self::Missing(_) | Self::Damaged { .. } | Self::Record { .. } | Self::Hole { .. } => true,
+        }
+    }
+
+    /// Whether the disk refuses, for now perhaps.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Wal(WalError::Io { .. }))
+    }
+}

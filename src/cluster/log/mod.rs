@@ -76,6 +76,26 @@ struct Shared {
     writer: Option<JoinHandle<()>>,
 }
 
+/// What can be read of a log that takes no part.
+#[derive(Debug)]
+pub struct Readable {
+    /// The entries behind the last that was purged, without a gap.
+    pub entries: Vec<Entry>,
+    /// The last of them that is known to be agreed on.
+    pub committed: Option<LogId>,
+    /// The last that was purged.
+    pub purged: Option<LogId>,
+    /// Why it is not all.
+    pub whole: Result<(), LogError>,
+}
+
+/// Reads a log as far as it can be read, and changes nothing. Blocks on the disk.
+#[must_use]
+pub fn look(dir: &Path) -> Readable {
+    let (live, whole) = open::look(dir);
+    Readable { entries: live.range(&.., usize::MAX), committed: live.committed, purged: live.purged, whole }
+}
+
 /// Reads entries. Clones share the log, and do not keep its thread.
 #[derive(Clone)]
 pub struct LogReader {
@@ -121,6 +141,18 @@ impl LogStore {
     #[must_use]
     pub fn octets(&self) -> usize {
         self.shared.live.lock().octets()
+    }
+
+    /// The last entry that was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<LogId> {
+        self.shared.live.lock().purged
+    }
+
+    /// Why it takes no more, once it does not.
+    #[must_use]
+    pub fn failure(&self) -> Option<LogError> {
+        self.shared.failed.get().cloned()
     }
 
     fn reader(&self) -> LogReader {

@@ -33,8 +33,7 @@ pub(super) fn create(dir: &Path) -> Result<(Live, Log), LogError> {
 /// When there is none, what was durable cannot be read, or the disk fails.
 pub(super) fn open(dir: &Path) -> Result<(Live, Log), LogError> {
     let segments = Segments::at(FORMAT, dir.to_owned());
-    let numbers = if dir.exists() { segments.list()? } else { Vec::new() };
-    let Some(number) = valid(&segments, &numbers)? else {
+    let Some((number, numbers)) = find(&segments)? else {
         return Err(LogError::Missing(dir.to_owned()));
     };
     let live = replay(&segments, number)?;
@@ -93,8 +92,32 @@ pub(super) fn remove_copy(segments: &Segments, number: u64) -> Result<(), LogErr
     Ok(())
 }
 
+/// What can be read of a log, up to what cannot be and why; changes nothing.
+pub(super) fn look(dir: &Path) -> (Live, Result<(), LogError>) {
+    let segments = Segments::at(FORMAT, dir.to_owned());
+    let mut live = Live::default();
+    let looked = match find(&segments) {
+        Ok(Some((number, _))) => replay_into(&segments, number, &mut live),
+        Ok(None) => Err(LogError::Missing(dir.to_owned())),
+        Err(error) => Err(error),
+    };
+    (live, looked)
+}
+
+/// The segment that counts, and all that are there.
+fn find(segments: &Segments) -> Result<Option<(u64, Vec<u64>)>, LogError> {
+    let numbers = if segments.dir().exists() { segments.list()? } else { Vec::new() };
+    Ok(valid(segments, &numbers)?.map(|number| (number, numbers)))
+}
+
 /// What the records of a segment come to, up to where it was written to its end.
 pub(super) fn replay(segments: &Segments, number: u64) -> Result<Live, LogError> {
+    let mut live = Live::default();
+    replay_into(segments, number, &mut live)?;
+    Ok(live)
+}
+
+fn replay_into(segments: &Segments, number: u64, live: &mut Live) -> Result<(), LogError> {
     let path = segments.path(number);
     let damaged =
         |offset: usize, synced| LogError::Damaged { path: path.clone(), offset: offset as u64, synced };
@@ -103,7 +126,6 @@ pub(super) fn replay(segments: &Segments, number: u64) -> Result<Live, LogError>
     let salt = segments.salt(number)?.ok_or_else(|| damaged(0, 0))?;
     let pieces = || Scan::new(FORMAT, &octets, Some(salt));
     let synced = synced(pieces());
-    let mut live = Live::default();
     for piece in pieces() {
         let (frame, range) = match piece {
             Piece::Frame(frame, range) => (frame, range),
@@ -125,7 +147,7 @@ pub(super) fn replay(segments: &Segments, number: u64) -> Result<Live, LogError>
         let followed = record.map_or(Ok(()), |record| live.follow(record));
         followed.map_err(|cause| LogError::Hole { path: path.clone(), offset, cause })?;
     }
-    Ok(live)
+    Ok(())
 }
 
 /// Up to where the segment is known to have been durable. Marks behind damage count too: the one that says that what is

@@ -235,6 +235,11 @@ async fn damage_before_the_last_mark_is_fatal_and_behind_it_the_end() {
     let whole = place.files();
     let (name, octets) = whole.first_key_value().unwrap();
     let segments = Segments::at(FORMAT, place.dir());
+    // As without the mark of a clean end.
+    let Some(Piece::Frame(_, last)) = Scan::new(FORMAT, octets, segments.salt(1).unwrap()).last() else {
+        panic!()
+    };
+    let octets = &octets[..last.start].to_vec();
     for offset in 0..octets.len() {
         let mut flipped = octets.clone();
         flipped[offset] ^= 1 << (offset % 8);

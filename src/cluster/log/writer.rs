@@ -68,7 +68,12 @@ impl Writer {
             }
         }
         // Nobody is left to be told; what was promised is durable.
-        let _ = self.log.sync();
+        let _ = self.unless_failed(|writer| {
+            writer.log.sync()?;
+            writer.synced = writer.log.end().offset;
+            Ok(())
+        });
+        self.mark();
     }
 
     fn serve(&mut self, first: Order, orders: &Receiver<Order>) {

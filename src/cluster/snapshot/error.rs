@@ -27,6 +27,16 @@ pub enum SnapshotError {
     /// The folder's names could not be made durable.
     #[error(transparent)]
     Wal(#[from] WalError),
+    /// The disk is too full for another one.
+    #[error("{} has {free} octets left, and {wanted} are wanted for a snapshot", dir.display())]
+    NoRoom {
+        /// The folder.
+        dir: PathBuf,
+        /// What is left.
+        free: u64,
+        /// What is wanted.
+        wanted: u64,
+    },
     /// One is there, and should not be.
     #[error("there is a snapshot {} already", .0.display())]
     Exists(PathBuf),
@@ -100,6 +110,25 @@ pub enum Fault {
 }
 
 impl SnapshotError {
+    /// Whether the disk refuses, for now perhaps.
+    #[must_use]
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::NoRoom { .. } | Self::Wal(WalError::Io { .. }))
+    }
+
+    /// Whether what is there is not what was written. Else the disk refuses for now, or a later version wrote it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Unreadable { fault: Fault::Io(_) | Fault::Version(_), .. }
+            | Self::Io { .. }
+            | Self::Wal(_)
+            | Self::NoRoom { .. }
+            | Self::Exists(_) => false,
+            Self::Unreadable { .. } | Self::TooLarge | Self::Other { .. } => true,
+        }
+    }
+
     /// What the disk refused.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -14,7 +14,7 @@ use super::error::Fault;
 use crate::proto::cluster::v1;
 use crate::routing::{MAX_RECORD_OCTETS, Rebuilt, RoutingOptions};
 
-const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'S', b'\r', b'\n', 0x1a, b'\n'];
+const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'T', b'\r', b'\n', 0x1a, b'\n'];
 /// The version that is written; others are refused.
 const VERSION: u32 = 1;
 /// Largest beginning, in octets: a log id and some hundred octets a member.

@@ -32,7 +32,7 @@ mod error;
 mod format;
 
 use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +48,7 @@ use super::staging::Staging;
 use super::types::{LogId, Snapshot, SnapshotMeta};
 use crate::private_files;
 use crate::routing::{RoutingOptions, Table};
+use crate::telemetry::free_octets;
 use crate::wal::sync_dir;
 
 /// Largest snapshot that is taken from a peer, in octets: about seven million rules.
@@ -57,6 +58,8 @@ pub const MAX_RECEIVED_OCTETS: u64 = 1 << 30;
 const NAME: &str = "snapshot";
 /// What the names of files begin with that are not finished.
 const UNFINISHED: &str = "snapshot.partial-";
+/// Octets of the disk that are left to the log.
+const RESERVED_OCTETS: u64 = 64 << 20;
 /// Octets that are copied at once.
 const COPIED_OCTETS: usize = 1 << 20;
 
@@ -145,6 +148,8 @@ struct Shared {
     current: ArcSwapOption<Current>,
     /// The last entry of the current one.
     last: watch::Sender<Option<LogId>>,
+    /// How many could not be written.
+    unwritten: watch::Sender<u64>,
     /// Held by whoever puts a file in the place of another.
     replacing: Mutex<()>,
 }
@@ -170,6 +175,7 @@ impl Snapshots {
             dir: dir.to_owned(),
             current: ArcSwapOption::empty(),
             last: watch::Sender::new(None),
+            unwritten: watch::Sender::new(0),
             replacing: Mutex::new(()),
         };
         let snapshots = Self { shared: Arc::new(shared) };
@@ -196,6 +202,41 @@ impl Snapshots {
     /// The last entry of the snapshot, each time that one is durable.
     pub(super) fn last(&self) -> watch::Receiver<Option<LogId>> {
         self.shared.last.subscribe()
+    }
+
+    /// Counts those that could not be written, each time that one could not.
+    pub(super) fn unwritten(&self) -> watch::Receiver<u64> {
+        self.shared.unwritten.subscribe()
+    }
+
+    /// Writes a snapshot, if there is room. Where there is not, or the disk refuses, the one before is the answer: the log
+    /// grows meanwhile, which is no reason to end.
+    ///
+    /// # Errors
+    /// When there is none before, and this one cannot be written.
+    pub(super) fn build_or_keep(
+        &self,
+        meta: &SnapshotMeta,
+        agreed: &Agreed,
+    ) -> Result<Snapshot, SnapshotError> {
+        let Some(before) = self.shared.current.load_full() else { return self.build(meta, agreed) };
+        let built = self.look_for_room(&before).and_then(|()| self.build(meta, agreed));
+        built.or_else(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a snapshot of what is agreed on cannot be written"
+            );
+            self.shared.unwritten.send_modify(|count| *count += 1);
+            Ok(before.passed_on())
+        })
+    }
+
+    /// Whether one more that is twice as large as the one before leaves the log room.
+    fn look_for_room(&self, before: &Current) -> Result<(), SnapshotError> {
+        let dir = &self.shared.dir;
+        let free = free_octets(dir).map_err(SnapshotError::io("look for room in", dir))?;
+        let wanted = 2 * before.file.octets() + RESERVED_OCTETS;
+        if free < wanted { Err(SnapshotError::NoRoom { dir: dir.clone(), free, wanted }) } else { Ok(()) }
     }
 
     /// Writes a snapshot.
@@ -292,6 +333,19 @@ impl Current {
 fn read(file: &File, path: &Path, options: RoutingOptions) -> Result<(SnapshotMeta, Agreed), SnapshotError> {
     let unreadable = |(offset, fault)| SnapshotError::Unreadable { path: path.to_owned(), offset, fault };
     format::read(file, options).map_err(unreadable)
+}
+
+/// Reads the snapshot of a folder, if there is one, and changes nothing. Blocks on the disk.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn look(dir: &Path, options: RoutingOptions) -> Result<Option<SnapshotMeta>, SnapshotError> {
+    let path = dir.join(NAME);
+    match File::open(&path) {
+        Ok(file) => read(&file, &path, options).map(|(meta, _)| Some(meta)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(SnapshotError::io("open", &path)(cause)),
+    }
 }
 
 /// Removes what was being written, or arrived, when the process before this one ended.
