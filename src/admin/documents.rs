@@ -58,18 +58,23 @@ impl RoutingService for Documents {
 
     async fn export_routing_document(
         &self,
-        _request: Request<ExportRoutingDocumentRequest>,
+        request: Request<ExportRoutingDocumentRequest>,
     ) -> Result<Response<ExportRoutingDocumentResponse>, Status> {
         let table = self.routing.snapshot();
-        if table.coverage() == Coverage::Lost {
+        let is_lost = table.coverage() == Coverage::Lost;
+        if is_lost && !request.get_ref().partial {
             // It would be kept in the place of the document that brings the table back.
             return Err(status::routing(&RoutingError::Lost, RESOURCE));
         }
         let yaml = blocking(move || Document::of(&table).to_yaml().map_err(|error| status::internal(&error)))
             .await?;
+        let yaml = if is_lost { format!("{NOT_ALL}{yaml}") } else { yaml };
         Ok(Response::new(ExportRoutingDocumentResponse { yaml }))
     }
 }
+
+/// What a document of a table begins with that is lost in part.
+const NOT_ALL: &str = "# What is left of a routing table that is lost in part.\n";
 
 /// Large documents take seconds of CPU.
 async fn blocking<T: Send + 'static>(

@@ -31,6 +31,14 @@ pub(super) struct ApplyArgs {
     dry_run: bool,
 }
 
+/// What is printed.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// Also print what is left of a table that is lost in part.
+    #[arg(long)]
+    partial: bool,
+}
+
 fn client(wire: Wire) -> RoutingServiceClient<Wire> {
     RoutingServiceClient::new(wire).max_decoding_message_size(MAX_ANSWER_OCTETS)
 }
@@ -49,10 +57,14 @@ pub(super) async fn apply(
     if output.is_table() { show(&response, output) } else { output.json(&response) }
 }
 
-pub(super) async fn export(server: &ServerArgs, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) async fn export(
+    args: ExportArgs,
+    server: &ServerArgs,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
     let response = session
-        .read(ExportRoutingDocumentRequest {}, |wire, request| async move {
+        .read(ExportRoutingDocumentRequest { partial: args.partial }, |wire, request| async move {
             client(wire).export_routing_document(request).await
         })
         .await?;

@@ -67,7 +67,7 @@ enum Noun {
     /// Makes the routing table what a file says, all or nothing.
     Apply(document::ApplyArgs),
     /// Prints the routing table as the file that `apply` takes.
-    Export,
+    Export(document::ExportArgs),
     /// Prints a completion script for a shell.
     Completions(completions::Args),
 }
@@ -115,7 +115,7 @@ async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failu
         Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
         Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,
         Noun::Apply(args) => document::apply(args, server, output).await,
-        Noun::Export => document::export(server, output).await,
+        Noun::Export(args) => document::export(args, server, output).await,
     }
 }
 

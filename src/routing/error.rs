@@ -92,7 +92,10 @@ pub enum RoutingError {
     NestedBatch,
     #[error("the routing table on disk is damaged: {0}")]
     Damaged(String),
-    #[error("the routing table is lost, and what is here is not all of it: apply the last document exported")]
+    #[error(
+        "the routing table is lost, and what is here is not all of it: apply the last document exported; \
+         `export --partial` prints what is left"
+    )]
     Lost,
     #[error(transparent)]
     Store(#[from] StoreError),

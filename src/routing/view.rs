@@ -35,7 +35,7 @@ struct Showing {
 enum Held {
     No,
     /// They do; and what would be shown, if anything would.
-    Yes(Option<Table>),
+    Yes(Option<Box<Table>>),
 }
 
 impl View {
@@ -76,7 +76,7 @@ impl View {
     pub fn release(&self) {
         let mut showing = self.shown.showing.lock();
         if let Held::Yes(Some(table)) = std::mem::replace(&mut showing.held, Held::No) {
-            self.swap(table, &showing.options);
+            self.swap(*table, &showing.options);
         }
     }
 
@@ -84,7 +84,7 @@ impl View {
     pub fn show(&self, table: Table) {
         let mut showing = self.shown.showing.lock();
         match &mut showing.held {
-            Held::Yes(held) => *held = Some(table),
+            Held::Yes(held) => *held = Some(Box::new(table)),
             Held::No => self.swap(table, &showing.options),
         }
     }

@@ -197,7 +197,7 @@ async fn a_node_whose_log_is_damaged_delivers_its_queue_and_refuses_changes() {
     let world = World::impatient().await;
     world.mx.at(Stage::Banner, Act::Close);
     world.sender().await.submit(ALICE, INFO, &letter("one")).await.starts("250 2.0.0 Queued");
-    let world = world.restarted_after(|data| fs::remove_dir_all(data.join("raft/log")).unwrap()).await;
+    let world = world.restarted_after(|data| fs::remove_dir_all(data.join("raft/1/log")).unwrap()).await;
     world.mx.be_kind();
     until("the queue delivers", || world.mx.taken().len() == 1, LIMIT).await;
     for to in ["info@ours.example", "no@ours.example", "who@elsewhere.example"] {
@@ -205,6 +205,9 @@ async fn a_node_whose_log_is_damaged_delivers_its_queue_and_refuses_changes() {
     }
     let (status, _, said) = world.ctl(&["domain", "add", "new.example"]).await;
     assert_eq!((status, said.contains("has stopped taking part")), (1, true), "{said}");
+    let (status, document, _) = world.ctl(&["export", "--partial"]).await;
+    let yaml = document["yaml"].as_str().unwrap();
+    assert_eq!((status, yaml.starts_with("# What is left of a routing table")), (0, true), "{yaml}");
     let ready = world.page("/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("changes are refused"), "{ready}");
     let metrics = world.page("/metrics").await;

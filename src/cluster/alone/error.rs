@@ -71,13 +71,19 @@ pub enum AloneError {
 impl AloneError {
     /// Whether the disk refuses, for now perhaps.
     pub(super) fn is_of_the_disk(&self) -> bool {
-        match self {
-            Self::Io { .. } | Self::Wal(WalError::Io { .. }) | Self::Store(StoreError::Io { .. }) => true,
-            Self::Log(error) => error.is_of_the_disk(),
-            Self::Snapshot(error) => error.is_of_the_disk(),
-            Self::Identity(error) => matches!(error, IdentityError::Io { .. } | IdentityError::Wal(_)),
-            _ => false,
+        if let Self::Log(error) = self {
+            return error.is_of_the_disk();
         }
+        if let Self::Snapshot(error) = self {
+            return error.is_of_the_disk();
+        }
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Wal(WalError::Io { .. })
+                | Self::Store(StoreError::Io { .. })
+                | Self::Identity(IdentityError::Io { .. } | IdentityError::Wal(_))
+        )
     }
 }
 

@@ -101,7 +101,7 @@ struct Part {
 /// How a beginning ends.
 enum Begun {
     Part(Part),
-    Stopped(Remains),
+    Stopped(Box<Remains>),
 }
 
 impl Agreement {
@@ -117,7 +117,8 @@ impl Agreement {
         let site = Site { place, view: view.clone(), metrics, lock: Arc::new(lock) };
         let condition = match site.begin().await? {
             Begun::Part(part) => Condition::Agreeing(part),
-            Begun::Stopped(Remains { damage, table, again }) => {
+            Begun::Stopped(remains) => {
+                let Remains { damage, table, again } = *remains;
                 view.show(table);
                 site.refuses(&damage, again);
                 Condition::Refusing(again)
@@ -178,7 +179,7 @@ impl Site {
         };
         match found {
             Found::Whole(whole) => self.start(*whole).await,
-            Found::Stopped(remains) => Ok(Begun::Stopped(*remains)),
+            Found::Stopped(remains) => Ok(Begun::Stopped(remains)),
         }
     }
 
@@ -247,7 +248,7 @@ impl Site {
     async fn without(&self, dir: PathBuf, damage: Damage, again: Again) -> Result<Begun, AloneError> {
         let options = self.place.options.clone();
         let table = spawn_blocking(move || read::left(&dir, options)).await?;
-        Ok(Begun::Stopped(Remains { damage, table, again }))
+        Ok(Begun::Stopped(Box::new(Remains { damage, table, again })))
     }
 
     /// Agrees on what is ordered. None: that is the end. Else Raft has stopped.
@@ -290,7 +291,8 @@ impl Site {
                 Some(Condition::Agreeing(part))
             }
             // What readers see is what there was before, and all of it.
-            Ok(Begun::Stopped(Remains { damage, again, .. })) => {
+            Ok(Begun::Stopped(remains)) => {
+                let Remains { damage, again, .. } = *remains;
                 self.refuses(&damage, again);
                 Some(Condition::Refusing(again))
             }

@@ -87,6 +87,49 @@ async fn a_disk_that_cannot_write_refuses_with_451_and_leaves_nothing_of_what_it
     refused_while("write 5 1000 /spool/segments/", "451 4.3.0", "the spool cannot write").await;
 }
 
+/// Waits until changes are taken, or are not.
+async fn until_changes_are(served: &Served, outcome: &str, name: &str) {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let said = served.tried(&["domain", "add", name]);
+        if said.contains(outcome) {
+            return;
+        }
+        assert!(Instant::now() < end, "{said}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The log of what is agreed on cannot be written: at run time, at a start, and then again.
+#[tokio::test]
+async fn a_full_disk_refuses_changes_and_no_mail_until_there_is_room_again() {
+    let stage = Stage::set().await;
+    let Some(mut cut) = stage.power_cut() else { return };
+    let served = Served::start(&stage.config, &cut.environment()).await;
+    stage.route(&served);
+    stage.sink.be(Mood::Kind);
+    cut.fail("write 28 1000 /raft/");
+    until_changes_are(&served, "has stopped taking part", "one.example").await;
+    assert_eq!(submit(&served, 1).await.code(), 250);
+    cut.fail("");
+    until_changes_are(&served, "two.example", "two.example").await;
+    served.kill();
+    stage.sink.node_died();
+    cut.strike();
+
+    cut.fail("write 28 1000 /raft/");
+    let served = Served::start(&stage.config, &cut.environment()).await;
+    assert_eq!(submit(&served, 2).await.code(), 250);
+    until_changes_are(&served, "has stopped taking part", "three.example").await;
+    cut.fail("");
+    until_changes_are(&served, "three.example", "three.example").await;
+    let kept = served.ctl(&["domain", "list"]).to_string();
+    for name in ["ours.example", "two.example", "three.example"] {
+        assert!(kept.contains(name), "{kept}");
+    }
+    assert_eq!(arrived(&stage), [1, 2]);
+}
+
 #[tokio::test]
 async fn a_node_whose_databases_failed_ends_once_the_disk_is_well_and_the_next_one_has_every_message() {
     let stage = Stage::set().await;

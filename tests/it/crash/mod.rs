@@ -143,8 +143,9 @@ impl Stage {
         let clients = Clients::start(CLIENTS);
         let mut kills: Vec<Kill> = Vec::new();
         let mut complaints = BTreeMap::new();
-        for _ in 0..rounds() {
+        for round in 0..rounds() {
             disaster.begin();
+            served.ctl(&["domain", "add", &format!("round{round}.example")]);
             clients.go_to(served.smtp());
             self.weather(Duration::from_millis(rand::random_range(100..800))).await;
             served.complaints(&mut complaints);
@@ -153,6 +154,8 @@ impl Stage {
             disaster.strike();
             served = Served::start(&self.config, &disaster.environment()).await;
         }
+        let domains = served.ctl(&["domain", "list"])["domains"].as_array().unwrap().len();
+        assert_eq!(domains, 1 + rounds() as usize, "every change that was answered is there");
         clients.go_to(served.smtp());
         self.sink.be(Mood::Kind);
         let started = clients.started();

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,14 +71,24 @@ impl Served {
         resident.map_or(0, |words| words.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10)
     }
 
-    /// Runs `postroadctl`; it must succeed.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
+    /// Runs `postroadctl`; what it says, of whatever kind.
+    pub(crate) fn tried(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
         let server = format!("http://{}", self.ready["admin"].as_str().unwrap());
-        let output = Command::new(env!("CARGO_BIN_EXE_postroadctl"))
+        Command::new(env!("CARGO_BIN_EXE_postroadctl"))
             .args(["--server", &server, "--output", "json"])
             .args(arguments)
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Runs `postroadctl`; it must succeed.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
