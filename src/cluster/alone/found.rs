@@ -60,11 +60,9 @@ pub(super) fn stands(folder: &Path, mark: &Mark, options: RoutingOptions) -> Res
         Err(error) => return Err(error.into()),
     }
     let standing = mark.read()?;
-    // Of a founding that was not finished everything is in the store yet.
-    Ok(match (standing, newest) {
-        (Standing::TakenOver, Some(_)) => unknown(options),
-        _ => Stands::Nobody(standing),
-    })
+    // Of a founding that was not finished everything is in the store yet, if that is there.
+    let is_finished = standing == Standing::TakenOver || mark.is_of_another_store();
+    Ok(if is_finished && newest.is_some() { unknown(options) } else { Stands::Nobody(standing) })
 }
 
 /// Founds a cluster of one, with the table that is in the store, or the knowledge that it is lost.

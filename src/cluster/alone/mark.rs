@@ -45,6 +45,11 @@ impl Mark {
         })
     }
 
+    /// Whether it cannot say: the store is in the place of one that is lost.
+    pub(super) fn is_of_another_store(&self) -> bool {
+        self.store.replaces_lost()
+    }
+
     /// Notes, durably, that the table is lost. Blocks on the disk.
     pub(super) fn lose(&self) -> Result<(), AloneError> {
         self.write(LOST)

@@ -285,6 +285,10 @@ impl Site {
             () = stop.cancelled() => return None,
             () = pause => {}
         }
+        // Whoever of the last time still applies, or writes a snapshot, has the lock too.
+        if Arc::strong_count(&self.lock) > 1 {
+            return Some(Condition::Refusing(again));
+        }
         match self.begin().await {
             Ok(Begun::Part(part)) => {
                 tracing::info!("this node takes changes again");

@@ -289,6 +289,16 @@ async fn without_its_identity_a_node_removes_nothing_and_forwards_by_what_is_the
 }
 
 #[tokio::test]
+async fn without_its_identity_and_its_store_too_a_node_forwards_by_what_is_there() {
+    let (world, _) = World::old();
+    world.found().await;
+    fs::remove_file(world.raft().join("identity")).unwrap();
+    fs::remove_dir_all(world.dir.path().join("store")).unwrap();
+    let table = refusing(&world).await;
+    assert_eq!((table.coverage(), table.domain_count()), (Coverage::Lost, 1));
+}
+
+#[tokio::test]
 async fn what_a_later_version_wrote_is_refused_and_not_called_damage() {
     let (world, _) = World::old();
     world.found().await;
