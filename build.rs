@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use protox::prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "postroad/admin/v1/domain_service.proto",
     "postroad/admin/v1/rule_service.proto",
     "postroad/admin/v1/destination_service.proto",
@@ -16,21 +16,24 @@ const FILES: [&str; 8] = [
     "postroad/admin/v1/event_service.proto",
     "postroad/admin/v1/routing_service.proto",
     "postroad/admin/v1/queue_service.proto",
+    "postroad/admin/v1/dnsbl_service.proto",
 ];
-const STORED: [&str; 6] = [
+const STORED: [&str; 7] = [
     "postroad/journal/v1/entry.proto",
     "postroad/spool/v1/record.proto",
     "postroad/routing/v1/state.proto",
     "postroad/cluster/v1/log.proto",
     "postroad/cluster/v1/snapshot.proto",
     "postroad/cluster/v1/identity.proto",
+    "postroad/cluster/v1/cluster_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let stored = compile(&STORED)?;
-    tonic_prost_build::configure().build_client(false).build_server(false).compile_fds(stored)?;
+    // The one service among these is what nodes say to each other.
+    tonic_prost_build::configure().compile_fds(stored)?;
 
     let admin = compile(&FILES)?;
     let encoded = admin.encode_to_vec();

@@ -1,12 +1,17 @@
-//! A table of a million rules: what a look-up costs, and what a change, but for the log.
+//! A table of a million rules: what a look-up costs, and what a change, but for the log. What it costs each transaction that
+//! an operator may have blocked its client.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use ipnet::IpNet;
+use postroad::clock;
 use postroad::mail::{Address, Domain};
 use postroad::routing::{
-    Change, Draft, MAX_CHANGES_PER_BATCH, Matcher, NewDomain, NewRule, Replica, RoutingOptions, RuleAction,
+    Change, Draft, MAX_CHANGES_PER_BATCH, MAX_LISTINGS, Matcher, NewDomain, NewRule, Replica, RoutingOptions,
+    RuleAction,
 };
 
 const DOMAINS: usize = 1000;
@@ -40,13 +45,37 @@ fn make(replica: &mut Replica, change: Change) {
     replica.publish();
 }
 
-fn benches(c: &mut Criterion) {
-    let options = RoutingOptions {
+fn options() -> RoutingOptions {
+    RoutingOptions {
         service_domain: Domain::parse("email.relay.example").unwrap(),
         mx_hosts: Vec::new(),
         postmaster: Address::parse("ops@relay.example").unwrap(),
-    };
-    let mut replica = Replica::new(options);
+    }
+}
+
+fn listings(c: &mut Criterion) {
+    let mut replica = Replica::new(options());
+    let view = replica.view().clone();
+    let ip = IpAddr::from([192, 0, 2, 7]);
+    let mut group = c.benchmark_group("listings");
+    group.bench_function("of none", |b| {
+        b.iter(|| black_box(view.snapshot().listing(black_box(ip), clock::now()).cloned()));
+    });
+    // Networks of nine lengths, and none of them holds the client.
+    let networks = (0..MAX_LISTINGS as u32).map(|at| {
+        let length = 24 + (at % 9) as u8;
+        IpNet::new(Ipv4Addr::from(0x0a00_0000 + (at << 8)).into(), length).unwrap()
+    });
+    let block = |network| Change::Block { network, until: None, reason: String::new() };
+    make(&mut replica, Change::Batch(networks.map(block).collect()));
+    group.bench_function("of 100,000 of nine lengths", |b| {
+        b.iter(|| black_box(view.snapshot().listing(black_box(ip), clock::now()).cloned()));
+    });
+    group.finish();
+}
+
+fn benches(c: &mut Criterion) {
+    let mut replica = Replica::new(options());
     for batch in changes().chunks(MAX_CHANGES_PER_BATCH) {
         make(&mut replica, Change::Batch(batch.to_vec()));
     }
@@ -70,5 +99,5 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, benches);
+criterion_group!(all, listings, benches);
 criterion_main!(all);

@@ -49,11 +49,12 @@ const DESTINATIONS: &str = "postroad.admin.v1.DestinationService";
 const ROUTING: &str = "postroad.admin.v1.RoutingService";
 const TRACES: &str = "postroad.admin.v1.TraceService";
 const QUEUE: &str = "postroad.admin.v1.QueueService";
+const DNSBL: &str = "postroad.admin.v1.DnsblService";
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
 /// admin's: they decide for whom we speak and to whom we send.
-pub(super) static METHODS: [Method; 33] = [
+pub(super) static METHODS: [Method; 38] = [
     row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
     row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
     row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),
@@ -83,6 +84,11 @@ pub(super) static METHODS: [Method; 33] = [
     row(QUEUE, "ListSuspensions", VIEWER, Shape::Unary),
     row(QUEUE, "SuspendDestination", OPERATOR, Shape::Unary),
     row(QUEUE, "ResumeDestination", OPERATOR, Shape::Unary),
+    row(DNSBL, "ListListings", VIEWER, Shape::Unary),
+    row(DNSBL, "BlockNetwork", OPERATOR, Shape::Unary),
+    row(DNSBL, "AllowNetwork", OPERATOR, Shape::Unary),
+    row(DNSBL, "RemoveListing", OPERATOR, Shape::Unary),
+    row(DNSBL, "CheckAddress", VIEWER, Shape::Unary),
     row(HEALTH, "Check", Access::Public, Shape::Unary),
     row(HEALTH, "Watch", Access::Public, Shape::Stream),
     row("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),

@@ -10,9 +10,12 @@ use crate::journal::{Delivery, DeliveryResult, Entry, Outcome};
 use crate::mail::Address;
 use crate::proto::Timestamp;
 use crate::proto::admin::v1::domain::OnTempfail as WireTempfail;
+use crate::proto::admin::v1::listing::Access as WireAccess;
 use crate::proto::admin::v1::rule::State;
-use crate::proto::admin::v1::{Action, Destination, Domain, Matcher, Rule, Trace, action, matcher, trace};
-use crate::routing::{self, RuleAction};
+use crate::proto::admin::v1::{
+    Action, Destination, Domain, Listing, Matcher, Rule, Trace, action, matcher, trace,
+};
+use crate::routing::{self, Access, RuleAction};
 
 /// A domain for the wire.
 pub(super) fn domain(entry: &routing::DomainEntry) -> Domain {
@@ -114,6 +117,23 @@ pub(super) fn destination(destination: &routing::Destination) -> Destination {
     }
 }
 
+/// A listing for the wire.
+pub(super) fn listing(listing: &routing::Listing) -> Listing {
+    let access = match listing.access {
+        Access::Blocked => WireAccess::Blocked,
+        Access::Allowed => WireAccess::Allowed,
+    };
+    Listing {
+        name: listing.resource_name(),
+        network: listing.network.to_string(),
+        access: access.into(),
+        reason: listing.reason.clone(),
+        create_time: Some(listing.since.into()),
+        expire_time: listing.until.map(Into::into),
+        etag: etag(listing.revision),
+    }
+}
+
 /// A journal entry for the wire, with what came later of its copies.
 pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
     let outcome = match entry.outcome {
@@ -182,4 +202,27 @@ pub(super) fn etag_from(field: &str, text: &str) -> Result<Option<u64>, Status> 
 /// A time from the wire.
 pub(super) fn time_from(field: &str, time: &Timestamp) -> Result<SystemTime, Status> {
     time.time().ok_or_else(|| status::invalid(field, "is no time between 1970 and 9999"))
+}
+
+/// The longest time that an order may be for.
+pub(super) struct Longest {
+    /// As a number.
+    pub(super) hours: u64,
+    /// As people say it.
+    pub(super) text: &'static str,
+}
+
+/// When an order ends that begins at this time and is for so long.
+pub(super) fn end_of(
+    since: SystemTime,
+    duration: &pbjson_types::Duration,
+    longest: &Longest,
+) -> Result<SystemTime, Status> {
+    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let seconds = u64::try_from(duration.seconds).ok();
+    let length = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
+    length
+        .filter(|length| !length.is_zero() && *length <= Duration::from_hours(longest.hours))
+        .and_then(|length| since.checked_add(length))
+        .ok_or_else(|| status::invalid("duration", format!("is not between nothing and {}", longest.text)))
 }

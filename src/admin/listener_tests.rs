@@ -1,4 +1,5 @@
 use super::*;
+use crate::connections::Places;
 
 fn trust(text: &str) -> Trust {
     Trust::of(text.as_bytes())

@@ -13,6 +13,7 @@ mod access;
 mod auth;
 mod convert;
 mod destinations;
+mod dnsbl;
 mod documents;
 mod domains;
 mod events;
@@ -34,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,11 +48,13 @@ use tonic_reflection::server::{v1, v1alpha};
 pub use access::Role;
 pub use terms::{LiveTerms, TermsError};
 
+use crate::blocklist::Blocklist;
 use crate::config;
 use crate::journal::Journal;
 use crate::pipeline::queue::Queue;
 use crate::proto::admin::DESCRIPTOR_SET;
 use crate::proto::admin::v1::destination_service_server::DestinationServiceServer;
+use crate::proto::admin::v1::dnsbl_service_server::DnsblServiceServer;
 use crate::proto::admin::v1::domain_service_server::DomainServiceServer;
 use crate::proto::admin::v1::event_service_server::EventServiceServer;
 use crate::proto::admin::v1::queue_service_server::QueueServiceServer;
@@ -63,7 +67,6 @@ use crate::telemetry::Metrics;
 use auth::Actor;
 use failures::Failures;
 use guard::GuardLayer;
-use listener::Entrance;
 
 /// Largest request, in octets, but for a routing document. It is tonic's default, written out.
 const MAX_REQUEST_OCTETS: usize = 4 << 20;
@@ -101,8 +104,10 @@ pub enum AdminError {
 /// What the services answer from, but for the queue, which is built when the listener is bound already.
 #[derive(Debug, Clone)]
 pub struct Services {
-    /// Domains, rules, destinations.
+    /// Domains, rules, destinations, listings of clients.
     pub routing: Routing,
+    /// The DNS blocklists in force.
+    pub blocklist: Arc<ArcSwap<Blocklist>>,
     /// What became of transactions.
     pub journal: Journal,
     /// Where calls are counted.
@@ -159,7 +164,7 @@ impl AdminServer {
             .http2_keepalive_timeout(Some(KEEPALIVE));
         let router = routes(builder.layer(guard), self.services, queue, &shutdown).await?;
         let stopped = shutdown.clone();
-        let connections = Entrance::new(self.terms, failures).connections(self.listener);
+        let connections = listener::entrance(self.terms, failures).connections(self.listener);
         let serving =
             router.serve_with_incoming_shutdown(connections, async move { stopped.cancelled().await });
         let drained = async {
@@ -180,7 +185,7 @@ async fn routes<L: Clone>(
     queue: Queue,
     shutdown: &CancellationToken,
 ) -> Result<Router<L>, AdminError> {
-    let Services { routing, journal, metrics: _ } = services;
+    let Services { routing, blocklist, journal, metrics: _ } = services;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let (v1, v1alpha) = reflection()?;
@@ -188,6 +193,7 @@ async fn routes<L: Clone>(
     let rules = RuleServiceServer::new(rules::Rules { routing: routing.clone() });
     let destinations = DestinationServiceServer::new(destinations::Destinations { routing: routing.clone() });
     let resolve = ResolveServiceServer::new(resolve::Resolver { routing: routing.clone() });
+    let dnsbl = DnsblServiceServer::new(dnsbl::Listings { routing: routing.clone(), blocklist });
     let documents = RoutingServiceServer::new(documents::Documents { routing });
     let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
     let events = EventServiceServer::new(events);
@@ -198,6 +204,7 @@ async fn routes<L: Clone>(
         .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(destinations.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(resolve.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(dnsbl.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))

@@ -1,8 +1,10 @@
 //! Resource names (AIP-122), and finding what they name in a snapshot of the routing table. An id may stand
 //! wherever a name does.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tonic::Status;
 use ulid::Ulid;
 
@@ -50,6 +52,36 @@ pub(super) fn destination(table: &Table, field: &str, name: &str) -> Result<Arc<
         Err(_) => table.destination(&Address::parse(rest).map_err(|error| status::invalid(field, error))?),
     };
     found.cloned().ok_or_else(|| status::not_found(Kind::Destination, name))
+}
+
+/// The network of `listings/192.0.2.0-24`; it may stand there as people write it, too.
+pub(super) fn listing(field: &str, name: &str) -> Result<IpNet, Status> {
+    let form = || malformed(field, name, "listings/NETWORK");
+    let rest = bounded(field, name)?.strip_prefix("listings/").ok_or_else(form)?;
+    // The last hyphen stands before the length, and any other for a colon.
+    let of_name = || {
+        let (address, length) = rest.rsplit_once('-')?;
+        format!("{}/{length}", address.replace('-', ":")).parse().ok()
+    };
+    parse_network(rest).or_else(of_name).ok_or_else(form)
+}
+
+/// A network of clients, or one address as a network.
+pub(super) fn network(field: &str, text: &str) -> Result<IpNet, Status> {
+    if text.is_empty() {
+        return Err(status::invalid(field, "is required, such as 192.0.2.7 or 192.0.2.0/24"));
+    }
+    parse_network(bounded(field, text)?).ok_or_else(|| {
+        let text = format!("\"{text}\" is neither an IP address nor a network such as 192.0.2.0/24");
+        status::invalid(field, text)
+    })
+}
+
+fn parse_network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Some(IpNet::from(ip.to_canonical())),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 fn find_domain(table: &Table, field: &str, text: &str, name: &str) -> Result<Arc<DomainEntry>, Status> {

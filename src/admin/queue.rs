@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use tonic::{Code, Request, Response, Status};
 
 use super::auth::Actor;
+use super::convert::{self, Longest};
 use super::page;
 use super::status::{self, Kind, Reason};
 use crate::clock;
@@ -30,7 +30,7 @@ const MAX_BATCH: usize = page::MAX_SIZE;
 /// Messages acted on at a time: the disk's group commit serves all that wait.
 const AT_ONCE: usize = 64;
 /// Longest suspension that has an end.
-const MAX_SUSPENSION: Duration = Duration::from_hours(365 * 24);
+const MAX_SUSPENSION: Longest = Longest { hours: 365 * 24, text: "365 days" };
 /// Longest name of a message, in octets.
 const MAX_NAME_OCTETS: usize = 320;
 
@@ -139,8 +139,8 @@ impl QueueService for Queues {
             let text = format!("is longer than {MAX_REASON_CHARS} characters, or holds control characters");
             return Err(status::invalid("reason", text));
         }
-        let since = clock::now();
-        let until = duration.map(|duration| expiry(since, &duration)).transpose()?;
+        let until =
+            duration.map(|duration| convert::end_of(clock::now(), &duration, &MAX_SUSPENSION)).transpose()?;
         let changed = self.queue.suspend(domain, until, reason).await.map_err(failed)?;
         let Changed::Suspension(suspended) = changed else { return Err(status::unexpected("a suspension")) };
         let suspended = suspension(&suspended);
@@ -281,16 +281,6 @@ fn message_id(field: &str, name: &str) -> Result<TraceId, Status> {
 
 fn parse_domain(field: &str, text: &str) -> Result<Domain, Status> {
     Domain::parse(text).map_err(|error| status::invalid(field, error))
-}
-
-fn expiry(since: SystemTime, duration: &pbjson_types::Duration) -> Result<SystemTime, Status> {
-    let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    let seconds = u64::try_from(duration.seconds).ok();
-    let length = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
-    length
-        .filter(|length| !length.is_zero() && *length <= MAX_SUSPENSION)
-        .and_then(|length| since.checked_add(length))
-        .ok_or_else(|| status::invalid("duration", "is not between nothing and 365 days"))
 }
 
 fn resource_name(id: TraceId) -> String {

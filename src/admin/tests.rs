@@ -14,6 +14,7 @@ use tonic_types::StatusExt;
 use super::*;
 use crate::config::test_files::Files;
 use crate::ctl::{self, Terminal};
+use crate::dns::Dns;
 use crate::journal::{Delivery, DeliveryResult, Entry, Limits, Outcome};
 use crate::mail::{Domain, TraceId};
 use crate::pipeline::testing::nowhere;
@@ -27,6 +28,8 @@ use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::Store;
 
+#[path = "dnsbl_tests.rs"]
+mod dnsbl_service;
 #[path = "queue_tests.rs"]
 mod queue_service;
 #[path = "strangers_tests.rs"]
@@ -50,6 +53,19 @@ fn config() -> config::Admin {
         tls: None,
         client_ca_file: None,
     }
+}
+
+/// Blocklists that are asked for at this server, each a zone under its name.
+fn blocklist(server: SocketAddr, zones: &[&str], metrics: &Arc<Metrics>) -> Arc<Blocklist> {
+    let config = config::Dns { servers: vec![server], ..config::Dns::default() };
+    let dns = Dns::new(&config, metrics.clone()).unwrap();
+    let zone = |name: &&str| config::Dnsbl {
+        name: (*name).to_owned(),
+        zone: Domain::parse(&format!("{name}.example")).unwrap(),
+        key_file: None,
+        listed: vec!["127.0.0.0/8".parse().unwrap()],
+    };
+    Blocklist::new(&zones.iter().map(zone).collect::<Vec<_>>(), dns, metrics.clone()).unwrap()
 }
 
 /// A queue that nobody runs: what is put in its spool stays.
@@ -82,10 +98,12 @@ impl World {
             mx_hosts: vec![],
             postmaster: crate::mail::Address::parse("ops@relay.example").unwrap(),
         };
+        let metrics = Arc::new(Metrics::new().unwrap());
         let services = Services {
             routing: in_memory(options),
+            blocklist: Arc::new(ArcSwap::from(blocklist("127.0.0.1:9".parse().unwrap(), &[], &metrics))),
             journal: Journal::open(&store, Limits::default()).unwrap(),
-            metrics: Arc::new(Metrics::new().unwrap()),
+            metrics,
         };
         let server = AdminServer::bind(&config, services.clone()).await.unwrap();
         let (address, shutdown) = (server.address(), CancellationToken::new());

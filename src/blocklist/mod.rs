@@ -16,6 +16,7 @@
 //!   `Debug` of this module holds it. (hickory's own debug logs hold every name asked for.)
 
 mod answer;
+mod report;
 mod zone;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::config;
 use crate::dns::Dns;
 use crate::telemetry::Metrics;
 
+pub use report::{ZoneReport, ZoneVerdict};
 use zone::Zone;
 
 /// The times of the blocklists.
@@ -149,6 +151,14 @@ impl Blocklist {
         let verdicts = join_all(self.zones.iter().map(|zone| zone.lists(ip, deadline))).await;
         let listing = self.zones.iter().zip(verdicts).filter(|(_, listed)| *listed);
         Listing { zones: listing.map(|(zone, _)| zone.name().to_owned()).collect() }
+    }
+
+    /// What every zone says of an address, for an operator: asked, counted and kept as by [`Self::check`], with the zone's
+    /// words on a listing. All of it ends at the time limit.
+    pub async fn report(&self, ip: IpAddr) -> Vec<ZoneReport> {
+        let ip = ip.to_canonical();
+        let deadline = Instant::now() + self.options.time_limit;
+        join_all(self.zones.iter().map(|zone| zone.report(ip, deadline))).await
     }
 
     /// Tests every zone now and from then on (RFC 5782 §5), until stopped.

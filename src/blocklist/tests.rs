@@ -397,3 +397,43 @@ async fn a_client_that_leaves_does_not_spoil_the_question_for_others() {
     assert!(left.is_err());
     assert_eq!(stayed, ["bl"]);
 }
+
+#[tokio::test]
+async fn an_operator_is_told_what_each_zone_says_its_codes_its_words_and_how_long_that_is_kept() {
+    let listing = "2.0.0.127 60 A 127.0.0.2\n66.0.0.127 60 A 127.0.0.4\n66.0.0.127 60 A 127.0.0.11\n\
+                   66.0.0.127 60 TXT \"sends spam\"\n67.0.0.127 60 A 127.255.255.254\n";
+    let zones = [("bl.example", listing), ("dead.example", ""), ("mute.example", IPV4_ONLY)];
+    let configs = [zone("bl", "bl.example"), zone("dead", "dead.example"), zone("mute", "mute.example")];
+    let world = World::within(Duration::from_millis(500), &zones, &configs).await;
+    world.test().await;
+    world.server.behave("66.0.0.127.mute.example", Behaviour::Silent).unwrap();
+    let [bl, dead, mute] = &*world.blocklist.report(CLIENT.to_ipv6_mapped().into()).await else { panic!() };
+    assert_eq!((&*bl.zone, bl.verdict), ("bl", ZoneVerdict::Listed));
+    let mut codes = bl.codes.clone();
+    codes.sort_unstable();
+    assert_eq!(codes, [Ipv4Addr::new(127, 0, 0, 4), Ipv4Addr::new(127, 0, 0, 11)]);
+    assert_eq!(bl.texts, ["sends spam"]);
+    assert!(bl.kept_for.is_some_and(|time| (1..=60).contains(&time.as_secs())), "{bl:?}");
+    let why = "the test point that must be listed is not";
+    assert_eq!((dead.verdict, dead.kept_for), (ZoneVerdict::SwitchedOff { why }, None));
+    assert_eq!((mute.verdict, mute.kept_for), (ZoneVerdict::TimedOut, None));
+    assert_eq!((world.counted("bl", "listed"), world.counted("mute", "timeout")), (1, 1));
+    // The client itself comes then, and its verdict is there.
+    assert_eq!(world.listing(CLIENT).await, ["bl"]);
+    assert_eq!(world.server.queries(QUESTION, "A"), 1);
+    let refused = world.blocklist.report([127, 0, 0, 67].into()).await.swap_remove(0);
+    let codes = vec![Ipv4Addr::new(127, 255, 255, 254)];
+    assert_eq!((refused.verdict, refused.codes), (ZoneVerdict::Nonsense, codes));
+    let free = world.blocklist.report([127, 0, 0, 68].into()).await.swap_remove(0);
+    assert_eq!((free.verdict, free.codes, free.texts), (ZoneVerdict::NotListed, vec![], vec![]));
+}
+
+#[tokio::test]
+async fn an_operator_is_told_of_a_listing_though_its_words_do_not_come_in_time() {
+    let world =
+        World::within(Duration::from_millis(500), &[("bl.example", GOOD)], &[zone("bl", "bl.example")]).await;
+    world.test().await;
+    world.server.behave_for(QUESTION, "TXT", Behaviour::Silent).unwrap();
+    let told = world.blocklist.report(CLIENT.into()).await.swap_remove(0);
+    assert_eq!((told.verdict, told.texts), (ZoneVerdict::Listed, vec![]));
+}

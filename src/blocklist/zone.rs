@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, watch};
 use tracing::{error, info, warn};
 
 use super::answer::{Family, LISTINGS, REVERSED_OCTETS, Verdict, reversed};
+use super::report::{ZoneReport, ZoneVerdict, texts};
 use super::{BlocklistError, BlocklistOptions};
 use crate::config;
 use crate::dns::{Answer, Cause, Dns, DnsError};
@@ -23,6 +24,8 @@ const MAX_VERDICTS: u64 = 32_768;
 /// Shortest and longest time a verdict is kept. A second, so that one client's session asks once; an hour,
 /// so that a client that was delisted is not refused for longer.
 const VERDICT_TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
+/// Addresses of an answer that are kept for operators; zones give one to four.
+const MAX_CODES: usize = 16;
 /// Octets read of a key file: a label and what surrounds it.
 const MAX_KEY_FILE_OCTETS: u64 = 1024;
 /// Longest name in the DNS as text without trailing dot (RFC 1035 §2.3.4).
@@ -32,11 +35,13 @@ const MAX_LABEL_OCTETS: usize = 63;
 /// The results of a question, as labels of `dnsbl_queries_total`.
 const RESULTS: [&str; 6] = ["listed", "not_listed", "error", "timeout", "off", "cached"];
 
-/// A zone. It has no `Debug`: `suffix` holds the subscriber's key.
+/// A zone. It has no `Debug`: `suffix` and `key` hold the subscriber's key.
 pub(super) struct Zone {
     name: String,
     /// What follows the reversed address: the key, if any, and the zone.
     suffix: String,
+    /// The subscriber's, which is told to nobody.
+    key: Option<String>,
     listed: Vec<Ipv4Net>,
     ipv4: watch::Sender<Health>,
     ipv6: watch::Sender<Health>,
@@ -47,9 +52,11 @@ pub(super) struct Zone {
 }
 
 /// A verdict that was received.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     verdict: Verdict,
+    /// The answer itself; empty where it is that there is no such name.
+    codes: Box<[Ipv4Addr]>,
     valid_until: Instant,
 }
 
@@ -69,10 +76,10 @@ pub(super) enum Health {
 }
 
 /// What became of one question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
-    Now(Verdict),
-    Before(Verdict),
+    Now(Known),
+    Before(Known),
     Failed,
     TimedOut,
     SwitchedOff,
@@ -85,10 +92,8 @@ impl Zone {
         metrics: Arc<Metrics>,
     ) -> Result<Self, BlocklistError> {
         let zone = config.zone.as_str();
-        let suffix = match &config.key_file {
-            Some(path) => format!("{}.{zone}", read_key(&config.name, path)?),
-            None => zone.to_owned(),
-        };
+        let key = config.key_file.as_ref().map(|path| read_key(&config.name, path)).transpose()?;
+        let suffix = key.as_ref().map_or_else(|| zone.to_owned(), |key| format!("{key}.{zone}"));
         if config.zone.is_literal() || suffix.len() + REVERSED_OCTETS > MAX_NAME_OCTETS {
             return Err(BlocklistError::ZoneName { zone: config.name.clone() });
         }
@@ -101,6 +106,7 @@ impl Zone {
         Ok(Self {
             name: config.name.clone(),
             suffix,
+            key,
             listed: config.listed.clone(),
             ipv4: watch::Sender::new(Health::Untested),
             ipv6: watch::Sender::new(Health::Untested),
@@ -117,9 +123,31 @@ impl Zone {
 
     /// Whether the zone lists an address; no answer by the deadline is a no.
     pub(super) async fn lists(&self, ip: IpAddr, deadline: tokio::time::Instant) -> bool {
-        let asked = tokio::time::timeout_at(deadline, self.judge(ip)).await.unwrap_or(Asked::TimedOut);
-        self.metrics.dnsbl_queries_total.with_label_values(&[&*self.name, asked.label()]).inc();
-        matches!(asked, Asked::Now(Verdict::Listed) | Asked::Before(Verdict::Listed))
+        let asked = self.judge_by(ip, deadline).await;
+        asked.known().is_some_and(|known| known.verdict == Verdict::Listed)
+    }
+
+    /// What the zone says of an address, for an operator; by the deadline, as far as it is known.
+    pub(super) async fn report(&self, ip: IpAddr, deadline: tokio::time::Instant) -> ZoneReport {
+        let asked = self.judge_by(ip, deadline).await;
+        let verdict = match &asked {
+            Asked::Now(known) | Asked::Before(known) => known.verdict.into(),
+            Asked::Failed => ZoneVerdict::Failed,
+            Asked::TimedOut => ZoneVerdict::TimedOut,
+            Asked::SwitchedOff => {
+                ZoneVerdict::SwitchedOff { why: self.health(Family::of(ip)).borrow().reason() }
+            }
+        };
+        let is_listed = verdict == ZoneVerdict::Listed;
+        let texts = if is_listed { self.texts(ip, deadline).await } else { Vec::new() };
+        let known = asked.known();
+        ZoneReport {
+            zone: self.name.clone(),
+            verdict,
+            codes: known.map_or_else(Vec::new, |known| known.codes.to_vec()),
+            texts,
+            kept_for: known.map(|known| known.valid_until.saturating_duration_since(Instant::now())),
+        }
     }
 
     /// Tests both families at once, again and again.
@@ -146,6 +174,19 @@ impl Zone {
         health
     }
 
+    /// Asks, and counts what came of it.
+    async fn judge_by(&self, ip: IpAddr, deadline: tokio::time::Instant) -> Asked {
+        let asked = tokio::time::timeout_at(deadline, self.judge(ip)).await.unwrap_or(Asked::TimedOut);
+        self.metrics.dnsbl_queries_total.with_label_values(&[&*self.name, asked.label()]).inc();
+        asked
+    }
+
+    /// The zone's words on a listing; none if it has none, or does not say in time.
+    async fn texts(&self, ip: IpAddr, deadline: tokio::time::Instant) -> Vec<String> {
+        let answer = self.dns.until(deadline).txt(&self.question(ip)).await;
+        answer.map_or_else(|_| Vec::new(), |answer| texts(&answer.records, self.key.as_deref()))
+    }
+
     async fn judge(&self, ip: IpAddr) -> Asked {
         if self.tested(Family::of(ip)).await != Health::Healthy {
             return Asked::SwitchedOff;
@@ -159,8 +200,8 @@ impl Zone {
             self.ask(ip)
         });
         match known.await {
-            Ok(known) if asked_now => Asked::Now(known.verdict),
-            Ok(known) => Asked::Before(known.verdict),
+            Ok(known) if asked_now => Asked::Now(known.clone()),
+            Ok(known) => Asked::Before(known.clone()),
             Err(Some(Cause::TimedOut)) => Asked::TimedOut,
             Err(Some(Cause::ResponseCode(_) | Cause::Network(_)) | None) => Asked::Failed,
         }
@@ -238,13 +279,34 @@ impl Health {
     }
 }
 
+impl From<Verdict> for ZoneVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Listed => Self::Listed,
+            Verdict::NotListed => Self::NotListed,
+            Verdict::Nonsense => Self::Nonsense,
+        }
+    }
+}
+
 impl Asked {
-    /// The label `result` of `dnsbl_queries_total`.
-    fn label(self) -> &'static str {
+    /// The verdict, if there is one.
+    fn known(&self) -> Option<&Known> {
         match self {
-            Self::Now(Verdict::Listed) => "listed",
-            Self::Now(Verdict::NotListed) => "not_listed",
-            Self::Now(Verdict::Nonsense) | Self::Failed => "error",
+            Self::Now(known) | Self::Before(known) => Some(known),
+            Self::Failed | Self::TimedOut | Self::SwitchedOff => None,
+        }
+    }
+
+    /// The label `result` of `dnsbl_queries_total`.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Now(known) => match known.verdict {
+                Verdict::Listed => "listed",
+                Verdict::NotListed => "not_listed",
+                Verdict::Nonsense => "error",
+            },
+            Self::Failed => "error",
             Self::Before(_) => "cached",
             Self::TimedOut => "timeout",
             Self::SwitchedOff => "off",
@@ -255,10 +317,10 @@ impl Asked {
 /// The verdict in an answer of the DNS, or why there is none; the DNS error itself, which holds the key,
 /// ends here.
 fn read(answer: Result<Answer<Ipv4Addr>, DnsError>, listed: &[Ipv4Net]) -> Result<Known, Option<Cause>> {
-    let (verdict, valid_until) = match answer {
-        Ok(answer) => (Verdict::read(&answer.records, listed), answer.valid_until),
+    let (records, valid_until) = match answer {
+        Ok(answer) => (answer.records, answer.valid_until),
         Err(DnsError::NoSuchName { valid_until, .. } | DnsError::NoRecords { valid_until, .. }) => {
-            (Verdict::NotListed, valid_until)
+            (Vec::new(), valid_until)
         }
         Err(DnsError::Temporary { cause, .. }) => return Err(Some(cause)),
         Err(DnsError::NoUsableMx { .. } | DnsError::NotAName { .. } | DnsError::System { .. }) => {
@@ -266,7 +328,9 @@ fn read(answer: Result<Answer<Ipv4Addr>, DnsError>, listed: &[Ipv4Net]) -> Resul
         }
     };
     let now = Instant::now();
-    Ok(Known { verdict, valid_until: valid_until.clamp(now + VERDICT_TTL.0, now + VERDICT_TTL.1) })
+    let verdict = Verdict::read(&records, listed);
+    let codes = records.into_iter().take(MAX_CODES).collect();
+    Ok(Known { verdict, codes, valid_until: valid_until.clamp(now + VERDICT_TTL.0, now + VERDICT_TTL.1) })
 }
 
 fn read_key(zone: &str, path: &Path) -> Result<String, BlocklistError> {

@@ -6,7 +6,8 @@ impl Zone {
     }
 
     pub(crate) fn remember(&self, ip: IpAddr, verdict: Verdict, valid_until: Instant) {
-        self.verdicts.insert(ip, Arc::new(OnceCell::new_with(Some(Known { verdict, valid_until }))));
+        let known = Known { verdict, codes: Box::default(), valid_until };
+        self.verdicts.insert(ip, Arc::new(OnceCell::new_with(Some(known))));
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) fn local(config: &Config) -> Vec<Finding> {
             findings.push(certificate(name, &pair.certificate_file));
         }
     }
+    if let Some(cluster) = &config.cluster {
+        // One that has ended is among what bars the links of a node (`node::rehearse`).
+        let found = certificate("cluster", &cluster.tls.certificate_file);
+        findings.extend(Some(found).filter(|found| found.verdict != Verdict::Fail));
+    }
     if config.smtp.tls.is_none() {
         let detail = "smtp.certificate_file is not set: STARTTLS is not offered";
         findings.push(Finding::new(Verdict::Warn, "tls", detail));

@@ -15,6 +15,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
@@ -36,6 +37,8 @@ pub struct Machine {
     state: State,
     snapshots: Snapshots,
     lock: Option<Arc<File>>,
+    /// Whether there was an entry that cannot be read.
+    unreadable: Arc<AtomicBool>,
 }
 
 /// All that is agreed on. A clone is cheap.
@@ -83,7 +86,7 @@ impl Machine {
             },
         };
         state.replica.publish();
-        Ok(Self { state, snapshots, lock: None })
+        Ok(Self { state, snapshots, lock: None, unreadable: Arc::default() })
     }
 
     /// Writes the snapshot that a node begins with: a table as if an entry had made it, and the membership with it. Blocks
@@ -121,6 +124,12 @@ impl Machine {
     #[must_use]
     pub fn unwritten(&self) -> watch::Receiver<u64> {
         self.snapshots.unwritten()
+    }
+
+    /// Whether there was an entry that cannot be read: it is no better at the next start.
+    #[must_use]
+    pub fn unreadable(&self) -> Arc<AtomicBool> {
+        self.unreadable.clone()
     }
 
     /// Applies what a log holds that takes no part any more, up to the first entry that cannot be read; those that are in
@@ -241,10 +250,13 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let mut state = self.state.clone();
+        let (mut state, unreadable) = (self.state.clone(), self.unreadable.clone());
         let (state, outcomes) = blocking(move || match state.apply(entries) {
             Ok(outcomes) => Ok((state, outcomes)),
-            Err((id, cause)) => Err(MachineError::Apply { id, cause }),
+            Err((id, cause)) => {
+                unreadable.store(true, Ordering::Release);
+                Err(MachineError::Apply { id, cause })
+            }
         })
         .await?;
         self.replace(state);

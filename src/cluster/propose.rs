@@ -1,4 +1,6 @@
 //! Puts the changes that are ordered on this node into the log, while it leads, and tells each who waits what became of it.
+//! Where another leads, they are passed on to it ([`super::forward`]), side by side, those aside that another node has passed
+//! on already.
 //!
 //! - A change is stamped and tried on a copy of the table that this node shows, which has all that was agreed on before the
 //!   term in which it leads began, and all that it proposed since: so what is refused here is refused at once, and what is
@@ -20,15 +22,17 @@ use bytes::Bytes;
 use openraft::Raft;
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::forward::Forwarder;
 use super::founding::NodeId;
+use super::network::Peers;
 use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
 use super::types::{Outcomes, Types};
 use crate::clock;
-use crate::routing::{Answer, Change, Draft, Order, Orders, RequestId, RoutingError, Table, View};
+use crate::routing::{Answer, Change, Draft, Order, Orders, Reach, RequestId, RoutingError, Table, View};
 
 /// How long an entry may take before its clients are told that it is not confirmed: several elections, and a disk that
 /// hesitates.
@@ -36,29 +40,27 @@ pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Changes in one entry.
 const MAX_CHANGES: usize = 64;
+/// Changes that are passed on at once, past which no more orders are taken.
+const MAX_FORWARDS: usize = 64;
 
-/// Refuses the orders of a node that takes no part in agreeing, until no one can ask any more; repeats are answered by the
-/// table that is shown.
-pub async fn refuse(orders: &mut Orders, view: &View) {
+/// Refuses the orders of a node that cannot carry them out, and says why, until no one can ask any more; repeats are answered
+/// by the table that is shown.
+pub async fn refuse(orders: &mut Orders, view: &View, why: impl Fn() -> RoutingError) {
     loop {
         let refused = orders.take(MAX_CHANGES).await;
         if refused.is_empty() {
             return;
         }
-        refuse_all(refused, &view.snapshot(), &RoutingError::ClusterStopped);
-    }
-}
-
-/// Tells each that nothing is proposed now, but what was done: a repeat is answered by whoever has seen the first.
-fn refuse_all(orders: impl IntoIterator<Item = Order>, table: &Table, error: &RoutingError) {
-    for Order { change, request_id, answer, .. } in orders {
-        if let Some(answer) = answer_done(table, &change, request_id.as_ref(), answer) {
-            answer.give(Err(error.clone()));
+        let table = view.snapshot();
+        for Order { change, request_id, answer, .. } in refused {
+            if let Some(answer) = answer_done(&table, &change, request_id.as_ref(), answer) {
+                answer.give(Err(why()));
+            }
         }
     }
 }
 
-/// What proposes, on every node; one that does not lead refuses.
+/// What proposes, on every node; one that does not lead passes on, or refuses.
 pub struct Proposer {
     raft: Raft<Types>,
     view: View,
@@ -69,6 +71,9 @@ pub struct Proposer {
     term: Option<u64>,
     /// The entry that was not confirmed in time, until it is decided.
     unconfirmed: Option<JoinHandle<Option<Outcomes>>>,
+    forwarder: Option<Forwarder>,
+    /// What is being passed on; those that come back belong here.
+    forwards: JoinSet<Option<Order>>,
 }
 
 impl Proposer {
@@ -77,31 +82,55 @@ impl Proposer {
     #[must_use]
     pub fn new(raft: Raft<Types>, view: View, silent: watch::Receiver<Vec<String>>) -> Self {
         let draft = Draft::new(&view.snapshot());
-        let (confirmed_within, term, unconfirmed) = (CONFIRMED_WITHIN, None, None);
-        Self { raft, view, silent, draft, confirmed_within, term, unconfirmed }
+        Self {
+            raft,
+            view,
+            silent,
+            draft,
+            confirmed_within: CONFIRMED_WITHIN,
+            term: None,
+            unconfirmed: None,
+            forwarder: None,
+            forwards: JoinSet::new(),
+        }
     }
 
-    /// Works until told to stop, until no one can ask any more, or until Raft stops: whether somebody may still ask.
+    /// Passes on to these what belongs to another node.
+    #[must_use]
+    pub fn forwarding(mut self, peers: Peers) -> Self {
+        self.forwarder = Some(Forwarder::new(peers, self.raft.clone(), self.view.clone()));
+        self
+    }
+
+    /// Works until told to stop, until Raft stops, or until no one can ask any more and all that was passed on is answered:
+    /// whether somebody may still ask.
     pub async fn run(mut self, orders: &mut Orders, stop: &CancellationToken) -> bool {
         let mut metrics = self.raft.metrics();
-        loop {
+        let mut can_be_asked = true;
+        while can_be_asked || !self.forwards.is_empty() {
+            let takes = can_be_asked && self.forwards.len() < MAX_FORWARDS;
             let taken = tokio::select! {
-                taken = orders.take(MAX_CHANGES) => taken,
-                () = stop.cancelled() => return true,
+                taken = orders.take(MAX_CHANGES), if takes => {
+                    can_be_asked = !taken.is_empty();
+                    taken
+                }
+                // A panic was told to whoever waited by what it dropped.
+                Some(passed) = self.forwards.join_next() => passed.ok().flatten().into_iter().collect(),
+                () = stop.cancelled() => break,
                 // An error: whoever would tell more has ended.
-                _ = metrics.wait_for(|now| now.running_state.is_err()) => return true,
+                _ = metrics.wait_for(|now| now.running_state.is_err()) => break,
             };
-            if taken.is_empty() {
-                return false;
-            }
             self.carry_out(taken.into()).await;
         }
+        // What is under way may have been made: who waits for it hears so from who passed it on.
+        self.forwards.detach_all();
+        can_be_asked
     }
 
     async fn carry_out(&mut self, mut orders: VecDeque<Order>) {
         while !orders.is_empty() {
             if let Err(error) = self.lead().await {
-                refuse_all(orders, &self.view.snapshot(), &error);
+                self.pass_on(orders, &error);
                 return;
             }
             let Some(filled) = self.fill(orders).await else { return };
@@ -147,6 +176,23 @@ impl Proposer {
                 Err(self.no_majority())
             }
             Ok(Err(RaftError::Fatal(_))) => Err(RoutingError::ClusterStopped),
+        }
+    }
+
+    /// Passes on what another is to carry out, and tells the others that nothing is proposed now; but what was done: a
+    /// repeat is answered by whoever has seen the first.
+    fn pass_on(&mut self, orders: VecDeque<Order>, error: &RoutingError) {
+        let table = self.view.snapshot();
+        let there = self.forwarder.as_ref().filter(|_| matches!(error, RoutingError::NotLeader { .. }));
+        for Order { change, request_id, since, reach, answer } in orders {
+            let Some(answer) = answer_done(&table, &change, request_id.as_ref(), answer) else { continue };
+            match there {
+                Some(forwarder) if reach == Reach::Cluster => {
+                    let order = Order { change, request_id, since, reach, answer };
+                    self.forwards.spawn(forwarder.clone().forward(order));
+                }
+                Some(_) | None => answer.give(Err(error.clone())),
+            }
         }
     }
 
@@ -281,7 +327,7 @@ fn answer_done(table: &Table, change: &Change, id: Option<&RequestId>, answer: A
 fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Duration) -> Filled {
     let (mut changes, mut octets) = (Vec::new(), 0);
     while let Some(order) = rest.pop_front() {
-        let Order { change, request_id, since, answer } = order;
+        let Order { change, request_id, since, reach, answer } = order;
         // Whoever is gone has heard nothing, and may come again.
         if answer.is_in_vain() {
             continue;
@@ -311,7 +357,7 @@ fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Dur
             return Filled { entry: Filling::Large(large), rest };
         } else {
             let (change, request_id) = (stamped.change, stamped.request_id);
-            rest.push_front(Order { change, request_id, since, answer });
+            rest.push_front(Order { change, request_id, since, reach, answer });
             break;
         }
     }

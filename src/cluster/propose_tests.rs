@@ -7,9 +7,9 @@ use openraft::{Config, EntryPayload, SnapshotPolicy};
 use tempfile::TempDir;
 
 use super::*;
-use crate::cluster::alone::nobody::Nobody;
 use crate::cluster::log::LogStore;
 use crate::cluster::machine::Machine;
+use crate::cluster::nobody::Nobody;
 use crate::cluster::test_state::{create_domain, create_rule, domain, log_id, options};
 use crate::cluster::types::{Entry, Member, Membership, Vote};
 use crate::mail::Address;
@@ -50,7 +50,7 @@ impl Node {
         proposer.confirmed_within = confirmed_within;
         let proposer = tokio::spawn(async move {
             if proposer.run(&mut orders, &CancellationToken::new()).await {
-                refuse(&mut orders, &view).await;
+                refuse(&mut orders, &view, || RoutingError::ClusterStopped).await;
             }
         });
         Self { raft, routing, proposer, _dir: dir }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use crate::config::error::{ConfigError, Problem};
-use crate::config::load::{closest, not_supported};
+use crate::config::load::closest;
 use crate::config::schema::{self, Kind};
 
 /// Only names that begin so are read: Kubernetes injects `POSTROAD_PORT` and the like.
@@ -68,15 +68,13 @@ fn value_of(kind: Kind, text: &str) -> Value {
         | Kind::Flag
         | Kind::FlagOr(_)
         | Kind::Number(..)
+        | Kind::Choice(..)
         | Kind::List(_)
         | Kind::Tables => value,
     }
 }
 
 fn unknown(path: &str) -> Problem {
-    if let Some(problem) = not_supported(path.split('.').next().unwrap_or_default()) {
-        return problem;
-    }
     let example = schema::KEYS.iter().find(|key| key.section == path);
     match example {
         Some(key) => Problem::NamesSection { example: variable(&key.path()) },

@@ -66,9 +66,6 @@ pub enum Problem {
         /// What is wrong with it; never its content.
         cause: String,
     },
-    /// This version cannot do it.
-    #[error("{0}")]
-    NotSupported(&'static str),
 }
 
 /// One error: the key's path, where its value came from, and what is wrong.

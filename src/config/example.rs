@@ -64,6 +64,10 @@ fn write_key(out: &mut String, key: &Key, prefix: &str) {
     comment(out, &format!("{presence} {}{restart}", key.expected()));
     if has_section(key, Form::Inline) {
         write_inline(out, key);
+        // The example is all there is to say.
+        if matches!(key.presence, Presence::Mandatory(_)) {
+            return;
+        }
     }
     let _ = writeln!(out, "{prefix}{} = {value}", key.name);
 }

@@ -85,13 +85,6 @@ fn syntax(text: &str, error: &toml::de::Error) -> ConfigErrors {
     ConfigErrors(vec![ConfigError { key: String::new(), variable: None, problem }])
 }
 
-/// Why a section that the contract knows cannot stand in a file of this version.
-pub(super) fn not_supported(section: &str) -> Option<Problem> {
-    (section == "cluster").then_some(Problem::NotSupported(
-        "clusters of more than one node come with a later version; leave the section out",
-    ))
-}
-
 /// Notes every key of the table that the schema does not know; `at` is the path in the schema, `shown` that
 /// in the file.
 fn note_unknown(table: &Table, at: &str, shown: &str, notes: &Notes) {
@@ -114,9 +107,7 @@ fn note_unknown(table: &Table, at: &str, shown: &str, notes: &Notes) {
                 notes.add(shown, problem);
             }
             (None, _) => {
-                let problem =
-                    not_supported(&path).unwrap_or_else(|| Problem::Unknown { suggestion: closest(&path) });
-                notes.add(shown, problem);
+                notes.add(shown, Problem::Unknown { suggestion: closest(&path) });
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod reload;
 pub mod schema;
 
 mod address_log;
+mod cluster;
 mod environment;
 mod error;
 mod example;
@@ -20,14 +21,17 @@ mod named_files;
 mod read;
 mod sections;
 mod settings;
+mod shared;
 
 pub use address_log::AddressLog;
+pub use cluster::{Cluster, MAX_PEERS, NODE_LABEL, Peer, PeerAddress, Timing, is_node_label};
 pub use environment::variables;
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use example::example;
 pub use exposure::ExposedSecret;
 pub use live::{Live, Parts, taking};
 pub use reload::{Reading, Reloader};
+pub use shared::{Difference, DifferenceKind, SharedDigests, SharedDigestsError};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -70,6 +74,8 @@ pub struct Config {
     pub public: Option<Public>,
     /// `[admin]`
     pub admin: Admin,
+    /// `[cluster]`; absent: a cluster of one.
+    pub cluster: Option<Cluster>,
     /// What the values above were read from, key by key.
     settings: settings::Settings,
 }

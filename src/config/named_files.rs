@@ -54,6 +54,13 @@ impl Config {
         let (tokens, ca) = (self.admin.token_file.as_deref(), self.admin.client_ca_file.as_deref());
         files.extend(tokens.map(|path| NamedFile::secret(keys::ADMIN_TOKEN_FILE.path(), path)));
         files.extend(ca.map(|path| NamedFile::known(keys::ADMIN_CLIENT_CA_FILE, path)));
+        files.extend(self.cluster.iter().flat_map(|cluster| {
+            [
+                NamedFile::known(keys::CLUSTER_CERTIFICATE_FILE, &cluster.tls.certificate_file),
+                NamedFile::secret(keys::CLUSTER_PRIVATE_KEY_FILE.path(), &cluster.tls.private_key_file),
+                NamedFile::known(keys::CLUSTER_CA_FILE, &cluster.ca_file),
+            ]
+        }));
         files
     }
 

@@ -148,6 +148,22 @@ impl<'a> Section<'a> {
         typed
     }
 
+    /// One of the integers of its row.
+    pub(super) fn choice<T: TryFrom<u64>>(&self, key: &Key) -> Option<T> {
+        let value = self.value(key)?;
+        let Kind::Choice(numbers, _) = key.kind else { return None };
+        let Some(number) = value.as_integer() else {
+            self.wrong_type(key, None, "an integer", &value);
+            return None;
+        };
+        let chosen = u64::try_from(number).ok().filter(|number| numbers.contains(number));
+        let typed = chosen.and_then(|number| T::try_from(number).ok());
+        if typed.is_none() {
+            self.invalid(key, format!("{number} cannot be ({})", key.expected()));
+        }
+        typed
+    }
+
     /// A duration within the bounds of its row.
     pub(super) fn duration(&self, key: &Key) -> Option<Duration> {
         let value = self.value(key)?;
@@ -204,6 +220,12 @@ impl<'a> Section<'a> {
             self.invalid(key, format!("\"{text}\" is none of {}", key.expected()));
         }
         meaning
+    }
+
+    /// Whether the file gives an array with nothing in it.
+    pub(super) fn is_empty_array(&self, key: &Key) -> bool {
+        let value = self.table.and_then(|table| table.get(key.name));
+        value.and_then(Value::as_array).is_some_and(Vec::is_empty)
     }
 
     /// The tables of an array of tables.

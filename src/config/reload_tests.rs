@@ -107,6 +107,9 @@ fn a_bad_file_changes_nothing_and_is_reported_once() {
     assert_eq!(case.receiver.borrow().limits.sessions, 5);
 }
 
+/// What the changes of `[cluster]` start from.
+const CLUSTER_OF_TWO: &str = "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }] }";
+
 /// Every key that is no array of tables: lines that give it a value, or none, and lines that give it another.
 const CHANGES: &[(&str, &str, &str)] = &[
     ("node.name", "", "node.name = 'amir'"),
@@ -236,6 +239,46 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "admin = { certificate_file = '@chain.pem', private_key_file = '@key.pem' }",
         "admin = { certificate_file = '@chain.pem', private_key_file = '@key.pem', client_ca_file = '@chain.pem' }",
     ),
+    (
+        "cluster.listen",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }], listen = '127.0.0.1:3' }",
+    ),
+    (
+        "cluster.certificate_file",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node2.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }] }",
+    ),
+    (
+        "cluster.private_key_file",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node2.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }] }",
+    ),
+    (
+        "cluster.ca_file",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca2.pem', peers = [{ name = 'amir', address = 'amir:1' }] }",
+    ),
+    (
+        "cluster.peers[].name",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'isaac', address = 'amir:1' }] }",
+    ),
+    (
+        "cluster.peers[].address",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:2' }] }",
+    ),
+    (
+        "cluster.voters",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }], voters = 5 }",
+    ),
+    (
+        "cluster.timing",
+        CLUSTER_OF_TWO,
+        "cluster = { certificate_file = '@node.pem', private_key_file = '@node.key', ca_file = '@ca.pem', peers = [{ name = 'amir', address = 'amir:1' }], timing = 'wan' }",
+    ),
 ];
 
 #[test]
@@ -252,6 +295,9 @@ fn each_key_is_taken_or_waits_for_a_restart_as_the_schema_says() {
             ("key2.pem", "key.pem"),
             ("rsa2.pem", "rsa.pem"),
             ("secrets2", "secrets"),
+            ("node2.pem", "node.pem"),
+            ("node2.key", "node.key"),
+            ("ca2.pem", "ca.pem"),
         ] {
             std::fs::copy(case.files.path(of), case.files.path(copy)).unwrap();
         }
@@ -311,6 +357,41 @@ fn a_kept_value_that_contradicts_a_new_one_refuses_the_file() {
     let mut case = starting_with(open);
     assert_eq!(case.read("admin.listen = '127.0.0.1:1'"), Reading::Refused);
     assert!(case.receiver.borrow().admin.token_file.is_some());
+}
+
+#[test]
+fn a_cluster_that_is_left_out_or_comes_in_waits_for_a_restart() {
+    let mut case = starting_with(CLUSTER_OF_TWO);
+    let before = case.receiver.borrow().cluster.clone();
+    assert_eq!(case.read("limits.sessions = 5"), Reading::TakenInPart);
+    let running = case.receiver.borrow().clone();
+    assert_eq!((&running.cluster, running.limits.sessions), (&before, 5));
+    assert_eq!(case.read(CLUSTER_OF_TWO), Reading::Taken);
+
+    let mut alone = self::case();
+    assert_eq!(alone.read(CLUSTER_OF_TWO), Reading::TakenInPart);
+    assert!(alone.receiver.borrow().cluster.is_none());
+    assert_eq!(alone.read(""), Reading::Taken);
+}
+
+/// Two names of one value are not two values: what the files hold counts, and is tried by `shared_tests.rs`.
+#[test]
+fn a_change_of_a_key_is_told_by_its_digest_where_it_is_the_services() {
+    for (key, (path, before, after)) in KEYS.iter().filter(|key| key.kind != Kind::Tables).zip(CHANGES) {
+        if key.kind == Kind::File {
+            continue;
+        }
+        let files = Files::new();
+        let digests = |lines: &str| Config::parse(&files.with(lines), &[]).unwrap().shared_digests().unwrap();
+        let differences = digests(before).differences(&digests(after));
+        let told: Vec<&str> = differences.iter().map(|difference| difference.key.as_str()).collect();
+        match key.scope {
+            Scope::Node => assert!(told.is_empty() || *path == "node.name", "{path}: {told:?}"),
+            Scope::Cluster => {
+                assert!(told.contains(&path.replace("dkim.key[]", "dkim").as_str()), "{path}: {told:?}")
+            }
+        }
+    }
 }
 
 #[test]

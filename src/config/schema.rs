@@ -16,6 +16,8 @@ pub enum Kind {
     FlagOr(&'static str),
     /// An integer from, to, of this unit.
     Number(u64, u64, &'static str),
+    /// One of these integers, of this unit.
+    Choice(&'static [u64], &'static str),
     /// A string such as `"45s"` or `"5d"`; the bounds in seconds.
     Duration(u64, u64),
     /// An array of strings of this form.
@@ -120,6 +122,12 @@ pub const SECTIONS: &[SectionRow] = &[
     section("http", Form::Table, "for the operator: /metrics /livez /readyz"),
     section("public", Form::OptionalTable, "for strangers: the /postmaster page; no section, no listener"),
     section("admin", Form::Table, "the gRPC service postroad.admin.v1"),
+    section(
+        "cluster",
+        Form::OptionalTable,
+        "the other nodes, over gRPC with mTLS; no section: a cluster of one",
+    ),
+    section("cluster.peers[]", Form::Inline, ""),
 ];
 
 macro_rules! keys {
@@ -134,7 +142,7 @@ macro_rules! keys {
 }
 
 use Effect::{Live, Restart};
-use Kind::{Duration, File, Flag, FlagOr, List, Number, Tables, Text};
+use Kind::{Choice, Duration, File, Flag, FlagOr, List, Number, Tables, Text};
 use Presence::{Default, Mandatory, Optional};
 use Scope::{Cluster, Node};
 
@@ -142,7 +150,7 @@ const HOST_NAME: Kind = Text("a host name");
 const SOCKET: Kind = Text("an address with its port; port 0 takes any free one");
 
 keys! {
-    /// Unique in the cluster: 1 to 63 letters, digits, dots, hyphens and underscores.
+    /// Unique in the cluster: 1 to 63 letters, digits, dots, hyphens and underscores. In a cluster of several one label of a host name, in lower case: the node's certificate bears it.
     NODE_NAME = "node", "name", Text("a name"), Mandatory("\"linda\""), Restart, Node;
     /// The banner, the EHLO answer and the "by" of Received fields (RFC 5321 §4.2, §4.4).
     NODE_HOSTNAME = "node", "hostname", HOST_NAME, Mandatory("\"linda.mx.relay.example\""), Live, Node;
@@ -223,7 +231,7 @@ keys! {
     /// The zone, without a subscriber's key.
     DNSBL_ZONE = "dnsbl[]", "zone", HOST_NAME, Mandatory("\"combined.mail.abusix.zone\""), Live, Cluster;
     /// A subscriber's key, put before the zone as a label; never logged or shown.
-    DNSBL_KEY_FILE = "dnsbl[]", "key_file", File, Optional("\"/etc/postroad/abusix.key\""), Live, Cluster;
+    DNSBL_KEY_FILE = "dnsbl[]", "key_file", File, Optional("\"/etc/postroad/abusix.key\""), Live, Node;
     /// Answers that mean listed (RFC 5782 §2.1). 127.0.0.1 and 127.255.255.0/24 never do: the one is a test point, the other an error.
     DNSBL_LISTED = "dnsbl[]", "listed", List("networks inside 127.0.0.0/8"), Default("[\"127.0.0.0/8\"]"), Live, Cluster;
 
@@ -308,6 +316,26 @@ keys! {
     ADMIN_PRIVATE_KEY_FILE = "admin", "private_key_file", File, Optional("\"/etc/postroad/admin-key.pem\""), Live, Node;
     /// Client certificates must be signed by these, PEM: mTLS.
     ADMIN_CLIENT_CA_FILE = "admin", "client_ca_file", File, Optional("\"/etc/postroad/admin-clients.pem\""), Live, Node;
+
+    /// Where the other nodes connect to, with certificates of ca_file. Let nobody else reach it all the same.
+    CLUSTER_LISTEN = "cluster", "listen", SOCKET, Default("\"0.0.0.0:50052\""), Restart, Node;
+    /// This node's certificate chain, PEM, leaf first: node.name is a DNS name of it, and it is good for servers and for clients. `postroad cluster certificates` makes one. Re-read when it changes.
+    CLUSTER_CERTIFICATE_FILE = "cluster", "certificate_file", File, Mandatory("\"/etc/postroad/cluster/node.pem\""), Live, Node;
+    /// The key of the certificate: PKCS#8, PKCS#1 or SEC1, PEM.
+    CLUSTER_PRIVATE_KEY_FILE = "cluster", "private_key_file", File, Mandatory("\"/etc/postroad/cluster/node.key\""), Live, Node;
+    /// Whose certificates are believed, PEM: this cluster's authority and no other's. While one authority is replaced by another, both.
+    CLUSTER_CA_FILE = "cluster", "ca_file", File, Mandatory("\"/etc/postroad/cluster/ca.pem\""), Live, Node;
+    /// All nodes, up to 9; this one may be among them, so that all nodes can have the same list.
+    CLUSTER_PEERS = "cluster", "peers", Tables,
+        Mandatory("[{ name = \"amir\", address = \"amir.internal:50052\" }]"), Live, Cluster;
+    /// The node's node.name.
+    PEER_NAME = "cluster.peers[]", "name", Text("a label of a host name in lower case"), Mandatory("\"amir\""), Live, Cluster;
+    /// Where this node reaches it; a name is resolved at every dial.
+    PEER_ADDRESS = "cluster.peers[]", "address", Text("HOST:PORT or [IPV6]:PORT"), Mandatory("\"amir.internal:50052\""), Live, Node;
+    /// How many nodes vote at most. Of three, one may be gone, of five, two; further nodes serve mail alike, and do not vote.
+    CLUSTER_VOTERS = "cluster", "voters", Choice(&[3, 5], "voters"), Default("3"), Restart, Cluster;
+    /// How long heartbeats and elections take. lan: within one place, another node leads 1.5 to 2.4 s after a leader is gone. wan: up to 100 ms and 10 Mbit/s between nodes, and about twice that.
+    CLUSTER_TIMING = "cluster", "timing", Text("lan | wan"), Default("\"lan\""), Restart, Cluster;
 }
 
 impl Key {
@@ -326,6 +354,10 @@ impl Key {
             Flag => "true or false".to_owned(),
             FlagOr(word) => format!("true | \"{word}\" | false"),
             Number(min, max, unit) => format!("{unit}, {min} to {max}"),
+            Choice(numbers, unit) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                format!("{unit}, {}", numbers.join(" | "))
+            }
             Duration(min, max) => format!("a duration, \"{}\" to \"{}\"", seconds(min), seconds(max)),
             List(form) => format!("an array of {form}"),
             Tables => "an array of tables".to_owned(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 use tracing_subscriber::EnvFilter;
 
+use crate::config::cluster::cluster;
 use crate::config::error::Problem;
 use crate::config::files::{self, SigningKey};
 use crate::config::read::Section;
@@ -32,7 +33,8 @@ const DNSBL_ANSWERS: &str = "127.0.0.0/8";
 
 /// The whole configuration; `None` when anything was wrong, which is then in the notes.
 pub(super) fn config(root: &Section<'_>) -> Option<Config> {
-    let node = node(&root.section("node"));
+    let node_section = root.section("node");
+    let node = node(&node_section);
     let service = service(&root.section("service"));
     let smtp = smtp(&root.section("smtp"));
     let limits = limits(&root.section("limits"), service.as_ref());
@@ -47,6 +49,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
     let http = root.section("http").one(keys::HTTP_LISTEN);
     let public = public(&root.section("public"));
     let admin = admin(&root.section("admin"));
+    let cluster = cluster(&root.section("cluster"), (&node_section, node.as_ref()));
     let config = Config {
         node: node?,
         service: service?,
@@ -63,6 +66,7 @@ pub(super) fn config(root: &Section<'_>) -> Option<Config> {
         http: Http { listen: http? },
         public: public?,
         admin: admin?,
+        cluster: cluster?,
         settings: Settings::new(root.table()),
     };
     listeners_differ(&config, root);
@@ -419,6 +423,7 @@ fn listeners_differ(config: &Config, root: &Section<'_>) {
         ("http", keys::HTTP_LISTEN, Some(config.http.listen)),
         ("public", keys::PUBLIC_LISTEN, config.public.as_ref().map(|public| public.listen)),
         ("admin", keys::ADMIN_LISTEN, Some(config.admin.listen)),
+        ("cluster", keys::CLUSTER_LISTEN, config.cluster.as_ref().map(|cluster| cluster.listen)),
     ];
     let mut taken: BTreeSet<SocketAddr> = config.smtp.listen.iter().copied().collect();
     for (section, key, listen) in named {

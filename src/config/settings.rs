@@ -34,6 +34,12 @@ impl Settings {
     pub(super) fn with(&self, keys: &[&Key], other: &Self) -> Self {
         let mut table = self.0.clone();
         for key in keys {
+            // Where leaving a section out means something, it comes back as a whole: the kept keys need the others of it.
+            let whole = other.0.get(key.section).filter(|_| !self.0.contains_key(key.section));
+            if let Some(whole) = whole.filter(|_| is_optional(key.section)) {
+                table.insert(key.section.to_owned(), whole.clone());
+                continue;
+            }
             if let Some(value) = other.values(key).into_iter().next().flatten() {
                 let section = table.entry(key.section).or_insert_with(|| Value::Table(Table::new()));
                 if let Some(section) = section.as_table_mut() {
@@ -49,7 +55,7 @@ impl Settings {
     }
 
     /// The key's value in each table of its section: one, but for arrays of tables.
-    fn values(&self, key: &Key) -> Vec<Option<Value>> {
+    pub(super) fn values(&self, key: &Key) -> Vec<Option<Value>> {
         let sections = sections(&self.0, key.section);
         if sections.is_empty() && !key.section.contains("[]") && !is_optional(key.section) {
             return vec![default(key)];

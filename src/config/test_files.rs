@@ -14,6 +14,11 @@ static RSA: LazyLock<String> = LazyLock::new(|| {
 static ED25519: LazyLock<String> =
     LazyLock::new(|| rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem());
 
+/// The mandatory keys of `[cluster]`.
+pub(crate) const CLUSTER: &str = "cluster.certificate_file = '@node.pem'\ncluster.private_key_file = '@node.key'\n\
+                                  cluster.ca_file = '@ca.pem'\n\
+                                  cluster.peers = [{ name = 'amir', address = 'amir.internal:50052' }]\n";
+
 /// A directory with one good file of each kind, and texts that name them.
 pub(crate) struct Files {
     directory: TempDir,
@@ -30,7 +35,23 @@ impl Files {
         let cert = rcgen::generate_simple_self_signed(["linda.mx.relay.example".to_owned()]).unwrap();
         files.write("chain.pem", &cert.cert.pem());
         files.write("key.pem", &cert.signing_key.serialize_pem());
+        files.write_cluster();
         files
+    }
+
+    /// What the node linda needs in a cluster.
+    fn write_cluster(&self) {
+        let mut authority = rcgen::CertificateParams::default();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority =
+            rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
+        let mut node = rcgen::CertificateParams::new(["linda".to_owned()]).unwrap();
+        node.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = rcgen::KeyPair::generate().unwrap();
+        self.write("ca.pem", &authority.pem());
+        self.write("node.pem", &node.signed_by(&key, &authority).unwrap().pem());
+        self.write("node.key", &key.serialize_pem());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -66,6 +87,16 @@ impl Files {
             }
         }
         tables.to_string()
+    }
+
+    /// The mandatory keys with `[cluster]`, and these, which beat them.
+    pub(crate) fn with_cluster(&self, lines: &str) -> String {
+        self.with(&format!("{}\n{lines}", self.cluster()))
+    }
+
+    /// The mandatory keys of `[cluster]`.
+    pub(crate) fn cluster(&self) -> String {
+        self.fill(CLUSTER)
     }
 
     /// The contract's file, whole.

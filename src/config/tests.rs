@@ -21,7 +21,9 @@ fn the_contracts_file_loads() {
     assert_eq!(config.delivery.sources[0].hostname.as_str(), "a0-7.email.relay.example");
     assert_eq!(config.delivery.give_up_after, Duration::from_secs(5 * 86_400));
     assert!(config.public.is_some() && config.smtp.tls.is_some() && config.admin.tls.is_some());
-    assert_eq!(config.files().len(), 9);
+    assert_eq!(config.files().len(), 12);
+    let cluster = config.cluster.unwrap();
+    assert_eq!((cluster.peers[0].address.as_str(), cluster.voters), ("amir.internal:50052", 3));
 }
 
 #[test]
@@ -65,10 +67,6 @@ fn every_wrong_value_is_named_by_its_path() {
         ("stmp = {}", "stmp: unknown key, did you mean smtp?"),
         ("smtp.dmarc = 'monitor'", "smtp.dmarc: unknown key, did you mean authentication.dmarc?"),
         ("xyzzy = 1", "xyzzy: unknown key"),
-        (
-            "cluster = {}",
-            "cluster: clusters of more than one node come with a later version; leave the section out",
-        ),
         ("smtp = 5", "smtp: must be a table, not an integer"),
         ("smtp.listen = 'x'", "smtp.listen: must be an array of strings, not a string"),
         ("smtp.listen = []", "smtp.listen: needs at least one address"),
@@ -351,8 +349,8 @@ fn errors_of_the_environment_name_the_variable() {
             "dnsbl[0].zone (from POSTROAD__DNSBL): is mandatory: The zone, without a subscriber's key",
         ),
         (
-            set("POSTROAD__CLUSTER__LISTEN", "x"),
-            "cluster.listen (from POSTROAD__CLUSTER__LISTEN): clusters of more than one node come with a later version; leave the section out",
+            set("POSTROAD__CLUSTR__LISTEN", "x"),
+            "clustr.listen (from POSTROAD__CLUSTR__LISTEN): unknown key, did you mean POSTROAD__SMTP__LISTEN?",
         ),
     ];
     for (variable, expected) in table {
@@ -377,7 +375,7 @@ fn every_default_and_example_is_toml_of_the_keys_type() {
         let fits = match key.kind {
             Kind::Text(_) | Kind::File | Kind::Duration(..) => value.is_str(),
             Kind::Flag | Kind::FlagOr(_) => value.is_bool(),
-            Kind::Number(..) => value.is_integer(),
+            Kind::Number(..) | Kind::Choice(..) => value.is_integer(),
             Kind::List(_) | Kind::Tables => value.is_array(),
         };
         assert!(fits, "{}", key.path());
@@ -396,7 +394,8 @@ fn every_word_of_the_schema_is_understood() {
         let Kind::Text(words) = key.kind else { continue };
         for word in words.split(" | ").filter(|_| words.contains(" | ")) {
             let line = format!("{}.{} = '{word}'", key.section, key.name);
-            assert!(Config::parse(&files.with(&line), &[]).is_ok(), "{line}");
+            let text = if key.section == "cluster" { files.with_cluster(&line) } else { files.with(&line) };
+            assert!(Config::parse(&text, &[]).is_ok(), "{line}");
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod completions;
 mod destination;
+mod dnsbl;
 mod document;
 mod domain;
 mod events;
@@ -58,6 +59,9 @@ enum Noun {
     /// The messages that wait to be delivered.
     #[command(subcommand)]
     Queue(queue::Verb),
+    /// The clients that are refused, or let come, by their address.
+    #[command(subcommand)]
+    Dnsbl(dnsbl::Verb),
     /// Says which rule takes an address, which destinations it ends in, and why; sends nothing.
     Resolve(resolve::Args),
     /// Says what became of a message.
@@ -111,6 +115,7 @@ async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failu
         Noun::Rule(verb) => rule::run(verb, &Session::open(server).await?, output).await,
         Noun::Destination(verb) => destination::run(verb, &Session::open(server).await?, output).await,
         Noun::Queue(verb) => queue::run(verb, &Session::open(server).await?, output).await,
+        Noun::Dnsbl(verb) => dnsbl::run(verb, &Session::open(server).await?, output).await,
         Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
         Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
         Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,

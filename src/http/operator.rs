@@ -74,6 +74,7 @@ async fn ready_page(State(node): State<Node>) -> impl IntoResponse {
         Phase::Serving if lost => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{ROUTING_LOST}{}", node.stopped()))
         }
+        Phase::Serving if node.waits() => (StatusCode::SERVICE_UNAVAILABLE, node.reason()),
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
         Phase::Serving => (StatusCode::OK, node.serving()),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
@@ -85,9 +86,18 @@ impl Node {
     /// certificate; another node would hardly do better: ready, with a line for each.
     fn serving(&self) -> String {
         let endings = (self.endings)(clock::now());
-        endings
-            .iter()
-            .fold(format!("ok\n{}", self.stopped()), |text, ending: &Ending| format!("{text}{ending}\n"))
+        endings.iter().fold(format!("ok\n{}{}", self.stopped(), self.reason()), |text, ending: &Ending| {
+            format!("{text}{ending}\n")
+        })
+    }
+
+    /// Whether it has no table yet, and waits for its cluster: another MX is the better one.
+    fn waits(&self) -> bool {
+        self.readiness.reason().is_some() && self.routing.snapshot().coverage() == Coverage::Empty
+    }
+
+    fn reason(&self) -> String {
+        self.readiness.reason().map(|reason| format!("{reason}\n")).unwrap_or_default()
     }
 
     fn stopped(&self) -> &'static str {

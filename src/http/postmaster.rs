@@ -59,6 +59,7 @@ fn sections(config: &Config) -> Vec<(&'static str, &'static str, String)> {
         ("contact-information", "Contact information", contact(config)),
         ("smtp-errors", "SMTP errors", SMTP_ERRORS.to_owned()),
         ("spam-and-abusive-traffic", "Spam and abusive traffic", blocklists(config)),
+        ("blocked-addresses", "Blocked addresses", BLOCKED.to_owned()),
         ("dmarc", "DMARC", dmarc(config)),
         ("dmarc-enforcing", "What we ask of a message", ENFORCING.to_owned()),
         ("message-size", "Message size", message_size(config)),
@@ -86,6 +87,10 @@ const ENFORCING: &str = "<p>A message has one From field that names an address. 
      sender, or one of its DKIM signatures does; a notification with a null sender can pass by the SPF record of its \
      HELO name. Otherwise it is refused with <code>550 5.7.26</code>, and with <code>451 4.7.24</code> when a DNS \
      answer that would decide is missing for now.</p>";
+
+const BLOCKED: &str = "<p>Hosts and networks that have done harm here can be blocked by hand, for a while or until further \
+     notice: they are refused with <code>554 5.7.1</code> and the reason. Mail to <code>postmaster</code> and \
+     <code>abuse</code> is let through to be judged by its content: write there if the reason does not hold any more.</p>";
 
 fn contact(config: &Config) -> String {
     format!("<p>Write to <code>{}</code>.</p>", escaped(&config.service.postmaster.to_string()))

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Where the node is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,23 +19,42 @@ pub enum Phase {
 
 /// The node's phase, shared.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<watch::Sender<Phase>>);
+pub struct Readiness {
+    phase: Arc<watch::Sender<Phase>>,
+    /// What keeps the cluster from being as it should be.
+    reason: Arc<ArcSwapOption<String>>,
+}
 
 impl Readiness {
     /// Says what phase the node is in from now on.
     pub fn set(&self, phase: Phase) {
-        self.0.send_replace(phase);
+        self.phase.send_replace(phase);
     }
 
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        *self.0.borrow()
+        *self.phase.borrow()
+    }
+
+    /// What keeps the cluster from being as it should be, if anything does.
+    #[must_use]
+    pub fn reason(&self) -> Option<Arc<String>> {
+        self.reason.load_full()
+    }
+
+    /// Repeats what the node's part in the cluster says, until told to stop.
+    pub async fn repeat(self, mut reason: watch::Receiver<Option<String>>, stop: CancellationToken) {
+        loop {
+            let said = reason.borrow_and_update().clone();
+            self.reason.store(said.map(Arc::new));
+            let Some(Ok(())) = stop.run_until_cancelled(reason.changed()).await else { return };
+        }
     }
 }
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Phase::Starting)))
+        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)), reason: Arc::default() }
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::background::Background;
 use super::error::{NodeError, part};
-use super::faces::Faces;
+use super::faces::{Faces, Shown};
 use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
 use super::reload::{self, Blocklists};
@@ -74,12 +74,11 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let life = Life::default();
     let (reloader, config) = watched(config, file, &metrics);
     let first = config.borrow().clone();
-    metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
     let state = open_state(first.clone(), metrics.clone()).await?;
     let network = open_network(&first, &state, &metrics, &life)?;
     let readiness = Readiness::default();
-    let faces = Faces::bind(&config, &state, &metrics, &readiness, &network.certificate).await?;
+    let faces = Faces::bind(&config, &state, &metrics, &readiness, network.shown()).await?;
     let chronicle = chronicle(&first, &state, &metrics);
     let memory = Memory::new(&first);
     let contexts = Contexts::new(&first, &state, &network.dns, &chronicle, memory.contiguous.permits())?;
@@ -90,6 +89,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         admission: inbound::Admission::default(),
         guesses: inbound::Guesses::default(),
         certificate: network.certificate.clone(),
+        routing: state.routing.clone(),
         blocklist: network.blocklists.reader(),
         memory: memory.in_flight.clone(),
         temporary: Arc::new(Temporary::new(temporary(&first.node.data_dir))),
@@ -115,7 +115,8 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     };
     let Running { joints, connected, queue } = stages::start(&runtime, &contexts, ends, inbound)?;
 
-    let (addresses, upstreams) = (faces.addresses(network.addresses.clone()), network.upstreams.clone());
+    let (addresses, upstreams) =
+        (faces.addresses(network.addresses.clone(), state.agreeing.address()), network.upstreams.clone());
     Background { state: &state, metrics: &metrics, queue: &queue, upstreams: &upstreams, config: &config }
         .start(faces.endings(), &life);
     let following = state.following().with(memory).with(reload::chronicle(chronicle)).with(contexts);
@@ -126,6 +127,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
         life.tasks.spawn(reload::read(reloader.leading(following), life.background.clone()));
     }
     faces.serve(queue.clone(), &life.tasks, &life.background);
+    state.agreeing.tell(&readiness, &life);
     readiness.set(Phase::Serving);
     log_ready(&first.node.name, &addresses);
     Ok(Parts { addresses, state, life, readiness, upstreams, queue, joints })
@@ -134,14 +136,19 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
 impl State {
     /// What of it follows the configuration.
     fn following(&self) -> Following {
-        Following::default()
+        let following = Following::default()
             .with(reload::routing(self.routing.clone()))
             .with(self.aliases.clone())
-            .with(reload::floor(self.spool.clone()))
+            .with(reload::floor(self.spool.clone()));
+        self.agreeing.following().into_iter().fold(following, Following::with)
     }
 }
 
 impl Network {
+    fn shown(&self) -> Shown {
+        Shown { certificate: self.certificate.clone(), blocklist: self.blocklists.reader() }
+    }
+
     /// Takes connections, and keeps what it owns fresh. Returns what follows the configuration, its own parts too.
     fn serve(self, following: Following, connected: &Handoff<Connected>, life: &Life) -> Following {
         let Life { tasks, background, draining, .. } = life;
@@ -239,8 +246,8 @@ impl Parts {
         if tokio::time::timeout(BACKGROUND_LIMIT, tasks.wait()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "background work not waited for");
         }
-        let State { store, history, journal, agreement, spool, .. } = self.state;
-        agreement.shut_down().await;
+        let State { store, history, journal, agreeing, spool, .. } = self.state;
+        agreeing.shut_down().await;
         journal.settled().await;
         for store in [store, history] {
             if let Ok(Err(error)) = spawn_blocking(move || store.flush_durably()).await {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,11 +11,20 @@ use tokio_util::task::TaskTracker;
 use super::error::{NodeError, part};
 use super::state::State;
 use crate::admin::{AdminServer, LiveTerms, Services};
+use crate::blocklist::Blocklist;
 use crate::config::{Config, Parts};
 use crate::http::{HttpServer, Readiness, operator_pages, public_pages};
 use crate::pipeline::queue::Queue;
 use crate::telemetry::{Addresses, Metrics};
 use crate::tls::{Ending, Endings, ServerUse, StartTls};
+
+/// What of the node's network its faces show.
+pub(super) struct Shown {
+    /// The certificate of SMTP.
+    pub(super) certificate: StartTls,
+    /// The DNS blocklists in force.
+    pub(super) blocklist: Arc<ArcSwap<Blocklist>>,
+}
 
 /// What is bound.
 pub(super) struct Faces {
@@ -31,16 +41,17 @@ impl Faces {
         state: &State,
         metrics: &Arc<Metrics>,
         readiness: &Readiness,
-        certificate: &StartTls,
+        shown: Shown,
     ) -> Result<Self, NodeError> {
         let first = config.borrow().clone();
         let services = Services {
             routing: state.routing.clone(),
+            blocklist: shown.blocklist,
             journal: state.journal.clone(),
             metrics: metrics.clone(),
         };
         let admin = AdminServer::bind(&first.admin, services).await.map_err(|error| part(&error))?;
-        let endings = endings(certificate.clone(), admin.terms());
+        let endings = endings(shown.certificate, admin.terms());
         let (routing, data_dir) = (state.routing.clone(), first.node.data_dir.clone());
         let pages = operator_pages(metrics.clone(), readiness.clone(), routing, endings.clone(), data_dir);
         let http = HttpServer::bind(first.http.listen, pages).await.map_err(named(first.http.listen))?;
@@ -60,12 +71,13 @@ impl Faces {
     }
 
     /// Where they listen, beside these SMTP listeners.
-    pub(super) fn addresses(&self, smtp: Vec<SocketAddr>) -> Addresses {
+    pub(super) fn addresses(&self, smtp: Vec<SocketAddr>, cluster: Option<SocketAddr>) -> Addresses {
         Addresses {
             smtp,
             http: self.http.address(),
             public: self.public.as_ref().map(HttpServer::address),
             admin: self.admin.address(),
+            cluster,
         }
     }
 

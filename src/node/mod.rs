@@ -13,6 +13,7 @@ mod build;
 mod error;
 mod faces;
 mod life;
+mod membership;
 mod octets;
 mod rehearsal;
 mod reload;
@@ -81,6 +82,7 @@ impl Node {
     /// # Errors
     /// When a part cannot be built.
     pub async fn start_from(start: Start) -> Result<Self, NodeError> {
+        start.metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let (started, starting) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let stop = CancellationToken::new();

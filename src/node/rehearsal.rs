@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::error::{NodeError, part};
+use super::membership;
 use super::reload::keyed;
 use super::stages::Keys;
 use super::state::{Occupancy, inspect, open_to_others};
@@ -22,6 +23,8 @@ use crate::tls::StartTls;
 /// Goes through a start as far as it leaves nothing behind: files, the state on disk, listeners.
 pub async fn rehearse(config: &Config, metrics: &Arc<Metrics>) -> Vec<Finding> {
     let mut findings = files(config, metrics);
+    let problems = membership::problems(config).into_iter().map(|problem| problem.to_string());
+    findings.extend(problems.map(|detail| Finding::new(Verdict::Fail, "member", one_line(&detail))));
     let (state, occupancy) = state(config);
     findings.push(state);
     let open = open_to_others(&config.node.data_dir);
@@ -80,8 +83,9 @@ async fn listeners(config: &Config, occupancy: &Occupancy) -> Vec<Finding> {
         bound.push(("smtp.listen", *address, inbound::bind(*address)));
     }
     let public = config.public.as_ref().map(|public| ("public.listen", public.listen));
+    let cluster = config.cluster.as_ref().map(|cluster| ("cluster.listen", cluster.listen));
     let others = [("http.listen", config.http.listen), ("admin.listen", config.admin.listen)];
-    for (key, address) in others.into_iter().chain(public) {
+    for (key, address) in others.into_iter().chain(public).chain(cluster) {
         bound.push((key, address, TcpListener::bind(address).await));
     }
     bound.iter().map(|(key, address, bound)| listener(key, *address, bound, occupancy)).collect()

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::error::{NodeError, part};
+use super::membership::{self, Agreeing};
 use crate::aliases::Aliases;
 use crate::check::nearest_folder;
-use crate::cluster::alone::{self, Agreement, AloneError, Place};
+use crate::cluster::alone::AloneError;
+use crate::cluster::disk::{self, DiskError, Place};
 use crate::config::Config;
 use crate::error_text::error_text;
 use crate::journal::{self, Journal};
@@ -29,7 +31,7 @@ pub(super) struct State {
     pub(super) aliases: Arc<Aliases>,
     pub(super) journal: Journal,
     pub(super) routing: Routing,
-    pub(super) agreement: Agreement,
+    pub(super) agreeing: Agreeing,
     pub(super) spool: Spool,
 }
 
@@ -45,6 +47,7 @@ struct Opened {
 
 /// Opens everything on disk, and waits until the routing table has all that was agreed on.
 pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<State, NodeError> {
+    membership::admit(&config)?;
     let opened = {
         let (config, metrics) = (config.clone(), metrics.clone());
         spawn_blocking(move || open(&config, &metrics)).await.map_err(|error| part(&error))??
@@ -55,13 +58,13 @@ pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Re
         name: config.node.name.as_str().into(),
         store: store.clone(),
         options: routing_options(&config),
-        tried_every: alone::TRIED_EVERY,
+        tried_every: disk::TRIED_EVERY,
     };
-    let (routing, agreement) = Agreement::open(place, metrics).await.map_err(|error| part(&error))?;
-    if agreement.took_part() {
+    let (routing, agreeing) = Agreeing::begin(&config, place, &spool, &metrics).await?;
+    if agreeing.knows_table() {
         tell_coverage(&routing, &config.node.data_dir);
     }
-    Ok(State { store, history, ledger, aliases, journal, routing, agreement, spool })
+    Ok(State { store, history, ledger, aliases, journal, routing, agreeing, spool })
 }
 
 /// Blocks for as long as sled recovers.
@@ -114,10 +117,14 @@ pub(super) fn inspect(config: &Config) -> Result<Occupancy, NodeError> {
             Ok(()) => {}
         }
     }
-    match alone::inspect(data_dir, routing_options(config)) {
-        Err(AloneError::Locked(_)) => return Ok(Occupancy::Taken),
+    match disk::inspect(data_dir, routing_options(config)) {
+        Err(DiskError::Locked(_)) => return Ok(Occupancy::Taken),
         Err(error) => return Err(NodeError::Part(format!("node.data_dir: {}", error_text(&error)))),
-        Ok(()) => {}
+        Ok(2..) if config.cluster.is_none() => {
+            let refused = AloneError::OtherMembers;
+            return Err(NodeError::Part(format!("node.data_dir: {refused}")));
+        }
+        Ok(_) => {}
     }
     match Spool::inspect(&data_dir.join("spool")) {
         Err(SpoolError::Locked { .. }) => Ok(Occupancy::Taken),

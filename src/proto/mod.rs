@@ -81,6 +81,15 @@ pub mod cluster {
         missing_docs,
         unreachable_pub,
         clippy::all,
+        clippy::pedantic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::too_many_lines,
+        clippy::wildcard_enum_match_arm,
+        clippy::use_self,
+        clippy::or_fun_call,
         reason = "generated from proto/postroad/cluster/v1; the comments are in the .proto files"
     )]
     pub mod v1 {

@@ -26,6 +26,8 @@ pub const MAX_STAMPED_OCTETS: usize = 512 << 20;
 
 /// What errors call it.
 const STAMPED: &str = "a stamped change";
+/// As for [`STAMPED`].
+const CHANGE: &str = "a change";
 
 /// Why octets are no change, or no table. Ours: what was written by a later version, or is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -80,6 +82,29 @@ impl Stamped {
             request_id: request_id("the request id of a stamped change", stamped.request_id.as_deref())?,
             change: decode_change(given("the change of a stamped change", stamped.change)?)?,
         })
+    }
+}
+
+impl Change {
+    /// The form in which a node passes it on.
+    ///
+    /// # Errors
+    /// When it is too long to be decoded.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodingError> {
+        let change = encode_change(self);
+        check_length(CHANGE, change.encoded_len(), MAX_STAMPED_OCTETS)?;
+        Ok(change.encode_to_vec())
+    }
+
+    /// What [`Self::encode`] wrote, of this version or another.
+    ///
+    /// # Errors
+    /// When it is too long, is not of that form, or asks for what this version does not know.
+    pub fn decode(octets: &[u8]) -> Result<Self, EncodingError> {
+        check_length(CHANGE, octets.len(), MAX_STAMPED_OCTETS)?;
+        let change =
+            v1::Change::decode(octets).map_err(|cause| EncodingError::Malformed { what: CHANGE, cause })?;
+        decode_change(change)
     }
 }
 

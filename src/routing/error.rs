@@ -10,6 +10,7 @@ use super::model::{
     MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
     MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
 };
+use super::passed::Told;
 use super::requests::{MAX_REQUEST_ID_OCTETS, RequestId};
 use super::resolve::MAX_DEPTH;
 use crate::mail::{Address, AddressError, Domain};
@@ -129,6 +130,8 @@ pub enum RoutingError {
     LargeChangeUnderWay(RequestId),
     #[error("the parts of a large change are not all there, and nothing was changed: send it again")]
     PartsGone,
+    #[error("{}", .0.text)]
+    Told(Told),
 }
 
 fn unreachable(missing: &[String]) -> String {
@@ -230,6 +233,7 @@ impl RoutingError {
             Self::ClusterStopped => ("CLUSTER_STOPPED", Unavailable),
             Self::LargeChangeUnderWay(_) => ("LARGE_CHANGE_UNDER_WAY", Aborted),
             Self::PartsGone => ("PARTS_GONE", Aborted),
+            Self::Told(told) => (told.reason, told.kind),
         }
     }
 }

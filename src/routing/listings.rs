@@ -2,6 +2,7 @@
 //! length of prefix that occurs, under a microsecond each. A listing that is over is not found. A clone is a few pointers.
 
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::model::Listing;
+use super::table::Table;
 
 /// All listings of a table.
 #[derive(Clone)]
@@ -54,6 +56,12 @@ impl Listings {
         self.by_network.values()
     }
 
+    /// Those behind this network.
+    pub(super) fn after<'a>(&'a self, network: &'a IpNet) -> impl Iterator<Item = &'a Arc<Listing>> {
+        let behind = (Bound::Excluded(network), Bound::Unbounded);
+        self.by_network.range::<IpNet, _>(behind).map(|(_, listing)| listing)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_network.size()
     }
@@ -80,6 +88,52 @@ impl Listings {
             0 | 1 => drop(self.lengths.remove_mut(&lengths(network))),
             count => self.lengths.insert_mut(lengths(network), count - 1),
         }
+    }
+}
+
+impl Table {
+    /// What an operator says of a client: the listing of the narrowest network that holds its address, but for those that
+    /// are over.
+    #[must_use]
+    pub fn listing(&self, ip: IpAddr, now: SystemTime) -> Option<&Arc<Listing>> {
+        self.listings.find(ip, now)
+    }
+
+    /// The listing of just this network, over or not.
+    #[must_use]
+    pub fn listing_of(&self, network: &IpNet) -> Option<&Arc<Listing>> {
+        self.listings.get(network)
+    }
+
+    /// Every listing by network, IPv4 first, over or not.
+    pub fn listings(&self) -> impl Iterator<Item = &Arc<Listing>> {
+        self.listings.all()
+    }
+
+    /// The listings behind this network, which need not have one: the next page.
+    pub fn listings_after<'a>(&'a self, network: &'a IpNet) -> impl Iterator<Item = &'a Arc<Listing>> {
+        self.listings.after(network)
+    }
+
+    /// How many listings there are.
+    #[must_use]
+    pub fn listing_count(&self) -> usize {
+        self.listings.len()
+    }
+
+    /// The networks of at most so many listings that are over, those first that have been for longest.
+    pub(super) fn listings_over(&self, now: SystemTime, most: usize) -> Vec<IpNet> {
+        self.listings.over(now).take(most).collect()
+    }
+
+    /// Adds a listing, or replaces that of its network.
+    pub(super) fn put_listing(&mut self, entry: Arc<Listing>) {
+        self.listings.put(entry);
+    }
+
+    /// Removes a listing.
+    pub(super) fn remove_listing(&mut self, network: &IpNet) {
+        self.listings.remove(network);
     }
 }
 

@@ -30,6 +30,7 @@ mod explain;
 mod listings;
 mod model;
 mod orders;
+mod passed;
 mod plan;
 mod records;
 mod replica;
@@ -59,6 +60,7 @@ pub use model::{
     MAX_LABEL_OCTETS, MAX_LISTINGS, MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN,
     MAX_SUSPENSIONS, Matcher, Rank, Rule, RuleAction, Suspension,
 };
+pub use passed::{MAX_TOLD_OCTETS, Told};
 pub use plan::{Prune, plan};
 pub use records::{MAX_RECORD_OCTETS, Rebuilt};
 pub use replica::Replica;
@@ -66,7 +68,7 @@ pub use requests::{MAX_REQUEST_ID_OCTETS, MAX_REQUESTS, REQUEST_REMEMBERED, Requ
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
 pub use table::{Coverage, RoutingOptions, Table};
 pub use view::View;
-pub use waiting::{Answer, Order, Orders};
+pub use waiting::{Answer, Order, Orders, Reach};
 
 use self::waiting::Desk;
 
@@ -103,7 +105,7 @@ impl Routing {
     /// # Errors
     /// With why nothing was changed; after [`RoutingError::Unconfirmed`] it may still be made.
     pub async fn change(&self, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, None).await
+        self.desk.order(change, None, Reach::Cluster).await
     }
 
     /// Changes the table as [`Self::change`] does, unless that was done for this request within
@@ -112,7 +114,16 @@ impl Routing {
     /// # Errors
     /// As for [`Self::change`].
     pub async fn change_once(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, Some(request_id)).await
+        self.desk.order(change, Some(request_id), Reach::Cluster).await
+    }
+
+    /// Changes the table as [`Self::change_once`] does, on this node or not at all: another one has passed the change on,
+    /// and is to look again where it belongs.
+    ///
+    /// # Errors
+    /// As for [`Self::change`]; [`RoutingError::NotLeader`] where another node takes changes.
+    pub async fn change_here(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
+        self.desk.order(change, Some(request_id), Reach::Node).await
     }
 
     /// What a change would leave behind: all is asked of it that [`Routing::change`] asks, and nothing is kept.

@@ -137,7 +137,8 @@ pub struct Suspension {
 /// What an operator says of a network of clients, in the place of what blocklists say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// The network, without bits behind its prefix; IPv4 is never in its IPv6-mapped form (RFC 4291 §2.5.5.2).
+    /// The network, without bits behind its prefix; IPv4 is never in its IPv6-mapped form (RFC 4291 §2.5.5.2). The resource
+    /// name is `listings/NETWORK`.
     pub network: IpNet,
     /// Whether its clients may come.
     pub access: Access,
@@ -231,6 +232,18 @@ impl Suspension {
 }
 
 impl Listing {
+    /// `listings/NETWORK`, as [`Self::resource_name_of`] has it.
+    #[must_use]
+    pub fn resource_name(&self) -> String {
+        Self::resource_name_of(&self.network)
+    }
+
+    /// `listings/192.0.2.0-24`, `listings/2001-db8---32`: with `-` for what means something else in a name (AIP-122).
+    #[must_use]
+    pub fn resource_name_of(network: &IpNet) -> String {
+        format!("listings/{}", network.to_string().replace([':', '/'], "-"))
+    }
+
     /// Whether its time is over. Nobody obeys it then, and one of the next changes of listings removes it.
     #[must_use]
     pub fn is_over(&self, now: SystemTime) -> bool {

@@ -94,7 +94,7 @@ impl Editor {
         check_form(*network)?;
         let table = &mut self.applied.table;
         let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
-        check_etag(etag, old.revision, || format!("listing {network}"))?;
+        check_etag(etag, old.revision, || old.resource_name())?;
         table.remove_listing(network);
         self.applied.is_changed = true;
         self.sweep_listings();

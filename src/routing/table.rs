@@ -4,19 +4,17 @@
 //! microseconds with a million rules (`benches/routing.rs`). A write to one resource copies the paths to it, some tens of
 //! nodes, whatever the size of the table; within a batch a path is copied once. Memory is about 1 KB a rule.
 
-use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ipnet::IpNet;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
 use super::change::{Change, Changed};
 use super::error::RoutingError;
 use super::listings::Listings;
-use super::model::{Destination, DomainEntry, Listing, Matcher, Rank, Rule, Suspension};
+use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
 use super::requests::{Request, RequestId, Requests};
 use crate::mail::{Address, Domain};
 
@@ -56,7 +54,7 @@ pub struct Table {
     destinations: RedBlackTreeMapSync<Address, Use>,
     suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
     suspensions_revision: u64,
-    listings: Listings,
+    pub(super) listings: Listings,
     requests: Requests,
     options: Arc<RoutingOptions>,
 }
@@ -250,35 +248,6 @@ impl Table {
         self.suspensions_revision
     }
 
-    /// What an operator says of a client: the listing of the narrowest network that holds its address, but for those that
-    /// are over.
-    #[must_use]
-    pub fn listing(&self, ip: IpAddr, now: SystemTime) -> Option<&Arc<Listing>> {
-        self.listings.find(ip, now)
-    }
-
-    /// The listing of just this network, over or not.
-    #[must_use]
-    pub fn listing_of(&self, network: &IpNet) -> Option<&Arc<Listing>> {
-        self.listings.get(network)
-    }
-
-    /// Every listing by network, IPv4 first, over or not.
-    pub fn listings(&self) -> impl Iterator<Item = &Arc<Listing>> {
-        self.listings.all()
-    }
-
-    /// How many listings there are.
-    #[must_use]
-    pub fn listing_count(&self) -> usize {
-        self.listings.len()
-    }
-
-    /// The networks of at most so many listings that are over, those first that have been for longest.
-    pub(super) fn listings_over(&self, now: SystemTime, most: usize) -> Vec<IpNet> {
-        self.listings.over(now).take(most).collect()
-    }
-
     /// What a request for this change left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this
     /// time, and is still remembered.
     ///
@@ -414,16 +383,6 @@ impl Table {
     /// Removes a suspension.
     pub(super) fn remove_suspension(&mut self, domain: &Domain) {
         self.suspensions.remove_mut(domain);
-    }
-
-    /// Adds a listing, or replaces that of its network.
-    pub(super) fn put_listing(&mut self, entry: Arc<Listing>) {
-        self.listings.put(entry);
-    }
-
-    /// Removes a listing.
-    pub(super) fn remove_listing(&mut self, network: &IpNet) {
-        self.listings.remove(network);
     }
 
     /// See [`Requests::remember`].

@@ -80,6 +80,15 @@ impl View {
         }
     }
 
+    /// The revision of the table that is held back, or, where none is, of the one that is shown.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        match &self.shown.showing.lock().held {
+            Held::Yes(Some(table)) => table.revision(),
+            Held::Yes(None) | Held::No => self.snapshot().revision(),
+        }
+    }
+
     /// Shows a table in the place of the one before.
     pub fn show(&self, table: Table) {
         let mut showing = self.shown.showing.lock();

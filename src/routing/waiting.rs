@@ -19,8 +19,19 @@ pub struct Order {
     pub request_id: Option<RequestId>,
     /// Since when it waits.
     pub since: Instant,
+    /// Who may carry it out.
+    pub reach: Reach,
     /// Whom to tell.
     pub answer: Answer,
+}
+
+/// Who may carry a change out, where several nodes agree on the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Whoever leads: it is passed on.
+    Cluster,
+    /// This node, or nobody: another one has passed it on already.
+    Node,
 }
 
 /// Where somebody waits for what becomes of a change. Who drops it says [`RoutingError::Stopped`].
@@ -64,9 +75,10 @@ impl Desk {
         &self,
         change: Change,
         request_id: Option<RequestId>,
+        reach: Reach,
     ) -> Result<Changed, RoutingError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order { change, request_id, since: Instant::now(), answer: Answer(answer) };
+        let order = Order { change, request_id, since: Instant::now(), reach, answer: Answer(answer) };
         self.0.send(order).await.map_err(|_| RoutingError::Stopped)?;
         answered.await.map_err(|_| RoutingError::Stopped)?
     }

@@ -170,6 +170,8 @@ catalogue! {
 
     /// The address is on a DNSBL. The arguments are the client's address and the zones' names.
     DNSBL_LISTED = 554 x(5, 7, 1), "dnsbl", "{} found on one or more DNSBLs ({})", "spam-and-abusive-traffic";
+    /// An operator has blocked the address. The arguments are the client's address and the reason in brackets, or empty.
+    BLOCKED = 554 x(5, 7, 1), "blocked", "{} is blocked by the operator of this service{}", "blocked-addresses";
     /// RFC 7505 §4.2. The argument is the sender's domain.
     SENDER_NULL_MX = 550 x(5, 7, 27), "sender_null_mx", "Sender domain {} takes no mail (null MX)", "smtp-errors";
     /// No rule for the recipient.

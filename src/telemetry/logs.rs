@@ -31,6 +31,8 @@ const LEVEL_VARIABLE: &str = "POSTROAD_LOG";
 const MAX_VALUE_OCTETS: usize = 4096;
 /// Fields whose names begin so hold JSON.
 const JSON_PREFIX: &str = "json.";
+/// The target of what the Raft engine says.
+const ENGINE: &str = "openraft";
 /// Names that the line itself uses; a field of such a name is written behind `field.`.
 const RESERVED: &[&str] = &["timestamp", "level", "target"];
 
@@ -90,8 +92,11 @@ pub fn start_logs(level: &str, metrics: &Arc<Metrics>) -> Result<LogLevel, LogEr
     Ok(LogLevel { filter: handle, fixed })
 }
 
+/// The filter, without what the Raft engine says, unless it asks for that: to the engine each call of a peer that is down is an
+/// error, twice a second, and what matters of it the node says itself.
 fn parse(origin: &'static str, filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(filter).map_err(|cause| LogError::Filter {
+    let quiet = if filter.contains(ENGINE) { filter.to_owned() } else { format!("{filter},{ENGINE}=off") };
+    EnvFilter::try_new(quiet).map_err(|cause| LogError::Filter {
         origin,
         filter: filter.to_owned(),
         cause: cause.to_string(),
@@ -109,6 +114,8 @@ pub struct Addresses {
     pub public: Option<SocketAddr>,
     /// `admin.listen`.
     pub admin: SocketAddr,
+    /// `cluster.listen`.
+    pub cluster: Option<SocketAddr>,
 }
 
 /// Says that the node serves, and where: the record that operators' tools wait for.
@@ -117,7 +124,8 @@ pub fn log_ready(node: &str, addresses: &Addresses) {
     let smtp = Value::from(smtp);
     let (http, admin) = (addresses.http, addresses.admin);
     let public = addresses.public.map(tracing::field::display);
-    info!(node, json.smtp = %smtp, %http, public, %admin, "ready");
+    let cluster = addresses.cluster.map(tracing::field::display);
+    info!(node, json.smtp = %smtp, %http, public, %admin, cluster, "ready");
 }
 
 /// Writes and counts the records that the filter lets through.

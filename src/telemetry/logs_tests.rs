@@ -31,7 +31,7 @@ impl<'w> MakeWriter<'w> for Lines {
 fn logged(filter: &str, code: impl FnOnce()) -> (Vec<String>, Arc<Metrics>) {
     let (lines, metrics) = (Lines::default(), Arc::new(Metrics::new().unwrap()));
     let log = JsonLog { writer: lines.clone(), metrics: Arc::clone(&metrics) };
-    let filter = EnvFilter::try_new(filter).unwrap();
+    let filter = parse("log.level", filter).unwrap();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(filter).with(log), code);
     let text = String::from_utf8(lines.0.lock().clone()).unwrap();
     (text.lines().map(str::to_owned).collect(), metrics)
@@ -51,6 +51,7 @@ fn the_ready_record_is_as_tools_expect_it() {
         http: "127.0.0.1:8080".parse().unwrap(),
         public: None,
         admin: "127.0.0.1:50051".parse().unwrap(),
+        cluster: None,
     };
     let (lines, _) = logged("info", || log_ready("linda", &addresses));
     assert_eq!(
@@ -122,4 +123,12 @@ fn a_value_that_is_too_long_is_cut() {
     assert!(lines[0].contains("é… and 7995904 octets more\""), "{}", &lines[0][..9000]);
     let (lines, _) = logged("info", || info!(to = "é".repeat(MAX_VALUE_OCTETS / 2).as_str(), "x"));
     assert!(!lines[0].contains("more"));
+}
+
+#[test]
+fn the_raft_engine_is_heard_where_the_filter_names_it_and_nowhere_else() {
+    let says = || error!(target: "openraft::replication", "a peer is down");
+    for (filter, lines) in [("info", 0), ("postroad=debug", 0), ("info,openraft=warn", 1)] {
+        assert_eq!(logged(filter, says).0.len(), lines, "{filter}");
+    }
 }

@@ -99,6 +99,7 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::TOO_MANY_FIELDS, CONTENT),
     (reply::NO_FIELD, CONTENT),
     (reply::DNSBL_LISTED, RECIPIENT),
+    (reply::BLOCKED, &[Rcpt]),
     (reply::SENDER_NULL_MX, &[Mail, Rcpt, Data, Bdat]),
     (reply::UNKNOWN_RECIPIENT, RECIPIENT),
     (reply::UNKNOWN_DOMAIN, RECIPIENT),

@@ -5,10 +5,13 @@
 //! One crypto provider, aws-lc-rs, given to every configuration explicitly: nothing depends on which
 //! process-wide default happens to be installed. TLS 1.2 and 1.3 (RFC 8996 retired what was before).
 
+mod authority;
 mod client;
+mod cluster_files;
 mod dane;
 mod expiry;
 mod failure;
+mod link;
 mod opportunistic;
 mod policy;
 mod reports;
@@ -25,10 +28,13 @@ use crate::config::files::FileError;
 use crate::store::StoreError;
 use crate::telemetry::labels::TlsVersion;
 
+pub use authority::{Authority, AuthorityError, Certificates, Issued, NodeFolder};
 pub use client::{ClientStream, ClientTls, Shaken};
+pub use cluster_files::{ClusterFault, ClusterFiles, FaultCause, cluster_faults};
 pub use dane::Dane;
 pub use expiry::{Ending, EndingStage, Endings, RENEWAL_TIME};
 pub use failure::TlsFailure;
+pub use link::{LinkFiles, LinkIdentity, LinkTls, Linked};
 pub use policy::{Barred, Candidate, Demand, Judgement, Policies};
 pub use reports::{Basis, Report, Reporter, Reports, Sighting};
 pub use roots::trusted_roots;

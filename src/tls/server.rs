@@ -23,8 +23,8 @@ use crate::config::{Config, KeyPairFiles, Live, files};
 use crate::telemetry::Metrics;
 
 /// The keys that name the files, in a listener's section.
-const CERTIFICATE: &str = "certificate_file";
-const PRIVATE_KEY: &str = "private_key_file";
+pub(super) const CERTIFICATE: &str = "certificate_file";
+pub(super) const PRIVATE_KEY: &str = "private_key_file";
 const CLIENT_CA: &str = "client_ca_file";
 
 /// A connection under TLS, this end the server.
@@ -106,7 +106,7 @@ impl ServerIdentity {
         if let Some(same) = current.filter(|current| current.octets == octets) {
             return Ok(same);
         }
-        let certified = octets.certified(files.pair, purpose)?;
+        let certified = certified(&octets.certificate, &octets.key, files.pair, purpose.label())?;
         let not_after = certified.cert.first().and_then(not_after);
         let trust = octets.client_ca.as_deref().map(Trust::of);
         let acceptor = TlsAcceptor::from(Arc::new(octets.server_config(certified, files, purpose)?));
@@ -276,18 +276,6 @@ impl Octets {
         })
     }
 
-    fn certified(&self, files: &KeyPairFiles, purpose: ServerUse) -> Result<CertifiedKey, TlsError> {
-        let certificate = &files.certificate_file;
-        let key = files.private_key_file.display().to_string();
-        let chain = certificates(&self.certificate)
-            .ok_or_else(|| no_certificate(purpose.key(CERTIFICATE), certificate))?;
-        let private = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| TlsError::NoKey { key: purpose.key(PRIVATE_KEY), path: key.clone() })?;
-        let (listener, certificate) = (purpose.label(), certificate.display().to_string());
-        CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
-            .map_err(|source| TlsError::Mismatch { listener, certificate, key, source: Box::new(source) })
-    }
-
     fn server_config(
         &self,
         certified: CertifiedKey,
@@ -313,8 +301,30 @@ impl Octets {
     }
 }
 
+/// The certificate and the key that a section's files hold.
+pub(super) fn certified(
+    certificate: &[u8],
+    key: &[u8],
+    files: &KeyPairFiles,
+    section: &'static str,
+) -> Result<CertifiedKey, TlsError> {
+    let path = files.private_key_file.display().to_string();
+    let chain = certificates(certificate)
+        .ok_or_else(|| no_certificate(format!("{section}.{CERTIFICATE}"), &files.certificate_file))?;
+    let private = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| TlsError::NoKey { key: format!("{section}.{PRIVATE_KEY}"), path: path.clone() })?;
+    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).map_err(|source| {
+        TlsError::Mismatch {
+            listener: section,
+            certificate: files.certificate_file.display().to_string(),
+            key: path,
+            source: Box::new(source),
+        }
+    })
+}
+
 /// The authorities of a file; `None`: one of them is none.
-fn authorities(octets: &[u8]) -> Option<RootCertStore> {
+pub(super) fn authorities(octets: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(octets)? {
         roots.add(certificate).ok()?;
@@ -322,18 +332,18 @@ fn authorities(octets: &[u8]) -> Option<RootCertStore> {
     Some(roots)
 }
 
-fn no_certificate(key: String, path: &Path) -> TlsError {
+pub(super) fn no_certificate(key: String, path: &Path) -> TlsError {
     TlsError::NoCertificate { key, path: path.display().to_string() }
 }
 
 /// The certificates of a PEM file, at least one.
-fn certificates(octets: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(octets: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(octets).collect();
     chain.ok().filter(|chain| !chain.is_empty())
 }
 
 /// When a certificate ends, in seconds since 1970.
-fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(parsed.validity().not_after.timestamp())
 }

@@ -1,5 +1,6 @@
 //! A certificate authority for tests: identities of any name and age, and the TLSA records that name them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
@@ -11,6 +12,9 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{LinkFiles, LinkIdentity};
+use crate::config::KeyPairFiles;
 
 /// An authority that nobody knows but who is told.
 pub(crate) struct Authority {
@@ -53,9 +57,44 @@ impl Authority {
         let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         Identity { chain: vec![leaf, self.certificate.clone()], key: key.serialize_der() }
     }
+
+    /// Its certificate, as a file has it.
+    pub(crate) fn pem(&self) -> String {
+        pem("CERTIFICATE", &self.certificate)
+    }
+}
+
+/// What a node with this certificate shows to its peers, held to these authorities.
+pub(crate) fn link_identity(identity: &Identity, authorities: &[&Authority]) -> Arc<LinkIdentity> {
+    let dir = tempfile::tempdir().unwrap();
+    LinkIdentity::load(&link_files(dir.path(), identity, authorities), None).unwrap()
+}
+
+/// Writes the files for that.
+pub(crate) fn link_files(dir: &Path, identity: &Identity, authorities: &[&Authority]) -> LinkFiles {
+    let (certificate, key) = identity.pems();
+    let ca = authorities.iter().map(|authority| authority.pem()).collect();
+    let write = |name: &str, text: String| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let pair =
+        KeyPairFiles { certificate_file: write("crt", certificate), private_key_file: write("key", key) };
+    LinkFiles { pair, ca_file: write("ca", ca) }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let body = data_encoding::BASE64.encode(der);
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
 impl Identity {
+    /// Certificate and key, as files have them.
+    pub(crate) fn pems(&self) -> (String, String) {
+        (pem("CERTIFICATE", &self.chain[0]), pem("PRIVATE KEY", &self.key))
+    }
+
     /// What a server with this identity shakes hands with.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();

@@ -38,7 +38,7 @@ pub enum WalError {
 }
 
 impl WalError {
-    pub(super) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, path: &Path, cause: io::Error) -> Self {
         Self::Io { doing, path: path.to_owned(), cause: Arc::new(cause) }
     }
 }

@@ -11,6 +11,7 @@
 mod addresses;
 mod binary;
 mod blocklists;
+mod cluster;
 mod conduct;
 mod crash;
 mod cut_through;
@@ -26,6 +27,7 @@ mod lost_store;
 mod memory;
 mod observation;
 mod octets;
+mod operators_listings;
 mod outage;
 mod permanent_faults;
 mod privacy;

@@ -69,6 +69,42 @@ async fn a_pair_that_does_not_fit_is_found_with_its_keys_and_files() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_cluster_is_found_all_at_once() {
+    let rig = Rig::new().await;
+    let dir = rig.path("cluster");
+    let made = postroad(&["cluster", "certificates", "--dir", &dir, "linda", "amir"]).output().unwrap();
+    assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
+    let section = String::from_utf8(made.stdout).unwrap();
+    let section = section
+        .replace("/etc/postroad/cluster", &format!("{dir}/linda"))
+        .replace("0.0.0.0:50052", "127.0.0.1:0");
+    let file = |section: &str| rig.world.write("changed.toml", &format!("{}\n{section}", rig.text));
+
+    let good = file(&section);
+    let (_, text) = said("check", &good);
+    let of_the_cluster: Vec<&str> = text.lines().filter(|line| line.contains("cluster")).collect();
+    assert!(!text.contains("FAIL  member"), "{text}");
+    assert!(
+        of_the_cluster.iter().any(|line| line.starts_with("ok    tls    cluster certificate is good until "))
+    );
+    assert!(of_the_cluster.iter().any(|line| line.starts_with("ok    listen cluster.listen 127.0.0.1:0 ")));
+
+    let certificate = format!("{dir}/amir/node.pem");
+    let bad = file(&section.replace(&format!("{dir}/linda/node.pem"), &certificate));
+    let expected = [
+        format!("cluster.private_key_file {dir}/linda/node.key: is not the key of cluster.certificate_file"),
+        format!(
+            "cluster.certificate_file {certificate}: is not for linda, which is node.name; its DNS names: amir"
+        ),
+    ];
+    let lines = expected.iter().map(|line| format!("postroad: {line}\n")).collect::<String>();
+    assert_eq!(said("serve", &bad), (Some(1), lines));
+    for line in &expected {
+        found(&bad, &[&format!("FAIL  member {line}")]);
+    }
+}
+
+#[tokio::test]
 async fn a_data_dir_that_cannot_be_used_is_found() {
     let rig = Rig::new().await;
     let data = rig.path("data-of-binary");

@@ -1,17 +1,21 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use openraft::CommittedLeaderId;
 use openraft::storage::RaftLogStorage as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::cluster::disk::{self, inspect};
 use crate::cluster::founding::NodeId;
+use crate::cluster::log::LogStore;
 use crate::cluster::machine::Machine;
 use crate::cluster::test_state::{create_domain, create_rule, domain, options, suspend};
 use crate::cluster::types::{LogId, Member, Membership, Vote};
 use crate::routing::test_table::write_earlier;
 use crate::routing::{Change, Coverage, RoutingError, Table, read_store};
+use crate::store::Store;
 
 /// A data directory. It has a new store each time that a node opens it.
 pub(super) struct World {
@@ -24,7 +28,7 @@ impl World {
     }
 
     fn raft(&self) -> PathBuf {
-        folder(self.dir.path())
+        disk::folder(self.dir.path())
     }
 
     /// Where log and snapshot stand.
@@ -54,7 +58,7 @@ impl World {
     pub(super) async fn begun(&self) -> (Site, Part) {
         let place = self.place();
         let view = View::empty(place.options.clone());
-        let lock = Arc::new(lock::take(&place.data_dir).unwrap());
+        let lock = place.lock().await.unwrap();
         let site = Site { place, view, metrics: Arc::new(Metrics::new().unwrap()), lock };
         let Begun::Part(part) = site.begin().await.unwrap() else { panic!() };
         (site, part)
@@ -139,27 +143,20 @@ async fn a_table_in_the_store_is_taken_over_once() {
 #[tokio::test]
 async fn a_crash_between_any_two_steps_of_the_founding_loses_nothing() {
     let (world, old) = World::old();
-    let folder = world.raft();
-    for crashed_after in 0..4 {
-        let numbers = found::numbers(&folder).unwrap();
-        let identity = Identity::draw("linda".into(), numbers.last().map_or(1, |last| last + 1));
-        found::begin(&folder).unwrap();
-        let unfinished = folder.join("unfinished");
-        if crashed_after > 0 {
-            found::prepare(&unfinished, old.clone(), &identity).await.unwrap();
-        }
-        if crashed_after > 1 {
-            fs::rename(&unfinished, identity.dir(&folder)).unwrap();
-        }
-        if crashed_after > 2 {
-            identity.write(&folder).unwrap();
-        }
+    let unfinished = world.raft().join("unfinished/log");
+    fs::create_dir_all(&unfinished).unwrap();
+    fs::write(unfinished.join("0000000000000001.log"), "half of it").unwrap();
+    for number in 1..4 {
         let table = world.found().await;
         assert_whole(&table);
         assert_eq!(table.digest(), old.digest());
-        // As if that start had been none: the store without its mark, and no identity.
+        assert!(world.raft().join(number.to_string()).exists());
+        // As after a crash before the mark.
         world.place().store.tree("cluster").unwrap().remove(b"table").unwrap();
-        fs::remove_file(folder.join("identity")).unwrap();
+        assert_whole(&*world.found().await);
+        // As after one before the identity.
+        world.place().store.tree("cluster").unwrap().remove(b"table").unwrap();
+        fs::remove_file(world.raft().join("identity")).unwrap();
     }
 }
 
@@ -180,9 +177,6 @@ async fn a_crash_while_a_lost_table_is_begun_anew_is_no_old_table() {
     world.found().await;
     fs::remove_dir_all(world.raft()).unwrap();
     Mark::open(&world.place().store).unwrap().lose().unwrap();
-    found::begin(&world.raft()).unwrap();
-    let identity = Identity::draw("linda".into(), 1);
-    found::prepare(&world.raft().join("unfinished"), Table::lost(options()), &identity).await.unwrap();
     assert_eq!(world.found().await.coverage(), Coverage::Lost);
 }
 
@@ -228,7 +222,7 @@ async fn domains_after(damage: impl FnOnce(&World)) -> usize {
     inspect(world.dir.path(), options()).unwrap();
     damage(&world);
     let told = inspect(world.dir.path(), options()).unwrap_err();
-    assert!(matches!(told, AloneError::Damage(_)), "{told}");
+    assert!(matches!(told, DiskError::Damage(_)), "{told}");
     let table = refusing(&world).await;
     assert_eq!(table.coverage(), Coverage::Lost);
     table.domain_count()
@@ -306,7 +300,8 @@ async fn what_a_later_version_wrote_is_refused_and_not_called_damage() {
     let mut octets = fs::read(&path).unwrap();
     octets[11] = 2;
     fs::write(&path, octets).unwrap();
-    for told in [world.try_open().await.err().unwrap(), inspect(world.dir.path(), options()).unwrap_err()] {
+    let inspected = inspect(world.dir.path(), options()).unwrap_err();
+    for told in [world.try_open().await.err().unwrap(), inspected.into()] {
         assert!(
             told.to_string().contains("format version 2, which this version of Postroad does not know"),
             "{told}"
@@ -360,21 +355,22 @@ async fn what_an_earlier_version_changed_meanwhile_is_told_of_once_and_not_used(
 async fn a_second_process_stays_away() {
     let world = World::new();
     let (routing, agreement) = world.open().await;
-    let error = lock::take(world.dir.path()).unwrap_err();
-    assert!(matches!(error, AloneError::Locked(_)), "{error}");
-    assert!(matches!(inspect(world.dir.path(), options()), Err(AloneError::Locked(_))));
+    assert!(matches!(inspect(world.dir.path(), options()), Err(DiskError::Locked(_))));
     end(routing, agreement).await;
     inspect(world.dir.path(), options()).unwrap();
+    let lock = Place::lock(&world.place()).await.unwrap();
+    let error = Place::lock(&world.place()).await.unwrap_err();
+    assert!(matches!(error, DiskError::Locked(_)), "{error}");
+    drop(lock);
 }
 
 /// They would go on without it, or it without them.
 #[tokio::test]
 async fn a_member_of_a_cluster_of_several_does_not_start_alone() {
     let world = World::new();
-    let identity = Identity::draw("linda".into(), 1);
+    let identity = Identity { number: 1, ..Identity::draw("linda".into()) };
     let dir = world.state();
-    found::begin(&world.raft()).unwrap();
-    fs::create_dir(&dir).unwrap();
+    fs::create_dir_all(&dir).unwrap();
     let voters = [identity.node, NodeId(7)];
     let members: BTreeMap<NodeId, Member> = voters.map(|id| (id, Member::default())).into();
     let membership = Membership::new(vec![voters.into()], members);

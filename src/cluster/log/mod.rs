@@ -85,6 +85,8 @@ pub struct Readable {
     pub committed: Option<LogId>,
     /// The last that was purged.
     pub purged: Option<LogId>,
+    /// For whom the node has voted.
+    pub vote: Option<Vote>,
     /// Why it is not all.
     pub whole: Result<(), LogError>,
 }
@@ -93,7 +95,8 @@ pub struct Readable {
 #[must_use]
 pub fn look(dir: &Path) -> Readable {
     let (live, whole) = open::look(dir);
-    Readable { entries: live.range(&.., usize::MAX), committed: live.committed, purged: live.purged, whole }
+    let (committed, purged, vote) = (live.committed, live.purged, live.vote);
+    Readable { entries: live.range(&.., usize::MAX), committed, purged, vote, whole }
 }
 
 /// Reads entries. Clones share the log, and do not keep its thread.
@@ -147,6 +150,18 @@ impl LogStore {
     #[must_use]
     pub fn purged(&self) -> Option<LogId> {
         self.shared.live.lock().purged
+    }
+
+    /// The last entry, or the last that was purged where there is none.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.shared.live.lock().last()
+    }
+
+    /// For whom this node has voted.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vote> {
+        self.shared.live.lock().vote
     }
 
     /// Why it takes no more, once it does not.

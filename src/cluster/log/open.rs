@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::LogError;
 use super::live::Live;
 use super::record::{FORMAT, Record};
-use crate::wal::{HEADER_OCTETS, Log, Piece, Position, Scan, Segments, sync_dir};
+use crate::wal::{HEADER_OCTETS, Log, Piece, Position, Scan, Segments, WalError, sync_dir};
 
 /// Octets of records that are written at once.
 const COPIED_OCTETS: usize = 4 << 20;
@@ -106,7 +106,9 @@ pub(super) fn look(dir: &Path) -> (Live, Result<(), LogError>) {
 
 /// The segment that counts, and all that are there.
 fn find(segments: &Segments) -> Result<Option<(u64, Vec<u64>)>, LogError> {
-    let numbers = if segments.dir().exists() { segments.list()? } else { Vec::new() };
+    let dir = segments.dir();
+    let there = dir.try_exists().map_err(|cause| WalError::io("look for", dir, cause))?;
+    let numbers = if there { segments.list()? } else { Vec::new() };
     Ok(valid(segments, &numbers)?.map(|number| (number, numbers)))
 }
 

@@ -5,11 +5,11 @@
 //!                                      └─▶ transaction: MAIL, RCPT, DATA/BDAT ─▶ reception ─Accepted─▶ authenticate
 //! ```
 //!
-//! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts), each RCPT asks
-//! DNSBL and `route` (a guess at a return address may be kept waiting, [`return_address`]), whether it fits those before
-//! it ([`split`]), and then its upstreams ([`ask_upstreams`]), DATA receives, the final dot submits it and waits for the
-//! one reply; whether the client has that is [`reply_owed`]'s to say. A [`session`] is one task; it holds no locks and
-//! blocks nowhere.
+//! "Accept one message" is [`transaction`]'s list of steps: MAIL opens it (SPF starts, an operator's word on the client is
+//! looked up), each RCPT asks DNSBL, unless there is such a word ([`standing`]), and `route` (a guess at a return address
+//! may be kept waiting, [`return_address`]), whether it fits those before it ([`split`]), and then its upstreams
+//! ([`ask_upstreams`]), DATA receives, the final dot submits it and waits for the one reply; whether the client has that is
+//! [`reply_owed`]'s to say. A [`session`] is one task; it holds no locks and blocks nowhere.
 
 mod admission;
 mod ask_upstreams;
@@ -25,6 +25,7 @@ mod reply_owed;
 mod return_address;
 mod session;
 mod split;
+mod standing;
 mod surroundings;
 mod temporary;
 mod transaction;

@@ -10,6 +10,7 @@ use crate::config::Delivery;
 use crate::journal::MAX_RECIPIENTS;
 use crate::mail::{Address, TraceId};
 use crate::pipeline::parcel::{Advance, Client, EarlyVerdict, Recipient, SpfVerdict};
+use crate::routing::Listing;
 use crate::smtp::command::Mail;
 use crate::smtp::reply::Reply;
 
@@ -24,6 +25,8 @@ pub(super) struct Open {
     pub(super) id: TraceId,
     pub(super) client: Arc<Client>,
     pub(super) mail: Mail,
+    /// What an operator said of the client at MAIL: in the place of what blocklists say.
+    pub(super) listing: Option<Arc<Listing>>,
     pub(super) early: Early,
     pub(super) recipients: Vec<Recipient>,
     /// What upstreams were asked, and may still be.

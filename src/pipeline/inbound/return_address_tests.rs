@@ -18,6 +18,8 @@ use crate::dns::Dns;
 use crate::pipeline::account::Account;
 use crate::pipeline::inbound::{Admission, Guesses, Surroundings, Temporary};
 use crate::pipeline::testing::{chronicle, nowhere};
+use crate::routing::RoutingOptions;
+use crate::routing::test_table::in_memory;
 use crate::telemetry::Metrics;
 use crate::tls::StartTls;
 
@@ -32,10 +34,16 @@ fn surroundings() -> (Arc<Surroundings>, TempDir) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let dns = Dns::new(&config.dns, metrics.clone()).unwrap();
     let (chronicle, folder) = chronicle();
+    let options = RoutingOptions {
+        service_domain: config.service.domain.clone(),
+        mx_hosts: Vec::new(),
+        postmaster: config.service.postmaster.clone(),
+    };
     let around = Surroundings {
         admission: Admission::default(),
         guesses: Guesses::default(),
         certificate: StartTls::new(&config, metrics.clone()).unwrap(),
+        routing: in_memory(options),
         blocklist: Arc::new(ArcSwap::new(Blocklist::new(&[], dns, metrics.clone()).unwrap())),
         memory: Account::new(config.limits.octets_in_flight),
         temporary: Arc::new(Temporary::new(folder.path().into())),

@@ -14,7 +14,6 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::either::Either;
 
@@ -22,8 +21,8 @@ use super::conduct::{Conduct, UnderWay};
 use super::open::{Chunks, Open};
 use super::reception::{MESSAGE_READ_OCTETS, Reception};
 use super::reply_owed::{RepliesOwed, ReplyOwed};
+use super::standing::PendingListing;
 use super::surroundings::Surroundings;
-use crate::blocklist::Listing;
 use crate::config::Config;
 use crate::pipeline::parcel::{Client, Settlement};
 use crate::smtp::line::{Line, LineDecoder};
@@ -92,25 +91,13 @@ pub(super) struct Session {
     pub(super) replies: RepliesOwed,
 }
 
-/// The DNSBL verdict, asked for at connect.
-pub(super) enum PendingListing {
-    Asked(JoinHandle<Listing>),
-    Known(Listing),
-}
-
-impl Drop for PendingListing {
-    fn drop(&mut self) {
-        if let Self::Asked(task) = self {
-            task.abort();
-        }
-    }
-}
-
 impl Session {
     /// One that waits for its greeting.
     pub(super) fn new(stream: TcpStream, ip: IpAddr, around: Arc<Surroundings>, config: Arc<Config>) -> Self {
-        let blocklist = around.blocklist.load_full();
-        let listing = PendingListing::Asked(tokio::spawn(async move { blocklist.check(ip).await }));
+        let mut listing = PendingListing::Unasked;
+        if around.operators_listing(ip).is_none() {
+            listing.ask(&around, ip);
+        }
         Self {
             around,
             config,

@@ -16,6 +16,7 @@ use crate::pipeline::account::Account;
 use crate::pipeline::chronicle::Chronicle;
 use crate::pipeline::joint::Handoff;
 use crate::pipeline::parcel::{Accepted, Addressed, Admitted, Opened};
+use crate::routing::Routing;
 use crate::telemetry::Metrics;
 use crate::tls::StartTls;
 
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub guesses: Guesses,
     /// With a certificate, STARTTLS is offered.
     pub certificate: StartTls,
+    /// What operators say of clients.
+    pub routing: Routing,
     /// DNSBL verdicts.
     pub blocklist: Arc<ArcSwap<Blocklist>>,
     /// `limits.octets_in_flight`.

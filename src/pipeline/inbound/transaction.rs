@@ -8,8 +8,7 @@ use tokio::time::Instant;
 
 use super::open::{Asking, Chunks, Early, Open, Refused};
 use super::reception::{Bounds, Reception};
-use super::session::{End, PendingListing, Session};
-use crate::blocklist::Listing;
+use super::session::{End, Session};
 use crate::clock;
 use crate::mail::{Address, Envelope, Message, RequireTls, SmtpUtf8, TraceId};
 use crate::pipeline::account::Share;
@@ -19,7 +18,7 @@ use crate::pipeline::parcel::{
     Accepted, Addressed, Client, Fate, Opened, Recipient, Settlement, Transaction,
 };
 use crate::pipeline::refusal::Refusal;
-use crate::routing::is_role;
+use crate::routing::{Access, is_role};
 use crate::smtp::command::{Charset, Chunk, ChunkPosition, Mail, Rcpt};
 use crate::smtp::data::Progress;
 use crate::smtp::reply::{self, Reply, Row};
@@ -49,6 +48,10 @@ impl Session {
                 .say(SmtpCommand::Mail, &self.refer(reply::TOO_LARGE, &[&limit.to_string()], id))
                 .await;
         }
+        let listing = self.around.operators_listing(self.ip);
+        if listing.is_none() {
+            self.listing.ask(&self.around, self.ip);
+        }
         let (answer, early) = oneshot::channel();
         let opened = Opened { client: client.clone(), reverse_path: mail.reverse_path.clone(), answer };
         if self.around.opened.pass(opened).await.is_err() {
@@ -58,6 +61,7 @@ impl Session {
             id,
             client,
             mail,
+            listing,
             early: Early::Asked(early),
             recipients: Vec::new(),
             asking: Asking::default(),
@@ -69,7 +73,7 @@ impl Session {
         self.say(SmtpCommand::Mail, &reply::SENDER_OK.reply()).await
     }
 
-    /// RCPT: local checks, DNSBL, the routing table, those that were taken before, and then the upstreams.
+    /// RCPT: local checks, what is said of the client, the routing table, those that were taken before, and then the upstreams.
     pub(super) async fn rcpt(&mut self, rcpt: Rcpt) -> Result<(), End> {
         let limit = self.config.limits.recipients;
         let refusal = match &self.open {
@@ -108,7 +112,7 @@ impl Session {
         }
     }
 
-    /// Asks DNSBL and the routing table about a recipient.
+    /// Asks what is said of the client, and the routing table about a recipient.
     async fn admit(&mut self, recipient: Option<Address>) -> Result<Result<Recipient, Reply>, End> {
         let Some((id, reverse_path)) =
             self.open.as_ref().map(|open| (open.id, open.mail.reverse_path.clone()))
@@ -116,12 +120,10 @@ impl Session {
             return Err(End::Dismissed);
         };
         // RFC 5321 §4.5.1, RFC 2142 §2: these are how a listed sender complains.
-        if !recipient.as_ref().is_none_or(is_role) {
-            let listing = self.listing().await;
-            if listing.is_listed() {
-                let arguments = [&*self.ip.to_string(), &listing.zones.join(", ")];
-                return Ok(Err(self.refer(reply::DNSBL_LISTED, &arguments, id)));
-            }
+        if !recipient.as_ref().is_none_or(is_role)
+            && let Some(refused) = self.refused_client(id).await
+        {
+            return Ok(Err(refused));
         }
         let (answer, answered) = oneshot::channel();
         let guessed = recipient.clone();
@@ -135,16 +137,19 @@ impl Session {
         Ok(admitted.map_err(|refusal| refusal.reply(&self.config.service.postmaster_url, id)))
     }
 
-    /// The DNSBL verdict; fails open when its task did.
-    async fn listing(&mut self) -> Listing {
-        if let PendingListing::Asked(task) = &mut self.listing {
-            let listing = task.await.unwrap_or_default();
-            self.listing = PendingListing::Known(listing);
+    /// What a client hears that an operator has blocked, or that blocklists list and no operator allows.
+    async fn refused_client(&mut self, id: TraceId) -> Option<Reply> {
+        let ip = self.ip.to_string();
+        if let Some(listing) = self.open.as_ref().and_then(|open| open.listing.as_ref()) {
+            let reason = if listing.reason.is_empty() { "" } else { &format!(" ({})", listing.reason) };
+            return match listing.access {
+                Access::Blocked => Some(self.refer(reply::BLOCKED, &[&ip, reason], id)),
+                Access::Allowed => None,
+            };
         }
-        match &self.listing {
-            PendingListing::Known(listing) => listing.clone(),
-            PendingListing::Asked(_) => Listing::default(),
-        }
+        let listing = self.listing.verdict().await;
+        let zones = listing.is_listed().then(|| listing.zones.join(", "))?;
+        Some(self.refer(reply::DNSBL_LISTED, &[&ip, &zones], id))
     }
 
     /// DATA: says 354, receives, submits.

@@ -14,7 +14,7 @@ use super::{Inner, Queue, QueueError};
 use crate::clock;
 use crate::mail::Domain;
 use crate::pipeline::deferred::Suspended;
-use crate::routing::{Change, Changed, RoutingError, Suspension};
+use crate::routing::{Change, Changed, ErrorKind, RoutingError, Suspension};
 
 /// The longest time between two looks for suspensions that are over: wall time may be set, and one that could not be
 /// taken out of the table is tried again.
@@ -59,7 +59,9 @@ impl Queue {
     /// When they are not suspended, or with why the routing table was not changed.
     pub async fn resume(&self, domain: &Domain) -> Result<(), QueueError> {
         match self.inner.routing.change(Change::Resume { domain: domain.clone(), etag: None }).await {
-            Err(RoutingError::SuspensionNotFound(domain)) => return Err(QueueError::NotSuspended(domain)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(QueueError::NotSuspended(domain.clone()));
+            }
             changed => changed?,
         };
         self.inner.follow_suspensions();

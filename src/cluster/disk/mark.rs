@@ -5,7 +5,7 @@
 //! be gone. It says which table was taken over, too: a version that knows no `raft/` goes on with that in the store, and
 //! what is changed there is not known here.
 
-use super::error::AloneError;
+use super::error::DiskError;
 use crate::routing::{Fingerprint, fingerprint};
 use crate::store::{Store, Tree};
 
@@ -16,7 +16,7 @@ const LOST: &[u8] = b"lost";
 
 /// Where the table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// In the store, if there is one.
     InStore,
     /// Under `raft/`.
@@ -27,17 +27,17 @@ pub(super) enum Standing {
 
 /// The record.
 #[derive(Debug, Clone)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     store: Store,
     tree: Tree,
 }
 
 impl Mark {
-    pub(super) fn open(store: &Store) -> Result<Self, AloneError> {
+    pub(crate) fn open(store: &Store) -> Result<Self, DiskError> {
         Ok(Self { store: store.clone(), tree: store.tree(TREE)? })
     }
 
-    pub(super) fn read(&self) -> Result<Standing, AloneError> {
+    pub(crate) fn read(&self) -> Result<Standing, DiskError> {
         Ok(match self.tree.get(KEY)?.as_deref() {
             None => Standing::InStore,
             Some(LOST) => Standing::Lost,
@@ -46,19 +46,19 @@ impl Mark {
     }
 
     /// Whether it cannot say: the store is in the place of one that is lost.
-    pub(super) fn is_of_another_store(&self) -> bool {
+    pub(crate) fn is_of_another_store(&self) -> bool {
         self.store.replaces_lost()
     }
 
     /// Notes, durably, that the table is lost. Blocks on the disk.
-    pub(super) fn lose(&self) -> Result<(), AloneError> {
+    pub(crate) fn lose(&self) -> Result<(), DiskError> {
         self.write(LOST)
     }
 
     /// Notes, durably, that the store's table is taken over, and says where it is another than the one that was. Blocks on
     /// the disk.
-    pub(super) fn take_over(&self) -> Result<(), AloneError> {
-        let Fingerprint { revision, digest } = fingerprint(&self.store).map_err(AloneError::OldTable)?;
+    pub(crate) fn take_over(&self) -> Result<(), DiskError> {
+        let Fingerprint { revision, digest } = fingerprint(&self.store).map_err(DiskError::OldTable)?;
         let now = format!("{TAKEN_OVER}{revision}, {digest}");
         let before = self.tree.get(KEY)?.map(|octets| String::from_utf8_lossy(&octets).into_owned());
         match before.as_deref().and_then(|before| before.strip_prefix(TAKEN_OVER)) {
@@ -74,7 +74,7 @@ impl Mark {
         self.write(now.as_bytes())
     }
 
-    fn write(&self, value: &[u8]) -> Result<(), AloneError> {
+    fn write(&self, value: &[u8]) -> Result<(), DiskError> {
         if self.tree.get(KEY)?.as_deref() == Some(value) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::error::AloneError;
+use super::error::DiskError;
 use crate::private_files;
 
 const NAME: &str = "raft.lock";
@@ -14,7 +14,7 @@ const NAME: &str = "raft.lock";
 ///
 /// # Errors
 /// When another process has it, or the disk fails.
-pub(super) fn take(data_dir: &Path) -> Result<File, AloneError> {
+pub(super) fn take(data_dir: &Path) -> Result<File, DiskError> {
     let path = data_dir.join(NAME);
     let file = private_files::options().create(true).truncate(false).write(true).open(&path);
     hold(file, &path)
@@ -24,7 +24,7 @@ pub(super) fn take(data_dir: &Path) -> Result<File, AloneError> {
 ///
 /// # Errors
 /// As [`take`].
-pub(super) fn look(data_dir: &Path) -> Result<(), AloneError> {
+pub(super) fn look(data_dir: &Path) -> Result<(), DiskError> {
     let path = data_dir.join(NAME);
     match File::options().write(true).open(&path) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
@@ -32,12 +32,12 @@ pub(super) fn look(data_dir: &Path) -> Result<(), AloneError> {
     }
 }
 
-fn hold(file: io::Result<File>, path: &Path) -> Result<File, AloneError> {
-    let failed = |doing| move |cause| AloneError::Io { doing, path: path.to_owned(), cause };
+fn hold(file: io::Result<File>, path: &Path) -> Result<File, DiskError> {
+    let failed = |doing| move |cause| DiskError::Io { doing, path: path.to_owned(), cause };
     let file = file.map_err(failed("open"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AloneError::Locked(path.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(DiskError::Locked(path.to_owned())),
         Err(TryLockError::Error(cause)) => Err(failed("lock")(cause)),
     }
 }

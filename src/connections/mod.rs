@@ -5,6 +5,8 @@
 //! having shown what it is for makes room, of the peer that has most of these. So nobody can hold all places by
 //! connecting and saying nothing, and whoever proves itself at once is in before its turn to go comes.
 
+mod entrance;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -15,6 +17,8 @@ use ipnet::{IpNet, Ipv6Net};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+pub use entrance::{Connection, Entrance, Handshaking};
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,5 +218,4 @@ pub fn peer(ip: IpAddr) -> IpNet {
 }
 
 #[cfg(test)]
-#[path = "connections_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! How a cluster of one does not begin, and what is wrong with what it kept.
+//! How the folder fails, and what is wrong with what is in it.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use super::super::identity::IdentityError;
 use super::super::log::LogError;
 use super::super::snapshot::SnapshotError;
-use super::LEADS_WITHIN;
+use super::super::types::LogId;
+use super::identity::IdentityError;
 use crate::routing::RoutingError;
 use crate::store::StoreError;
 use crate::wal::WalError;
 
-/// Why a node does not begin.
+/// Why a node cannot go on with what it keeps, or cannot become something else.
 #[derive(Debug, Error)]
-pub enum AloneError {
+pub enum DiskError {
     /// Another process takes part with this folder.
     #[error("another process has {} locked", .0.display())]
     Locked(PathBuf),
@@ -48,18 +48,9 @@ pub enum AloneError {
     /// The snapshot that the node begins with cannot be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// It is a member of a cluster of several.
-    #[error("raft/ is that of a member of a cluster of several nodes, and the file has no [cluster]")]
-    OtherMembers,
-    /// The Raft engine refuses.
-    #[error("Raft does not start: {0}")]
-    Raft(String),
-    /// The Raft engine ended.
-    #[error("Raft has stopped: its log says why")]
-    Stopped,
-    /// The disk is too slow, or the log too long.
-    #[error("the routing table was not ready within {LEADS_WITHIN:?}")]
-    NotReady,
+    /// The log says no more than that.
+    #[error("{0}")]
+    Engine(String),
     /// What is there is not what was written.
     #[error(transparent)]
     Damage(#[from] Damage),
@@ -68,9 +59,9 @@ pub enum AloneError {
     Panicked(#[from] JoinError),
 }
 
-impl AloneError {
+impl DiskError {
     /// Whether the disk refuses, for now perhaps.
-    pub(super) fn is_of_the_disk(&self) -> bool {
+    pub(crate) fn is_of_the_disk(&self) -> bool {
         if let Self::Log(error) = self {
             return error.is_of_the_disk();
         }
@@ -114,4 +105,11 @@ pub enum Damage {
     /// The Raft engine does not run, or does so no more.
     #[error("Raft has stopped: {0}")]
     Raft(String),
+}
+
+impl Damage {
+    /// What it means that the log begins behind the last entry of the snapshot.
+    pub(super) fn of_gap(snapshot: Option<LogId>) -> Self {
+        if snapshot.is_some() { Self::Gap } else { Self::NoSnapshot }
+    }
 }

@@ -32,6 +32,10 @@ fn wrong_usage_is_status_2_and_names_what_is_wrong() {
         (&["dev", "--nodes", "0"], "--nodes"),
         (&["completions", "cmd.exe"], "cmd.exe"),
         (&["config"], "example"),
+        (&["cluster"], "certificates"),
+        (&["cluster", "certificates", "--dir", "x"], "<NAME>"),
+        (&["cluster", "certificates", "amir"], "--dir"),
+        (&["cluster", "certificates", "--dir", "x", "Amir"], "lower-case"),
     ] {
         let (status, out, err) = postroad(arguments);
         assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}");
@@ -64,6 +68,40 @@ fn serve_and_check_print_every_error_of_the_file() {
     let (status, _, err) = postroad(&["serve", "--config", "/nonexistent.toml"]);
     assert_eq!((status, err.lines().count()), (1, 1));
     assert!(err.starts_with("postroad: /nonexistent.toml: "), "{err}");
+}
+
+#[test]
+fn certificates_come_with_a_section_that_can_be_pasted() {
+    let files = Files::new();
+    let dir = files.path("cluster");
+    let (status, _, err) = postroad(&["cluster", "certificates", "--dir", dir.to_str().unwrap(), "amir"]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    let (_, out, _) = postroad(&["cluster", "certificates", "--dir", dir.to_str().unwrap(), "linda", "amir"]);
+    let shown = dir.display();
+    for line in [
+        format!("# kept  {shown}/ca.pem and {shown}/ca.key: the authority, good until "),
+        format!("# made  {shown}/linda: node linda, good until "),
+        format!("# kept  {shown}/amir: node amir, good until "),
+        format!("# {shown}/ca.key goes to no node: "),
+    ] {
+        assert!(out.contains(&line), "{line} in {out}");
+    }
+    let section = out.replace("/etc/postroad/cluster", &format!("{shown}/linda"));
+    let config = Config::parse(&format!("{}\n{section}", files.minimal()), &[]).unwrap();
+    let cluster = config.cluster.unwrap();
+    let peers: Vec<_> =
+        cluster.peers.iter().map(|peer| (peer.name.as_str(), peer.address.as_str())).collect();
+    assert_eq!(peers, [("amir", "amir:50052"), ("linda", "linda:50052")]);
+    assert_eq!(crate::tls::cluster_faults((&cluster).into(), "linda", crate::clock::now()), []);
+}
+
+#[test]
+fn a_folder_of_no_use_is_one_line_that_names_it() {
+    let files = Files::new();
+    let file = files.path("secrets");
+    let (status, out, err) = postroad(&["cluster", "certificates", "--dir", file.to_str().unwrap(), "amir"]);
+    assert_eq!((status, out.as_str(), err.lines().count()), (1, "", 1));
+    assert!(err.starts_with(&format!("postroad: {}: ", file.display())), "{err}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use openraft::raft::{
 };
 use openraft::{RaftNetwork, RaftNetworkFactory};
 
-use super::super::founding::NodeId;
-use super::super::types::{Member, Snapshot, Types, Vote};
+use super::founding::NodeId;
+use super::types::{Member, Snapshot, Types, Vote};
 
 /// A network on which nobody answers.
 pub(crate) struct Nobody;

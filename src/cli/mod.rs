@@ -1,6 +1,8 @@
 //! Owns the command line of `postroad`. Data goes to standard output, talk to standard error. Exit status: 0
 //! done, 1 refused or failed, 2 wrong usage.
 
+mod cluster;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,12 +14,13 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
+use self::cluster::ClusterVerb;
 use crate::check::{self, Verdict};
 use crate::config::{self, Config, ConfigErrors};
 use crate::dns::{Dns, DnsError};
 use crate::error_text::error_text;
 use crate::telemetry::Metrics;
-use crate::{dev, node};
+use crate::{dev, node, tls};
 
 /// Email routing that you run yourself: forwards mail in-session, with SPF, DKIM, DMARC, ARC, DNSBL and SRS.
 #[derive(Debug, Parser)]
@@ -38,6 +41,9 @@ enum Verb {
     /// Shows what a node file can say.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Makes ready what a cluster needs before its nodes start.
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -77,6 +83,8 @@ enum Failure {
     Node(#[from] node::NodeError),
     #[error(transparent)]
     Dev(#[from] dev::DevError),
+    #[error(transparent)]
+    Certificates(#[from] tls::AuthorityError),
     #[error("the resolver")]
     Dns(#[from] DnsError),
     #[error("{failed} of {all} checks failed")]
@@ -124,6 +132,9 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
             Ok(dev::run(&dev::Options { keep, nodes })?)
         }
         Verb::Config(ConfigVerb::Example) => Ok(out.write_all(config::example().as_bytes())?),
+        Verb::Cluster(ClusterVerb::Certificates(arguments)) => {
+            Ok(cluster::print(&cluster::run(&arguments)?, out)?)
+        }
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "postroad", &mut script);
@@ -167,5 +178,4 @@ fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
 mod tests;

@@ -1,22 +1,20 @@
-use std::sync::Arc;
-
-use super::super::tests::World;
+use super::tests::World;
 use super::*;
+use crate::cluster::part::RaftMetrics;
 use crate::cluster::proposal::Proposal;
 use crate::cluster::test_state::create_domain;
 use crate::routing::Coverage;
-use crate::telemetry::Metrics;
 
 #[tokio::test]
 async fn a_log_that_is_long_is_compacted_and_a_restart_knows_all_of_it() {
     let world = World::new();
     let (site, part) = world.begun().await;
-    let keeper = Keeper { max_entries: 4, ..Keeper::new(&part) };
+    let keeper = Keeper::new(&part, 4);
     let raft = part.raft.clone();
-    let (routing, orders) = crate::routing::Routing::agreed(site.view.clone());
+    let (routing, orders) = Routing::agreed(site.view.clone());
     let keeping = tokio::spawn(keeper.run());
-    let stop = tokio_util::sync::CancellationToken::new();
-    let working = tokio::spawn(site.work(super::super::Condition::Agreeing(part), orders, stop.clone()));
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(site.work(Condition::Agreeing(part), orders, stop.clone()));
     for number in 0..20 {
         routing.change(create_domain(&format!("d{number}.example"))).await.unwrap();
     }
@@ -42,10 +40,9 @@ async fn what_cannot_be_applied_ends_raft_and_the_table_stays() {
     let world = World::new();
     let (site, part) = world.begun().await;
     let raft = part.raft.clone();
-    let (routing, orders) = crate::routing::Routing::agreed(site.view.clone());
-    let (metrics, stop): (Arc<Metrics>, _) =
-        (site.metrics.clone(), tokio_util::sync::CancellationToken::new());
-    let working = tokio::spawn(site.work(super::super::Condition::Agreeing(part), orders, stop.clone()));
+    let (routing, orders) = Routing::agreed(site.view.clone());
+    let (metrics, stop): (Arc<Metrics>, _) = (site.metrics.clone(), CancellationToken::new());
+    let working = tokio::spawn(site.work(Condition::Agreeing(part), orders, stop.clone()));
     routing.change(create_domain("one.example")).await.unwrap();
     raft.client_write(Proposal(vec![0xff].into())).await.unwrap_err();
     drop(raft);

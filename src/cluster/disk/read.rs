@@ -4,15 +4,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::identity::Identity;
+use openraft::EntryPayload;
+
 use super::super::log::{self, LogError, LogStore, Readable};
 use super::super::machine::Machine;
-use super::super::types::Entry;
-use super::error::{AloneError, Damage};
+use super::super::types::{Entry, LogId};
+use super::error::{Damage, DiskError};
+use super::identity::Identity;
 use crate::routing::{RoutingOptions, Table, View};
 
 /// What stands in the folder of a node.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// All that it takes part with.
     Whole(Box<Whole>),
     /// What it can only forward by.
@@ -20,24 +22,24 @@ pub(super) enum Found {
 }
 
 /// What a node takes part with.
-pub(super) struct Whole {
-    pub(super) identity: Identity,
-    pub(super) dir: PathBuf,
-    pub(super) log: LogStore,
-    pub(super) machine: Machine,
+pub(crate) struct Whole {
+    pub(crate) identity: Identity,
+    pub(crate) dir: PathBuf,
+    pub(crate) log: LogStore,
+    pub(crate) machine: Machine,
 }
 
 /// What a node that takes no part goes on with.
-pub(super) struct Remains {
-    pub(super) damage: Damage,
+pub(crate) struct Remains {
+    pub(crate) damage: Damage,
     /// By which mail is forwarded nevertheless.
-    pub(super) table: Table,
-    pub(super) again: Again,
+    pub(crate) table: Table,
+    pub(crate) again: Again,
 }
 
 /// Whether a node that takes no part tries to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(crate) enum Again {
     /// The disk refuses, perhaps not for ever.
     Later,
     /// What is there does not mend itself.
@@ -54,12 +56,12 @@ impl Found {
 ///
 /// # Errors
 /// When the disk does not let them be read, or a later version wrote them.
-pub(super) fn read(
+pub(crate) fn read(
     dir: PathBuf,
     identity: Identity,
     view: &View,
     lock: Arc<File>,
-) -> Result<Found, AloneError> {
+) -> Result<Found, DiskError> {
     let lost = || Table::lost(view.snapshot().options().clone());
     let machine = match Machine::open(&dir, view) {
         Ok(machine) => machine.under(lock),
@@ -68,13 +70,11 @@ pub(super) fn read(
         }
         Err(error) => return Err(error.into()),
     };
-    if machine.applied().is_none() {
-        return Ok(Found::stopped(Damage::NoSnapshot, lost(), Again::Never));
-    }
     let log = dir.join("log");
     match LogStore::open(&log) {
         Ok(log) if log.purged() > machine.applied() => {
-            Ok(Found::stopped(Damage::Gap, machine.table().clone().remains(), Again::Never))
+            let damage = Damage::of_gap(machine.applied());
+            Ok(Found::stopped(damage, machine.table().clone().remains(), Again::Never))
         }
         Ok(log) => {
             let log = log.after_snapshots(machine.durable());
@@ -85,7 +85,7 @@ pub(super) fn read(
 }
 
 /// What is left when the log cannot be opened: it is damaged, or the disk does not let it be written anew.
-fn unopened(machine: Machine, readable: Readable, error: LogError) -> Result<Found, AloneError> {
+fn unopened(machine: Machine, readable: Readable, error: LogError) -> Result<Found, DiskError> {
     let (damage, again) = match &readable.whole {
         Ok(()) => (Damage::Disk(error), Again::Later),
         Err(cause) if cause.is_damage() => (Damage::Log(cause.clone()), Again::Never),
@@ -95,29 +95,38 @@ fn unopened(machine: Machine, readable: Readable, error: LogError) -> Result<Fou
 }
 
 /// The table that can be made of what is in the folder, all of it or not.
-pub(super) fn left(dir: &Path, options: RoutingOptions) -> Table {
+pub(crate) fn left(dir: &Path, options: RoutingOptions) -> Table {
     match Machine::open(dir, &View::empty(options.clone())) {
-        Ok(machine) if machine.applied().is_some() => brought_up(machine, log::look(&dir.join("log"))),
-        Ok(_) | Err(_) => Table::lost(options),
+        Ok(machine) => brought_up(machine, log::look(&dir.join("log"))),
+        Err(_) => Table::lost(options),
     }
 }
 
-/// A snapshot's table with what the log holds beyond it, marked where that is not all.
+/// A snapshot's table with what the log holds beyond it, marked where that may not be all.
 fn brought_up(mut machine: Machine, readable: Readable) -> Table {
     if readable.purged > machine.applied() {
         return machine.table().clone().remains();
     }
-    let is_whole = readable.whole.is_ok();
-    let caught_up = machine.catch_up(agreed(&machine, readable));
+    let (entries, are_all) = agreed(&machine, readable.entries, readable.committed);
+    let caught_up = machine.catch_up(entries);
     let table = machine.table().clone();
-    if is_whole && caught_up.is_ok() { table } else { table.remains() }
+    if are_all && readable.whole.is_ok() && caught_up.is_ok() { table } else { table.remains() }
 }
 
-/// Of the entries of a log those that are agreed on: all, where nobody else is asked.
-fn agreed(machine: &Machine, readable: Readable) -> Vec<Entry> {
-    let is_alone = machine.membership().voter_ids().count() == 1;
-    let is_agreed = |entry: &Entry| {
-        is_alone || readable.committed.is_some_and(|committed| entry.log_id.index <= committed.index)
-    };
-    readable.entries.into_iter().filter(is_agreed).collect()
+/// Of the entries of a log those that are known to be agreed on, and whether that is all of them. Where nobody else was ever
+/// asked, it is.
+fn agreed(machine: &Machine, entries: Vec<Entry>, committed: Option<LogId>) -> (Vec<Entry>, bool) {
+    let later = entries.iter().filter_map(|entry| match &entry.payload {
+        EntryPayload::Membership(membership) => Some(membership.voter_ids().count()),
+        EntryPayload::Blank | EntryPayload::Normal(_) => None,
+    });
+    let voters = later.chain([machine.membership().voter_ids().count()]);
+    if voters.max() == Some(1) {
+        return (entries, true);
+    }
+    let is_agreed = |entry: &Entry| committed.is_some_and(|committed| entry.log_id.index <= committed.index);
+    let count = entries.len();
+    let agreed: Vec<_> = entries.into_iter().filter(is_agreed).collect();
+    let are_all = agreed.len() == count;
+    (agreed, are_all)
 }

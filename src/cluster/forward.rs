@@ -1,0 +1,184 @@
+//! Changes that are ordered on a node that does not lead: passed on to the one that does, each by itself.
+//!
+//! - Each goes under a request id, one that is drawn where its client gave none: whoever has to repeat it does nothing
+//!   twice.
+//! - Where nothing was done, because the other did not lead or could not be reached, it is looked again who leads, a few
+//!   times, within the time that a change may wait. Where that is this node by now, the order comes back to it.
+//! - When a client hears that its change was made, this node's own table has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Raft, RaftMetrics};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::founding::{NodeId, NodeName};
+use super::network::{Outcome, Peers, Unpassed};
+use super::proposal::MAX_PROPOSAL_OCTETS;
+use super::propose::CONFIRMED_WITHIN;
+use super::types::{Member, Types};
+use crate::routing::{Answer, Order, RequestId, RoutingError, View};
+
+/// How often a change is passed on at most.
+const MAX_TRIES: usize = 3;
+/// How long it is waited for another to lead, once the one that did does not.
+const LOOKED_AGAIN_WITHIN: Duration = Duration::from_secs(3);
+/// Changes too large for an entry that are passed on at once: a leader makes one at a time.
+const MAX_LARGE: usize = 1;
+/// The reason of another node that does not know whether it was done.
+const UNCONFIRMED: &str = "UNCONFIRMED";
+/// The reasons of another node for which it is looked again who leads: nothing was done.
+const DOES_NOT_LEAD: &[&str] = &["NOT_LEADER", "NO_LEADER", "CLUSTER_STOPPED"];
+
+/// Passes changes on. Clones share its bounds.
+#[derive(Clone)]
+pub(super) struct Forwarder {
+    peers: Peers,
+    raft: Raft<Types>,
+    view: View,
+    large: Arc<Semaphore>,
+}
+
+/// What became of a try.
+enum Tried {
+    /// The client is to hear this.
+    Told(Outcome),
+    /// Nothing was done, for this reason.
+    Nothing(RoutingError),
+}
+
+impl Forwarder {
+    pub(super) fn new(peers: Peers, raft: Raft<Types>, view: View) -> Self {
+        Self { peers, raft, view, large: Arc::new(Semaphore::new(MAX_LARGE)) }
+    }
+
+    /// Passes an order on, and answers it; back comes one that this node is to carry out.
+    pub(super) async fn forward(self, order: Order) -> Option<Order> {
+        let Order { change, request_id, since, reach, answer } = order;
+        let id = request_id.clone().unwrap_or_else(RequestId::draw);
+        let encoded = spawn_blocking(move || {
+            let encoded = change.encode();
+            (change, encoded)
+        });
+        // After a panic those who wait hear of it by what it dropped.
+        let (change, encoded) = encoded.await.ok()?;
+        let Ok(octets) = encoded else {
+            answer.give(Err(RoutingError::TooLarge));
+            return None;
+        };
+        let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());
+        let _large = if octets.len() > MAX_PROPOSAL_OCTETS {
+            let Ok(Ok(place)) = timeout(left, self.large.acquire()).await else {
+                answer.give(Err(RoutingError::Overtaken));
+                return None;
+            };
+            Some(place)
+        } else {
+            None
+        };
+        let (octets, mut tried, mut refused) = (Arc::from(octets), None, RoutingError::Overtaken);
+        for _ in 0..MAX_TRIES {
+            let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());
+            if answer.is_in_vain() || left.is_zero() {
+                break;
+            }
+            let (leader, name) = match self.leader(tried, left).await {
+                Leader::Here => return Some(Order { change, request_id: Some(id), since, reach, answer }),
+                Leader::There(leader, name) => (leader, name),
+                Leader::Nobody => break,
+            };
+            match self.pass(leader, &name, &id, &octets).await {
+                Tried::Told(outcome) => {
+                    self.tell(outcome, request_id, answer).await;
+                    return None;
+                }
+                Tried::Nothing(error) => (tried, refused) = (Some(leader), error),
+            }
+        }
+        answer.give(Err(refused));
+        None
+    }
+
+    async fn pass(&self, leader: NodeId, name: &NodeName, id: &RequestId, octets: &Arc<[u8]>) -> Tried {
+        let passed = self.peers.change((name, leader), id, octets).await;
+        match passed {
+            Ok(outcome) => match outcome.changed {
+                Err(error) if DOES_NOT_LEAD.contains(&error.reason()) => Tried::Nothing(error),
+                changed => Tried::Told(Outcome { changed, ..outcome }),
+            },
+            Err(Unpassed::Refused(error)) => {
+                tracing::info!(leader = %name, %error, "a change was not passed on");
+                Tried::Nothing(if error.is_busy() {
+                    RoutingError::Overtaken
+                } else {
+                    RoutingError::NotLeader { leader: leader.0 }
+                })
+            }
+            Err(Unpassed::Unknown(error)) => {
+                tracing::warn!(leader = %name, %error, "a change that was passed on was not confirmed");
+                Tried::Told(Outcome {
+                    changed: Err(RoutingError::Unconfirmed { request_id: None }),
+                    revision: 0,
+                })
+            }
+        }
+    }
+
+    /// Who leads, other than the one that was tried, if that can be waited for.
+    async fn leader(&self, tried: Option<NodeId>, left: Duration) -> Leader {
+        let mut metrics = self.raft.metrics();
+        let is_another = |now: &RaftMetrics<NodeId, Member>| {
+            now.running_state.is_err() || (now.current_leader.is_some() && now.current_leader != tried)
+        };
+        // The one that was tried may lead again, or be reached after all.
+        drop(timeout(left.min(LOOKED_AGAIN_WITHIN), metrics.wait_for(is_another)).await);
+        let now = metrics.borrow();
+        let Some(leader) = now.current_leader.filter(|_| now.running_state.is_ok()) else {
+            return Leader::Nobody;
+        };
+        if leader == now.id {
+            return Leader::Here;
+        }
+        let mut members = now.membership_config.nodes();
+        match members.find(|(id, _)| **id == leader) {
+            Some((_, member)) => Leader::There(leader, member.name.as_str().into()),
+            None => Leader::Nobody,
+        }
+    }
+
+    /// Answers once this node's table is as far as what is answered. An id that was drawn here is of no use to the client: its
+    /// next request has another.
+    async fn tell(&self, outcome: Outcome, given: Option<RequestId>, answer: Answer) {
+        let Outcome { changed, revision } = outcome;
+        let mut metrics = self.raft.metrics();
+        let caught_up = async {
+            loop {
+                // Before the look, so that no news falls between the two.
+                let runs = metrics.borrow_and_update().running_state.is_ok();
+                if self.view.snapshot().revision() >= revision {
+                    return true;
+                }
+                if !runs || metrics.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        let caught_up = timeout(CONFIRMED_WITHIN, caught_up).await.unwrap_or(false);
+        let is_unconfirmed = changed.as_ref().is_err_and(|error| error.reason() == UNCONFIRMED);
+        if is_unconfirmed || (changed.is_ok() && !caught_up) {
+            // Or it is made, and this node cannot show it: as its client would not find it, it is not told that it is there.
+            answer.give(Err(RoutingError::Unconfirmed { request_id: given }));
+        } else {
+            answer.give(changed);
+        }
+    }
+}
+
+/// Where changes belong.
+enum Leader {
+    Here,
+    There(NodeId, NodeName),
+    Nobody,
+}

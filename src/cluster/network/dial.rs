@@ -1,0 +1,90 @@
+//! How a connection to a peer comes to be: its name resolved anew each time, TLS, and one limit of time for all of it.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::Service;
+
+use super::super::founding::NodeName;
+use crate::tls::{ClientStream, LinkTls};
+
+/// How long a connection may take: names resolved, TCP, TLS.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
+/// A quiet connection is asked for a sign of life after this time, and given as long to answer: a peer that stands still
+/// is dialled anew soon after it goes on.
+const KEEPALIVE: Duration = Duration::from_secs(2);
+/// Octets of an answer's headers.
+const MAX_HEADER_OCTETS: u32 = 16 << 10;
+/// What a peer may send before it is read.
+const STREAM_WINDOW_OCTETS: u32 = 1 << 20;
+/// As well, of all calls.
+const CONNECTION_WINDOW_OCTETS: u32 = 2 << 20;
+/// What requests name as their host: who is meant stands in the certificate.
+const ORIGIN: &str = "http://cluster.postroad.invalid";
+
+/// The two connections to a peer: what is large is on one of its own, so that no heartbeat waits behind it.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// `host:port`.
+    pub(super) address: String,
+    /// For what is short.
+    pub(super) short: Channel,
+    /// For snapshots and changes.
+    pub(super) large: Channel,
+}
+
+impl Link {
+    /// Connects when there is something to say.
+    pub(super) fn new(name: &NodeName, address: &str, tls: &LinkTls) -> Self {
+        let channel = || {
+            let dialler = Dialler { name: name.clone(), address: address.to_owned(), tls: tls.clone() };
+            endpoint().connect_with_connector_lazy(dialler)
+        };
+        Self { address: address.to_owned(), short: channel(), large: channel() }
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::from_static(ORIGIN)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .http2_max_header_list_size(MAX_HEADER_OCTETS)
+        .initial_stream_window_size(STREAM_WINDOW_OCTETS)
+        .initial_connection_window_size(CONNECTION_WINDOW_OCTETS)
+}
+
+struct Dialler {
+    name: NodeName,
+    address: String,
+    tls: LinkTls,
+}
+
+impl Service<Uri> for Dialler {
+    type Response = TokioIo<ClientStream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<TokioIo<ClientStream>>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _origin: Uri) -> Self::Future {
+        let (name, address, tls) = (self.name.clone(), self.address.clone(), self.tls.clone());
+        Box::pin(async move {
+            let connected = timeout(CONNECTED_WITHIN, async {
+                let stream = TcpStream::connect(&address).await?;
+                stream.set_nodelay(true)?;
+                tls.connect(&name.to_string(), stream).await
+            });
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within the time for one");
+            connected.await.map_err(late)?.map(TokioIo::new)
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! The nodes talk: `postroad.cluster.v1` over gRPC, each side with the certificate of its node ([`crate::tls::LinkTls`]).
+//!
+//! ```text
+//! Raft ──▶ Network ─┐                                    ┌─▶ Raft
+//! Proposer ─────────┼▶ Peers ══ TLS ══▶ ClusterServer ───┼─▶ Routing
+//! the node ─────────┘   by name          admission       └─▶ LocalNode
+//! ```
+//!
+//! - A peer is a name; where it is stands in this node's file, and its id is whatever it said Hello under last. Whoever
+//!   connects proves its name by a certificate, and is one of those that the file names.
+//! - Calls of Raft, joins and changes carry the cluster, and both ids. What is for another cluster, for an earlier disk of
+//!   this node, or from an earlier disk of the caller, is refused ([`admit_call`](super::founding::admit_call)), and so is
+//!   what comes before a Hello: the caller says Hello then, and calls once more.
+//! - Two connections to each peer: heartbeats do not wait behind a snapshot. Nothing is dialled before there is something
+//!   to say, and names are resolved at each dial; a peer that does not answer to pings is dialled anew.
+//! - Everything has its bound: a message ([`MAX_MESSAGE_OCTETS`]), a list, the calls of a connection, the connections of a
+//!   name, a handshake, the next piece of a stream. A peer that stands still holds some memory of ours, and nothing else.
+//! - What was seen of a node id is told to it in Hello: the term of its vote, and the end of what is agreed on in its log.
+//!   The end of the log as such would be wrong: a log that another leader has not is cut off, and a node that crashes then
+//!   has a shorter one by right.
+
+mod acquaintances;
+mod admission;
+mod change;
+mod dial;
+mod node;
+mod peers;
+mod pieces;
+mod raft;
+mod refusal;
+mod server;
+mod service;
+mod snapshot;
+mod wire;
+
+pub use change::{Outcome, Unpassed};
+pub use node::{Greeting, Joining, LocalNode, Report, TableDigest};
+pub use peers::{Addresses, Peers};
+pub use raft::{Network, RaftPeer};
+pub use refusal::CallError;
+pub use server::{ClusterServer, ServerError};
+
+/// The versions of the protocol that this one speaks, from the first to the last.
+const VERSIONS: (u32, u32) = (1, 1);
+/// Largest message, in octets: an append of a megabyte and one more entry of half of that, with what is around them.
+const MAX_MESSAGE_OCTETS: usize = 2 << 20;
+
+#[cfg(test)]
+mod test_world;
+#[cfg(test)]
+mod tests;
