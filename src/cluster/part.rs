@@ -9,14 +9,17 @@ use std::time::Duration;
 use openraft::error::Fatal;
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::disk::Again;
 use super::founding::NodeId;
 use super::log::LogStore;
 use super::types::{Member, Types};
 
+/// How long the end of a part is waited for: that of a change in flight.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// Octets of live log from which on a snapshot takes their place.
 const MAX_LOG_OCTETS: usize = 64 << 20;
 /// Entries of live log from which on a snapshot takes their place.
@@ -96,6 +99,18 @@ impl Part {
 pub(super) async fn end(log: LogStore) {
     if let Err(error) = spawn_blocking(move || drop(log)).await {
         tracing::error!(%error, "the cluster's log did not end well");
+    }
+}
+
+/// Has a node's part end, and waits for it.
+pub(super) async fn wind_up(stop: &CancellationToken, mut work: JoinHandle<()>) {
+    stop.cancel();
+    match timeout(ENDS_WITHIN, &mut work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the node's part in the cluster did not end well"),
+        Err(_) => {
+            tracing::warn!(limit = ?ENDS_WITHIN, "the node's part in the cluster is not waited for");
+        }
     }
 }
 

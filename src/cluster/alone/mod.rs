@@ -28,7 +28,7 @@ use super::disk::{
 };
 use super::founding::{ClusterId, Origin};
 use super::nobody::Nobody;
-use super::part::{Keeper, MAX_LOG_ENTRIES, Part, Timing, end};
+use super::part::{self, Keeper, MAX_LOG_ENTRIES, Part, Timing, end};
 use super::propose::{Proposer, refuse};
 use super::types::StoredMembership;
 use crate::routing::{Orders, Routing, RoutingError, View};
@@ -36,8 +36,7 @@ use crate::telemetry::Metrics;
 
 /// How long a start may take from when its log and its snapshot are read.
 pub const LEADS_WITHIN: Duration = Duration::from_secs(10);
-/// How long the end of its part is waited for: that of a change in flight.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Why a node does not begin.
 #[derive(Debug, Error)]
 pub enum AloneError {
@@ -124,15 +123,7 @@ impl Agreement {
 
     /// Takes no more part. What was answered is durable already.
     pub async fn shut_down(self) {
-        let Self { stop, mut work, .. } = self;
-        stop.cancel();
-        match timeout(ENDS_WITHIN, &mut work).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the node's part in the cluster did not end well"),
-            Err(_) => {
-                tracing::warn!(limit = ?ENDS_WITHIN, "the node's part in the cluster is not waited for")
-            }
-        }
+        part::wind_up(&self.stop, self.work).await;
     }
 }
 

@@ -5,8 +5,9 @@ use openraft::EntryPayload;
 use prost::Message as _;
 use thiserror::Error;
 
-use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
-use super::super::founding::NodeId;
+use super::super::encoding::{
+    decode_log_id, decode_membership, decode_vote, encode_entry, encode_log_id, encode_vote,
+};
 use super::super::proposal::Proposal;
 use super::super::types::{Entry, LogId, Vote};
 use crate::proto::cluster::v1;
@@ -117,27 +118,9 @@ impl Record {
     }
 }
 
-fn encode_vote(vote: &Vote) -> v1::Vote {
-    v1::Vote { term: vote.leader_id.term, node: vote.leader_id.node_id.0, committed: vote.committed }
-}
-
-fn decode_vote(vote: &v1::Vote) -> Vote {
-    let node = NodeId(vote.node);
-    if vote.committed { Vote::new_committed(vote.term, node) } else { Vote::new(vote.term, node) }
-}
-
 fn named(id: Option<v1::LogId>) -> Result<LogId, RecordError> {
     let id = id.ok_or(RecordError::Missing("the id of an entry"))?;
     Ok(decode_log_id(&id))
-}
-
-fn encode_entry(entry: &Entry) -> v1::Entry {
-    let content = match &entry.payload {
-        EntryPayload::Blank => Content::Blank(v1::Blank {}),
-        EntryPayload::Normal(Proposal(octets)) => Content::Proposal(octets.to_vec()),
-        EntryPayload::Membership(membership) => Content::Membership(encode_membership(membership)),
-    };
-    v1::Entry { id: Some(encode_log_id(&entry.log_id)), content: Some(content) }
 }
 
 fn decode_entry(entry: v1::Entry) -> Result<Entry, RecordError> {

@@ -27,12 +27,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::hearing::Hearing;
@@ -42,15 +41,13 @@ use self::steward::Steward;
 use super::disk::{Contents, DiskError, Identity, Mark, Place, Standing, Stands, before, renew, stands};
 use super::founding::{Allowed, NodeId, Stage, Terms};
 use super::network::{Addresses, ClusterServer, LocalNode as _, Peers, Report, ServerError};
-use super::part::Timing;
+use super::part::{self, Timing};
 use crate::routing::{Routing, Table, View};
 use crate::telemetry::Metrics;
 use crate::tls::LinkTls;
 
 /// Orders of peers that wait.
 const MAX_ORDERS: usize = 64;
-/// How long the end of its part is waited for.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What `[cluster]` says.
 pub struct Settings {
@@ -205,15 +202,7 @@ impl Member {
 
     /// Takes no more part. What was answered is durable already.
     pub async fn shut_down(self) {
-        let Self { stop, mut work, .. } = self;
-        stop.cancel();
-        match timeout(ENDS_WITHIN, &mut work).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the node's part in the cluster did not end well"),
-            Err(_) => {
-                tracing::warn!(limit = ?ENDS_WITHIN, "the node's part in the cluster is not waited for")
-            }
-        }
+        part::wind_up(&self.stop, self.work).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use prost::Message as _;
 
-use super::super::encoding::{decode_log_id, decode_membership, encode_log_id, encode_membership};
+use super::super::encoding::{decode_log_id, decode_membership, encode_meta};
 use super::super::proposal::{MAX_PROPOSAL_OCTETS, Part};
 use super::super::staging::Staging;
 use super::super::types::{SnapshotMeta, StoredMembership};
@@ -147,18 +147,6 @@ impl<R: Read> Reader<R> {
         self.sum.update(into);
         self.offset += into.len() as u64;
         Ok(())
-    }
-}
-
-fn encode_meta(meta: &SnapshotMeta) -> v1::SnapshotMeta {
-    let membership = v1::StoredMembership {
-        id: meta.last_membership.log_id().as_ref().map(encode_log_id),
-        membership: Some(encode_membership(meta.last_membership.membership())),
-    };
-    v1::SnapshotMeta {
-        last: meta.last_log_id.as_ref().map(encode_log_id),
-        membership: Some(membership),
-        snapshot_id: meta.snapshot_id.clone(),
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 
-use super::super::super::encoding::{decode_log_id, encode_log_id, encode_membership};
+use super::super::super::encoding::{self, decode_log_id, encode_entry, encode_log_id};
+pub(in super::super) use super::super::super::encoding::{encode_meta, encode_vote};
 use super::super::super::founding::NodeId;
 use super::super::super::proposal::Proposal;
 use super::super::super::types::{
@@ -26,14 +27,8 @@ const MAX_VOTER_SETS: usize = 2;
 /// Longest name of a snapshot, in octets.
 const MAX_SNAPSHOT_ID_OCTETS: usize = 64;
 
-pub(in super::super) fn encode_vote(vote: &Vote) -> v1::Vote {
-    v1::Vote { term: vote.leader_id.term, node: vote.leader_id.node_id.0, committed: vote.committed }
-}
-
 pub(in super::super) fn decode_vote(vote: Option<v1::Vote>) -> Result<Vote, Malformed> {
-    let vote = vote.ok_or(Malformed("a vote"))?;
-    let node = NodeId(vote.node);
-    Ok(if vote.committed { Vote::new_committed(vote.term, node) } else { Vote::new(vote.term, node) })
+    Ok(encoding::decode_vote(&vote.ok_or(Malformed("a vote"))?))
 }
 
 /// The vote of who calls, for itself.
@@ -150,17 +145,6 @@ pub(in super::super) fn decode_append_response(
     }
 }
 
-pub(in super::super) fn encode_meta(meta: &SnapshotMeta) -> v1::SnapshotMeta {
-    v1::SnapshotMeta {
-        last: meta.last_log_id.as_ref().map(encode_log_id),
-        membership: Some(v1::StoredMembership {
-            id: meta.last_membership.log_id().as_ref().map(encode_log_id),
-            membership: Some(encode_membership(meta.last_membership.membership())),
-        }),
-        snapshot_id: meta.snapshot_id.clone(),
-    }
-}
-
 pub(in super::super) fn decode_meta(meta: Option<v1::SnapshotMeta>) -> Result<SnapshotMeta, Malformed> {
     let meta = meta.ok_or(Malformed("what a snapshot is named by"))?;
     let stored = meta.membership.ok_or(Malformed("the membership of a snapshot"))?;
@@ -174,15 +158,6 @@ pub(in super::super) fn decode_meta(meta: Option<v1::SnapshotMeta>) -> Result<Sn
         last_membership: StoredMembership::new(stored.id.as_ref().map(decode_log_id), membership),
         snapshot_id: meta.snapshot_id,
     })
-}
-
-fn encode_entry(entry: &Entry) -> v1::Entry {
-    let content = match &entry.payload {
-        EntryPayload::Blank => Content::Blank(v1::Blank {}),
-        EntryPayload::Normal(Proposal(octets)) => Content::Proposal(octets.to_vec()),
-        EntryPayload::Membership(membership) => Content::Membership(encode_membership(membership)),
-    };
-    v1::Entry { id: Some(encode_log_id(&entry.log_id)), content: Some(content) }
 }
 
 fn decode_entry(entry: v1::Entry) -> Result<Entry, Malformed> {
