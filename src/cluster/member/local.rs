@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -38,7 +39,7 @@ pub(super) enum Order {
 pub(super) struct Local {
     pub(super) identity: ArcSwap<Identity>,
     pub(super) terms: ArcSwap<Terms>,
-    pub(super) has_old_table: std::sync::atomic::AtomicBool,
+    pub(super) has_old_table: AtomicBool,
     engine: ArcSwapOption<Engine>,
     /// What the log says while Raft does not run: a node that has state is not blank for that.
     stopped: ArcSwap<Logged>,
@@ -223,9 +224,7 @@ impl LocalNode for Local {
             (None, Bound::Founding { cluster, list, table }) => {
                 Standing::Founding { cluster: *cluster, list: list.clone(), table: *table }
             }
-            (None, Bound::Free) if self.has_old_table.load(std::sync::atomic::Ordering::Acquire) => {
-                Standing::OldTable
-            }
+            (None, Bound::Free) if self.has_old_table.load(Ordering::Acquire) => Standing::OldTable,
             (None, Bound::Free) => Standing::Blank,
         };
         Disk { id: identity.node, vote, spent: identity.spent, standing }

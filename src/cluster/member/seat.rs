@@ -17,7 +17,6 @@ use crate::routing::{Orders, RoutingError};
 
 /// How long a node that had a table waits for what the others have, before it shows its own.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
-
 /// How long a leader waits for a majority to say that it leads, before it shows its table; it is asked again.
 const LEADS_WITHIN: Duration = Duration::from_millis(300);
 
@@ -190,12 +189,9 @@ impl Steward {
         let Running::Part { part, keeper } = running else { return };
         self.local.stops();
         keeper.abort();
-        // First of all: what waits for it hears so, and nothing is sent any more.
-        if let Err(error) = part.raft.shutdown().await {
-            tracing::error!(%error, "Raft did not end well");
-        }
-        self.switch().await;
+        // First: what waits for it hears so, and nothing is sent any more.
         part.shut_down().await;
+        self.switch().await;
     }
 
     /// Has what is ordered carried out by whoever is to, now.
