@@ -50,11 +50,12 @@ const ROUTING: &str = "postroad.admin.v1.RoutingService";
 const TRACES: &str = "postroad.admin.v1.TraceService";
 const QUEUE: &str = "postroad.admin.v1.QueueService";
 const DNSBL: &str = "postroad.admin.v1.DnsblService";
+const CLUSTER: &str = "postroad.admin.v1.ClusterService";
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
 /// admin's: they decide for whom we speak and to whom we send.
-pub(super) static METHODS: [Method; 38] = [
+pub(super) static METHODS: [Method; 44] = [
     row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
     row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
     row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),
@@ -89,6 +90,12 @@ pub(super) static METHODS: [Method; 38] = [
     row(DNSBL, "AllowNetwork", OPERATOR, Shape::Unary),
     row(DNSBL, "RemoveListing", OPERATOR, Shape::Unary),
     row(DNSBL, "CheckAddress", VIEWER, Shape::Unary),
+    row(CLUSTER, "GetCluster", VIEWER, Shape::Unary),
+    row(CLUSTER, "BootstrapCluster", ADMIN, Shape::Unary),
+    row(CLUSTER, "RemoveMember", ADMIN, Shape::Unary),
+    row(CLUSTER, "AdmitMember", ADMIN, Shape::Unary),
+    row(CLUSTER, "DrainMember", OPERATOR, Shape::Unary),
+    row(CLUSTER, "UndrainMember", OPERATOR, Shape::Unary),
     row(HEALTH, "Check", Access::Public, Shape::Unary),
     row(HEALTH, "Watch", Access::Public, Shape::Stream),
     row("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),

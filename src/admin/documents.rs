@@ -144,9 +144,12 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
             (Verb::Create, format!("listings/{network}"), String::new())
         }
         Change::Unlist { network, .. } => (Verb::Delete, format!("listings/{network}"), String::new()),
+        Change::BarNode { name } => (Verb::Delete, format!("cluster/members/{name}"), String::new()),
+        Change::AdmitNode { name } => (Verb::Create, format!("cluster/members/{name}"), String::new()),
         Change::DeclareWhole => {
             (Verb::Update, RESOURCE.to_owned(), "what it holds is all there is again".to_owned())
         }
+        Change::DeclareLost => (Verb::Update, RESOURCE.to_owned(), "what it held is lost".to_owned()),
         Change::Batch(changes) => (Verb::Update, RESOURCE.to_owned(), format!("{} changes", changes.len())),
     };
     RoutingChange { verb: verb.into(), name, description }

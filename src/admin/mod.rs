@@ -11,6 +11,7 @@
 
 mod access;
 mod auth;
+mod cluster;
 mod convert;
 mod destinations;
 mod dnsbl;
@@ -49,10 +50,12 @@ pub use access::Role;
 pub use terms::{LiveTerms, TermsError};
 
 use crate::blocklist::Blocklist;
+use crate::cluster::operate::Office;
 use crate::config;
 use crate::journal::Journal;
 use crate::pipeline::queue::Queue;
 use crate::proto::admin::DESCRIPTOR_SET;
+use crate::proto::admin::v1::cluster_service_server::ClusterServiceServer;
 use crate::proto::admin::v1::destination_service_server::DestinationServiceServer;
 use crate::proto::admin::v1::dnsbl_service_server::DnsblServiceServer;
 use crate::proto::admin::v1::domain_service_server::DomainServiceServer;
@@ -102,10 +105,12 @@ pub enum AdminError {
 }
 
 /// What the services answer from, but for the queue, which is built when the listener is bound already.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Services {
     /// Domains, rules, destinations, listings of clients.
     pub routing: Routing,
+    /// The node's part in the cluster.
+    pub office: Office,
     /// The DNS blocklists in force.
     pub blocklist: Arc<ArcSwap<Blocklist>>,
     /// What became of transactions.
@@ -115,7 +120,6 @@ pub struct Services {
 }
 
 /// The admin listener, bound.
-#[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
     address: SocketAddr,
@@ -185,7 +189,7 @@ async fn routes<L: Clone>(
     queue: Queue,
     shutdown: &CancellationToken,
 ) -> Result<Router<L>, AdminError> {
-    let Services { routing, blocklist, journal, metrics: _ } = services;
+    let Services { routing, office, blocklist, journal, metrics: _ } = services;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let (v1, v1alpha) = reflection()?;
@@ -194,6 +198,7 @@ async fn routes<L: Clone>(
     let destinations = DestinationServiceServer::new(destinations::Destinations { routing: routing.clone() });
     let resolve = ResolveServiceServer::new(resolve::Resolver { routing: routing.clone() });
     let dnsbl = DnsblServiceServer::new(dnsbl::Listings { routing: routing.clone(), blocklist });
+    let cluster = ClusterServiceServer::new(cluster::Nodes { routing: routing.clone(), office });
     let documents = RoutingServiceServer::new(documents::Documents { routing });
     let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
     let events = EventServiceServer::new(events);
@@ -204,6 +209,7 @@ async fn routes<L: Clone>(
         .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(destinations.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(resolve.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(cluster.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(dnsbl.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))

@@ -113,6 +113,11 @@ pub(super) fn new(code: Code, reason: Reason, message: &str, metadata: &[(&str, 
     Status::with_error_details(code, message, details(reason.as_str(), metadata))
 }
 
+/// An error for a reason of another's list, about a resource.
+pub(super) fn with_reason(code: Code, reason: &str, message: &str, name: &str) -> Status {
+    Status::with_error_details(code, message, details(reason, &[("name", name)]))
+}
+
 /// INVALID_ARGUMENT for one field of the request.
 pub(super) fn invalid(field: &str, description: impl std::fmt::Display) -> Status {
     let description = description.to_string();

@@ -12,6 +12,8 @@ use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
 use super::*;
+use crate::cluster::alone;
+use crate::cluster::operate::Office;
 use crate::config::test_files::Files;
 use crate::ctl::{self, Terminal};
 use crate::dns::Dns;
@@ -100,6 +102,7 @@ impl World {
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let services = Services {
+            office: Office::Alone(alone::Handle::of_nobody(options.clone(), metrics.clone())),
             routing: in_memory(options),
             blocklist: Arc::new(ArcSwap::from(blocklist("127.0.0.1:9".parse().unwrap(), &[], &metrics))),
             journal: Journal::open(&store, Limits::default()).unwrap(),

@@ -8,11 +8,13 @@
 //! - [`machine`]: what is agreed on, applied to the table.
 //! - [`member`]: the node with `[cluster]`, one of several.
 //! - [`network`]: what the nodes say to each other.
+//! - [`operate`]: what operators see of a cluster, and order of it.
 //! - [`part`]: Raft on its log, and what keeps that small.
 //! - [`proposal`]: what an entry says of the agreed state.
 //! - [`propose`]: the changes that are ordered on a node, on their way into the log.
 //! - [`snapshot`]: the agreed state in a file.
 //! - [`staging`]: a change too large for an entry, while its parts arrive.
+//! - [`status`]: how a cluster is.
 //! - [`types`]: what the Raft engine works with.
 //!
 
@@ -26,11 +28,13 @@ pub mod machine;
 pub mod member;
 pub mod network;
 mod nobody;
+pub mod operate;
 pub mod part;
 pub mod proposal;
 pub mod propose;
 pub mod snapshot;
 pub mod staging;
+pub mod status;
 pub mod types;
 
 #[cfg(test)]

@@ -8,9 +8,12 @@ use openraft::CommittedLeaderId;
 use ulid::Ulid;
 
 use super::founding::NodeId;
+use super::network::Report;
 use super::proposal::Part;
 use super::staging::Staging;
+use super::status::Shown;
 use super::types::{LogId, Member, Membership, SnapshotMeta, StoredMembership};
+use crate::connections::Drain;
 use crate::mail::{Address, Domain};
 use crate::routing::{
     Change, Matcher, NewDomain, NewRule, Replica, RequestId, RoutingOptions, RuleAction, Stamped,
@@ -106,4 +109,9 @@ pub(super) fn staging() -> Staging {
         staging.add(Part { request_id: request_id.clone(), at, offset, octets }).unwrap();
     }
     staging
+}
+
+/// What a node shows that has nothing to show.
+pub(super) fn shown() -> Shown {
+    Shown { report: Box::new(Report::default), drain: Drain::default() }
 }

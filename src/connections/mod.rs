@@ -1,10 +1,11 @@
 //! Who may be connected to a listener that is not for mail: so many in all, and so many of one peer. Owns the counts, and
-//! who has to go.
+//! who has to go; for mail, whether new sessions are taken at all ([`Drain`]).
 //!
 //! A newcomer is let in as long as it can be: where there is no place, the connection that has waited longest without
 //! having shown what it is for makes room, of the peer that has most of these. So nobody can hold all places by
 //! connecting and saying nothing, and whoever proves itself at once is in before its turn to go comes.
 
+mod drain;
 mod entrance;
 
 use std::cmp::Reverse;
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use drain::Drain;
 pub use entrance::{Connection, Entrance, Handshaking};
 
 /// How many connections there may be.

@@ -5,6 +5,7 @@
 //! A read is repeated while the server is UNAVAILABLE, three tries within the deadline; a write only when the
 //! server itself said that it did not take it (AIP-194).
 
+mod cluster;
 mod completions;
 mod destination;
 mod dnsbl;
@@ -62,6 +63,9 @@ enum Noun {
     /// The clients that are refused, or let come, by their address.
     #[command(subcommand)]
     Dnsbl(dnsbl::Verb),
+    /// The nodes that agree on the routing table.
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
     /// Says which rule takes an address, which destinations it ends in, and why; sends nothing.
     Resolve(resolve::Args),
     /// Says what became of a message.
@@ -116,6 +120,7 @@ async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failu
         Noun::Destination(verb) => destination::run(verb, &Session::open(server).await?, output).await,
         Noun::Queue(verb) => queue::run(verb, &Session::open(server).await?, output).await,
         Noun::Dnsbl(verb) => dnsbl::run(verb, &Session::open(server).await?, output).await,
+        Noun::Cluster(verb) => cluster::run(verb, &Session::open(server).await?, output).await,
         Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
         Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
         Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,

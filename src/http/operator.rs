@@ -23,6 +23,9 @@ const ROUTING_LOST: &str =
 /// What it says of a node that takes no part in agreeing on the table any more: mail goes by the one that it has.
 const CLUSTER_STOPPED: &str =
     "changes are refused: this node has stopped taking part in the cluster, its log says why\n";
+/// What it says of a node that an operator has drained.
+const DRAINED: &str =
+    "drained: no new session is taken, until `postroadctl cluster drain --undo` or a new start\n";
 /// The media type of Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -71,6 +74,9 @@ async fn metrics_page(State(node): State<Node>) -> impl IntoResponse {
 async fn ready_page(State(node): State<Node>) -> impl IntoResponse {
     let lost = node.routing.snapshot().coverage() == Coverage::Lost;
     match node.readiness.phase() {
+        Phase::Serving if node.readiness.is_drained() => {
+            (StatusCode::SERVICE_UNAVAILABLE, DRAINED.to_owned())
+        }
         Phase::Serving if lost => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{ROUTING_LOST}{}", node.stopped()))
         }

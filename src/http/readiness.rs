@@ -6,6 +6,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::Drain;
+
 /// Where the node is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -23,9 +25,22 @@ pub struct Readiness {
     phase: Arc<watch::Sender<Phase>>,
     /// What keeps the cluster from being as it should be.
     reason: Arc<ArcSwapOption<String>>,
+    drain: Drain,
 }
 
 impl Readiness {
+    /// That of a node that starts.
+    #[must_use]
+    pub fn new(drain: Drain) -> Self {
+        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)), reason: Arc::default(), drain }
+    }
+
+    /// Whether an operator has the node take no new sessions.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_ordered()
+    }
+
     /// Says what phase the node is in from now on.
     pub fn set(&self, phase: Phase) {
         self.phase.send_replace(phase);
@@ -50,11 +65,5 @@ impl Readiness {
             self.reason.store(said.map(Arc::new));
             let Some(Ok(())) = stop.run_until_cancelled(reason.changed()).await else { return };
         }
-    }
-}
-
-impl Default for Readiness {
-    fn default() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)), reason: Arc::default() }
     }
 }

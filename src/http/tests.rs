@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::config::Config;
 use crate::config::test_files::Files;
+use crate::connections::Drain;
 use crate::mail::{Address, Domain};
 use crate::routing::RoutingOptions;
 use crate::routing::test_table::in_memory;
@@ -22,7 +23,7 @@ struct Node {
 
 async fn node() -> Node {
     let data = tempfile::tempdir().unwrap();
-    let readiness = Readiness::default();
+    let readiness = Readiness::new(Drain::default());
     let metrics = Arc::new(Metrics::new().unwrap());
     let options = RoutingOptions {
         service_domain: Domain::parse("email.relay.example").unwrap(),

@@ -64,6 +64,8 @@ impl Background<'_> {
         tasks.spawn(expire_aliases(state.aliases.clone(), background.clone()));
         let (routing, spool) = (state.routing.clone(), state.spool.clone());
         tasks.spawn(Gauges { metrics: metrics.clone(), routing, spool }.keep(background.clone()));
+        let drained = state.door.drain.changes();
+        tasks.spawn(try_when_drained(queue.clone(), drained, draining.clone()));
         tasks.spawn(run_queue(queue.clone(), draining.clone(), broken.clone()));
         tasks.spawn(queue.clone().watch_ages(draining.clone()));
         tasks.spawn(queue.clone().watch_suspensions(draining.clone()));
@@ -138,6 +140,17 @@ async fn run_queue(queue: Queue, stop: CancellationToken, broken: CancellationTo
     if let Err(error) = queue.run(stop).await {
         tracing::error!(%error, "the queue cannot be read");
         broken.cancel();
+    }
+}
+
+/// Tries what waits in the queue at once when an operator drains the node, whatever the back-off.
+async fn try_when_drained(queue: Queue, mut drained: watch::Receiver<bool>, stop: CancellationToken) {
+    while let Some(Ok(())) = stop.run_until_cancelled(drained.changed()).await {
+        if *drained.borrow_and_update()
+            && let Err(error) = stop.run_until_cancelled(queue.retry_all()).await.unwrap_or(Ok(()))
+        {
+            tracing::error!(%error, "what waits in the queue is not tried at once");
+        }
     }
 }
 

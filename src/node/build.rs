@@ -77,7 +77,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
 
     let state = open_state(first.clone(), metrics.clone()).await?;
     let network = open_network(&first, &state, &metrics, &life)?;
-    let readiness = Readiness::default();
+    let readiness = Readiness::new(state.door.drain.clone());
     let faces = Faces::bind(&config, &state, &metrics, &readiness, network.shown()).await?;
     let chronicle = chronicle(&first, &state, &metrics);
     let memory = Memory::new(&first);
@@ -86,7 +86,7 @@ pub(super) async fn build(start: Start, runtime: Arc<Runtime>) -> Result<Parts, 
     let inbound = |handoffs: FromInbound| inbound::Surroundings {
         config: config.clone(),
         metrics: metrics.clone(),
-        admission: inbound::Admission::default(),
+        admission: state.door.admission.clone(),
         guesses: inbound::Guesses::default(),
         certificate: network.certificate.clone(),
         routing: state.routing.clone(),

@@ -46,6 +46,7 @@ impl Faces {
         let first = config.borrow().clone();
         let services = Services {
             routing: state.routing.clone(),
+            office: state.agreeing.office(),
             blocklist: shown.blocklist,
             journal: state.journal.clone(),
             metrics: metrics.clone(),

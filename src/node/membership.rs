@@ -1,8 +1,10 @@
 //! A node's part in agreeing on the routing table: of its own, or as one of several.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
@@ -14,11 +16,15 @@ use crate::clock;
 use crate::cluster::alone::Agreement;
 use crate::cluster::disk::Place;
 use crate::cluster::founding::Allowed;
-use crate::cluster::member::{Member, Settings};
+use crate::cluster::member::{self, Member, Settings};
 use crate::cluster::network::{Addresses, Report};
+use crate::cluster::operate::Office;
 use crate::cluster::part::Timing;
+use crate::cluster::status::Shown;
 use crate::config::{self, Cluster, Config, Live};
+use crate::connections::Drain;
 use crate::http::Readiness;
+use crate::pipeline::inbound::Admission;
 use crate::routing::Routing;
 use crate::spool::Spool;
 use crate::telemetry::Metrics;
@@ -68,6 +74,48 @@ pub(super) enum Agreeing {
 pub(super) struct Membership {
     member: Member,
     tls: LinkTls,
+    digests: Digests,
+}
+
+/// Of what must be the same on every node.
+type Digests = Arc<ArcSwap<BTreeMap<String, [u8; 32]>>>;
+
+/// What a node says of itself comes from these.
+pub(super) struct Reporting {
+    pub(super) spool: Spool,
+    pub(super) door: Door,
+}
+
+/// Who comes in, and whether new sessions are taken.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) admission: Admission,
+    pub(super) drain: Drain,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        let drain = Drain::default();
+        Self { admission: Admission::new(drain.clone()), drain }
+    }
+}
+
+impl Reporting {
+    fn shown(self, tls: Option<LinkTls>, digests: Digests) -> Shown {
+        let Self { spool, door: Door { admission, drain } } = self;
+        let report = move || {
+            let counts = spool.counts();
+            Report {
+                software: env!("CARGO_PKG_VERSION").to_owned(),
+                digests: BTreeMap::clone(&digests.load()),
+                queue: counts.waiting + counts.awaiting_reply + counts.unknown,
+                certificate_ends: tls.as_ref().and_then(|tls| tls.identity().not_after()),
+                sessions: admission.sessions() as u64,
+                ..Report::default()
+            }
+        };
+        Shown { report: Box::new(report), drain }
+    }
 }
 
 impl Agreeing {
@@ -75,21 +123,32 @@ impl Agreeing {
     pub(super) async fn begin(
         config: &Config,
         place: Place,
-        spool: &Spool,
+        reporting: Reporting,
         metrics: &Arc<Metrics>,
     ) -> Result<(Routing, Self), NodeError> {
-        let Some(cluster) = &config.cluster else {
-            let (routing, agreement) =
-                Agreement::open(place, metrics.clone()).await.map_err(|error| part(&error))?;
+        let unidentified = member::is_unidentified(&place).await.map_err(|error| part(&error))?;
+        if config.cluster.is_some() && unidentified {
+            error!(
+                "this node does not know who it is in its cluster, and takes no part: it forwards by what it has of the routing \
+                 table. Stop it, move raft/ aside and start it: it joins anew, and has the cluster's table"
+            );
+        }
+        let Some(cluster) = config.cluster.as_ref().filter(|_| !unidentified) else {
+            let shown = reporting.shown(None, Digests::default());
+            let opened = Agreement::open(place, metrics.clone(), shown).await;
+            let (routing, agreement) = opened.map_err(|error| part(&error))?;
             return Ok((routing, Self::Alone(agreement)));
         };
         let files = link_files(cluster);
         let identity = spawn_blocking(move || LinkIdentity::load(&files, None)).await;
         let tls = LinkTls::new(identity.map_err(|error| part(&error))?.map_err(|error| part(&error))?);
-        let settings = settings(config, cluster, tls.clone(), spool.clone());
+        let digests = Digests::default();
+        digests.store(Arc::new(shared_digests(config)));
+        let shown = reporting.shown(Some(tls.clone()), digests.clone());
+        let settings = settings(config, cluster, tls.clone(), shown);
         let (routing, member) =
             Member::open(place, settings, metrics.clone()).await.map_err(|error| part(&error))?;
-        Ok((routing, Self::Member(Box::new(Membership { member, tls }))))
+        Ok((routing, Self::Member(Box::new(Membership { member, tls, digests }))))
     }
 
     /// Whether what the table covers is known by now: of a node that waits for others it is not.
@@ -105,6 +164,14 @@ impl Agreeing {
         }
     }
 
+    /// What operators see of it, and order.
+    pub(super) fn office(&self) -> Office {
+        match self {
+            Self::Alone(agreement) => Office::Alone(agreement.handle()),
+            Self::Member(membership) => Office::Member(membership.member.handle()),
+        }
+    }
+
     /// Has `/readyz` say what an operator is to know of its part, where that is not as it should be.
     pub(super) fn tell(&self, readiness: &Readiness, life: &Life) {
         if let Self::Member(membership) = self {
@@ -117,9 +184,11 @@ impl Agreeing {
     pub(super) fn following(&self) -> Option<impl Live + use<>> {
         match self {
             Self::Alone(_) => None,
-            Self::Member(membership) => {
-                Some(Following { member: membership.member.handle(), tls: membership.tls.clone() })
-            }
+            Self::Member(membership) => Some(Following {
+                member: membership.member.handle(),
+                tls: membership.tls.clone(),
+                digests: membership.digests.clone(),
+            }),
         }
     }
 
@@ -136,21 +205,23 @@ impl Agreeing {
 struct Following {
     member: crate::cluster::member::Handle,
     tls: LinkTls,
+    digests: Digests,
 }
 
 impl Live for Following {
-    type Prepared = Option<(Arc<LinkIdentity>, Addresses)>;
+    type Prepared = Option<(Arc<LinkIdentity>, Addresses, BTreeMap<String, [u8; 32]>)>;
     type Error = TlsError;
 
     fn prepare(&self, next: &Arc<Config>) -> Result<Self::Prepared, TlsError> {
         let Some(cluster) = &next.cluster else { return Ok(None) };
         let identity = LinkIdentity::load(&link_files(cluster), Some(self.tls.identity()))?;
-        Ok(Some((identity, addresses(cluster))))
+        Ok(Some((identity, addresses(cluster), shared_digests(next))))
     }
 
     fn swap(&self, prepared: Self::Prepared) {
-        if let Some((identity, addresses)) = prepared {
+        if let Some((identity, addresses, digests)) = prepared {
             self.tls.swap(identity);
+            self.digests.store(Arc::new(digests));
             self.member.name_peers(&addresses);
         }
     }
@@ -164,18 +235,19 @@ fn addresses(cluster: &Cluster) -> Addresses {
     cluster.peers.iter().map(|peer| (peer.name.as_str().into(), peer.address.to_string())).collect()
 }
 
-fn settings(config: &Config, cluster: &Cluster, tls: LinkTls, spool: Spool) -> Settings {
-    let domain = digest(&SHA256, config.service.domain.to_string().as_bytes());
-    let shown = tls.clone();
-    let report = move || {
-        let counts = spool.counts();
-        Report {
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            queue: counts.waiting + counts.awaiting_reply + counts.unknown,
-            certificate_ends: shown.identity().not_after(),
-            ..Report::default()
+/// Digests of what must be the same on every node; without them other nodes compare nothing.
+fn shared_digests(config: &Config) -> BTreeMap<String, [u8; 32]> {
+    match config.shared_digests() {
+        Ok(digests) => digests.by_key().clone(),
+        Err(error) => {
+            error!(%error, "the settings of this node cannot be compared with those of others");
+            BTreeMap::new()
         }
-    };
+    }
+}
+
+fn settings(config: &Config, cluster: &Cluster, tls: LinkTls, shown: Shown) -> Settings {
+    let domain = digest(&SHA256, config.service.domain.to_string().as_bytes());
     Settings {
         listen: cluster.listen,
         peers: addresses(cluster),
@@ -186,6 +258,6 @@ fn settings(config: &Config, cluster: &Cluster, tls: LinkTls, spool: Spool) -> S
             config::Timing::Wan => Timing::WAN,
         },
         tls,
-        report: Box::new(report),
+        shown,
     }
 }

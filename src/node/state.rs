@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::error::{NodeError, part};
-use super::membership::{self, Agreeing};
+use super::membership::{self, Agreeing, Door, Reporting};
 use crate::aliases::Aliases;
 use crate::check::nearest_folder;
 use crate::cluster::alone::AloneError;
@@ -33,6 +33,7 @@ pub(super) struct State {
     pub(super) routing: Routing,
     pub(super) agreeing: Agreeing,
     pub(super) spool: Spool,
+    pub(super) door: Door,
 }
 
 /// What of it is opened on one thread.
@@ -60,11 +61,13 @@ pub(super) async fn open_state(config: Arc<Config>, metrics: Arc<Metrics>) -> Re
         options: routing_options(&config),
         tried_every: disk::TRIED_EVERY,
     };
-    let (routing, agreeing) = Agreeing::begin(&config, place, &spool, &metrics).await?;
+    let door = Door::default();
+    let reporting = Reporting { spool: spool.clone(), door: door.clone() };
+    let (routing, agreeing) = Agreeing::begin(&config, place, reporting, &metrics).await?;
     if agreeing.knows_table() {
         tell_coverage(&routing, &config.node.data_dir);
     }
-    Ok(State { store, history, ledger, aliases, journal, routing, agreeing, spool })
+    Ok(State { store, history, ledger, aliases, journal, routing, agreeing, spool, door })
 }
 
 /// Blocks for as long as sled recovers.

@@ -123,8 +123,16 @@ impl Editor {
             Change::Block { network, until, reason } => self.list(*network, Access::Blocked, *until, reason),
             Change::Allow { network, until, reason } => self.list(*network, Access::Allowed, *until, reason),
             Change::Unlist { network, etag } => self.unlist(network, *etag),
+            Change::BarNode { name } => self.bar_node(name),
+            Change::AdmitNode { name } => self.admit_node(name),
             Change::DeclareWhole => {
                 self.applied.table.set_coverage(Coverage::Whole);
+                Ok(Changed::Whole)
+            }
+            Change::DeclareLost => {
+                if self.applied.table.coverage() == Coverage::Empty {
+                    self.applied.table.set_coverage(Coverage::Lost);
+                }
                 Ok(Changed::Whole)
             }
             Change::Batch(_) => Err(RoutingError::NestedBatch),

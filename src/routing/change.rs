@@ -125,8 +125,21 @@ pub enum Change {
         /// As last seen.
         etag: Option<u64>,
     },
+    /// Bars a node from the cluster: whoever leads takes it out of the membership, and nobody of its name comes back until it
+    /// is admitted.
+    BarNode {
+        /// `node.name`.
+        name: String,
+    },
+    /// Lets a node of a name that was barred into the cluster again.
+    AdmitNode {
+        /// `node.name`.
+        name: String,
+    },
     /// Says that what the table holds is all there is: ends [`super::Coverage::Lost`] and [`super::Coverage::Empty`].
     DeclareWhole,
+    /// Says that there was a table, and that it is lost: makes [`super::Coverage::Empty`] [`super::Coverage::Lost`].
+    DeclareLost,
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
     /// rules may change places within it. A batch in a batch is refused.
     Batch(Vec<Self>),
@@ -302,7 +315,10 @@ impl Change {
             | Self::Block { .. }
             | Self::Allow { .. }
             | Self::Unlist { .. }
-            | Self::DeclareWhole => 0,
+            | Self::BarNode { .. }
+            | Self::AdmitNode { .. }
+            | Self::DeclareWhole
+            | Self::DeclareLost => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }
     }

@@ -147,14 +147,13 @@ fn encode_change(change: &Change) -> v1::Change {
             Kind::DeleteDestination(v1::DeleteDestination { address: address.to_string(), etag: *etag })
         }
         Change::DeclareWhole => Kind::DeclareWhole(v1::Nothing {}),
+        Change::DeclareLost => Kind::DeclareLost(v1::Nothing {}),
         Change::Suspend { domain, until, reason } => Kind::Suspend(v1::Suspend {
             domain: domain.to_string(),
             until_ms: until.map(wire::to_millis),
             reason: reason.clone(),
         }),
-        Change::Resume { domain, etag } => {
-            Kind::Resume(v1::Resume { domain: domain.to_string(), etag: *etag })
-        }
+        Change::Resume { domain, etag } => Kind::Resume(encode_resume(domain, *etag)),
         Change::EndSuspensions => Kind::EndSuspensions(v1::Nothing {}),
         Change::Block { network, until, reason } => Kind::Block(v1::Block {
             network: network.to_string(),
@@ -169,11 +168,17 @@ fn encode_change(change: &Change) -> v1::Change {
         Change::Unlist { network, etag } => {
             Kind::Unlist(v1::Unlist { network: network.to_string(), etag: *etag })
         }
+        Change::BarNode { name } => Kind::BarNode(v1::NodeOfCluster { name: name.clone() }),
+        Change::AdmitNode { name } => Kind::AdmitNode(v1::NodeOfCluster { name: name.clone() }),
         Change::Batch(changes) => {
             Kind::Batch(v1::Batch { changes: changes.iter().map(encode_change).collect() })
         }
     };
     v1::Change { kind: Some(kind) }
+}
+
+fn encode_resume(domain: &Domain, etag: Option<u64>) -> v1::Resume {
+    v1::Resume { domain: domain.to_string(), etag }
 }
 
 fn encode_new_domain(new: &NewDomain) -> v1::CreateDomain {
@@ -232,6 +237,7 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
             Change::DeleteDestination { address: address("the destination to delete", &old)?, etag }
         }
         Kind::DeclareWhole(v1::Nothing {}) => Change::DeclareWhole,
+        Kind::DeclareLost(v1::Nothing {}) => Change::DeclareLost,
         Kind::Suspend(v1::Suspend { domain: to, until_ms, reason }) => Change::Suspend {
             domain: domain("the domain to suspend", &to)?,
             until: optional_time("the end of a suspension", until_ms)?,
@@ -254,6 +260,8 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         Kind::Unlist(v1::Unlist { network: of, etag }) => {
             Change::Unlist { network: network("the network to unlist", &of)?, etag }
         }
+        Kind::BarNode(v1::NodeOfCluster { name }) => Change::BarNode { name },
+        Kind::AdmitNode(v1::NodeOfCluster { name }) => Change::AdmitNode { name },
         Kind::Batch(v1::Batch { changes }) => {
             Change::Batch(changes.into_iter().map(decode_change).collect::<Result<_, _>>()?)
         }

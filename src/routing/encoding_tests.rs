@@ -134,6 +134,9 @@ fn any_change() -> impl Strategy<Value = Change> {
         of_suspensions(),
         of_listings(),
         Just(Change::EndSuspensions),
+        "[a-z]{1,8}".prop_map(|name| Change::BarNode { name }),
+        "[a-z]{1,8}".prop_map(|name| Change::AdmitNode { name }),
+        Just(Change::DeclareLost),
         Just(Change::DeclareWhole)
     ]
     .prop_recursive(2, 8, 4, |change| proptest::collection::vec(change, 0..4).prop_map(Change::Batch))

@@ -7,12 +7,13 @@ use ulid::Ulid;
 use super::change::MAX_CHANGES_PER_BATCH;
 use super::encoding::MAX_STAMPED_OCTETS;
 use super::model::{
-    MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
+    MAX_BARRED, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
     MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
 };
 use super::passed::Told;
 use super::requests::{MAX_REQUEST_ID_OCTETS, RequestId};
 use super::resolve::MAX_DEPTH;
+use crate::config::NODE_LABEL;
 use crate::mail::{Address, AddressError, Domain};
 use crate::store::StoreError;
 
@@ -67,6 +68,14 @@ pub enum RoutingError {
     ListingNotFound(IpNet),
     #[error("network {given} is written {canonical}")]
     NetworkForm { given: IpNet, canonical: IpNet },
+    #[error("\"{0}\" is no node's name: {NODE_LABEL}")]
+    NodeName(String),
+    #[error("node {0} was not removed from the cluster")]
+    NodeNotBarred(String),
+    #[error(
+        "{MAX_BARRED} nodes were removed from the cluster and not admitted again: admit one of them first"
+    )]
+    TooManyBarred,
     #[error("a reason is up to {MAX_REASON_CHARS} characters, none of them a control character")]
     Reason,
     #[error("rules form a cycle: {}", chain.join(" -> "))]
@@ -206,6 +215,9 @@ impl RoutingError {
             Self::SuspensionNotFound(_) => ("SUSPENSION_NOT_FOUND", NotFound),
             Self::ListingNotFound(_) => ("LISTING_NOT_FOUND", NotFound),
             Self::NetworkForm { .. } => ("NETWORK_INVALID", InvalidArgument),
+            Self::NodeName(_) => ("NODE_NAME_INVALID", InvalidArgument),
+            Self::NodeNotBarred(_) => ("NODE_NOT_REMOVED", FailedPrecondition),
+            Self::TooManyBarred => ("TOO_MANY_REMOVED_NODES", ResourceExhausted),
             Self::Reason => ("REASON_INVALID", InvalidArgument),
             Self::RuleCycle { .. } => ("RULE_CYCLE", FailedPrecondition),
             Self::RulesTooDeep { .. } => ("RULES_TOO_DEEP", FailedPrecondition),

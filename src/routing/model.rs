@@ -28,6 +28,8 @@ pub const MAX_DESTINATIONS: usize = 2_000_000;
 pub const MAX_SUSPENSIONS: usize = 10_000;
 /// Networks of clients that are blocked or allowed. A listing takes about 0.5 KB of memory.
 pub const MAX_LISTINGS: usize = 100_000;
+/// Names of nodes that are kept out of the cluster.
+pub(super) const MAX_BARRED: usize = 64;
 /// Longest reason of an operator's order, in characters.
 pub const MAX_REASON_CHARS: usize = 200;
 

@@ -1,4 +1,4 @@
-//! Applying what operators order beside the routes: suspensions of destinations, listings of clients. As pure as [`super::apply`], which
+//! Applying what operators order beside the routes: suspensions of destinations, listings of clients, nodes of the cluster. As pure as [`super::apply`], which
 //! calls this.
 
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use super::change::Changed;
 use super::check::check_reason;
 use super::error::RoutingError;
 use super::listings::canonical;
-use super::model::{Access, Listing, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
+use super::model::{Access, Listing, MAX_BARRED, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
 use super::wire;
+use crate::config::is_node_label;
 use crate::mail::Domain;
 
 /// Suspensions that one change ends: what it writes stays small.
@@ -99,6 +100,31 @@ impl Editor {
         self.applied.is_changed = true;
         self.sweep_listings();
         Ok(Changed::Removed)
+    }
+
+    pub(super) fn bar_node(&mut self, name: &str) -> Result<Changed, RoutingError> {
+        if !is_node_label(name) {
+            return Err(RoutingError::NodeName(name.to_owned()));
+        }
+        let table = &mut self.applied.table;
+        if !table.is_barred(name) {
+            if table.barred().count() >= MAX_BARRED {
+                return Err(RoutingError::TooManyBarred);
+            }
+            table.bar(name);
+            self.applied.is_changed = true;
+        }
+        Ok(Changed::Whole)
+    }
+
+    pub(super) fn admit_node(&mut self, name: &str) -> Result<Changed, RoutingError> {
+        let table = &mut self.applied.table;
+        if !table.is_barred(name) {
+            return Err(RoutingError::NodeNotBarred(name.to_owned()));
+        }
+        table.unbar(name);
+        self.applied.is_changed = true;
+        Ok(Changed::Whole)
     }
 
     /// Removes listings that are over, so that they do not take the place of others for good. By the time of the change,

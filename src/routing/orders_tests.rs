@@ -195,3 +195,46 @@ fn a_network_that_is_blocked_anew_has_the_new_end() {
     assert_eq!(world.table.listing(ip, sooner).and_then(|listing| listing.until), Some(later));
     assert_eq!(world.table.listing(ip, later), None);
 }
+
+fn bar(name: &str) -> Change {
+    Change::BarNode { name: name.to_owned() }
+}
+
+#[test]
+fn a_node_is_barred_once_and_admitted_again() {
+    let mut world = World::new();
+    world.make(bar("linda"));
+    let revision = world.table.revision();
+    world.make(bar("linda"));
+    assert_eq!(world.table.revision(), revision);
+    assert_eq!(world.table.barred().collect::<Vec<_>>(), ["linda"]);
+    let admit = |name: &str| Change::AdmitNode { name: name.to_owned() };
+    assert_eq!(world.refused(admit("amir")), "NODE_NOT_REMOVED");
+    world.make(admit("linda"));
+    assert!(!world.table.is_barred("linda"));
+    // Who may be a member says nothing of what there is to route.
+    assert_eq!(world.table.coverage(), Coverage::Empty);
+}
+
+#[test]
+fn a_name_that_no_node_can_have_and_one_too_many_are_not_barred() {
+    let mut world = World::new();
+    for name in ["", "a.b", "Linda", "-", &"a".repeat(64)] {
+        assert_eq!(world.refused(bar(name)), "NODE_NAME_INVALID", "{name}");
+    }
+    (0..MAX_BARRED).for_each(|at| drop(world.make(bar(&format!("n{at}")))));
+    assert_eq!(world.refused(bar("more")), "TOO_MANY_REMOVED_NODES");
+    world.make(bar("n0"));
+}
+
+#[test]
+fn only_a_table_that_was_never_told_anything_can_be_said_to_be_lost() {
+    let mut world = World::new();
+    world.make(Change::DeclareLost);
+    assert_eq!(world.table.coverage(), Coverage::Lost);
+    world.make(Change::CreateDomain(NewDomain::new(domain("one.example"))));
+    assert_eq!(world.table.coverage(), Coverage::Lost);
+    world.make(Change::DeclareWhole);
+    world.make(Change::DeclareLost);
+    assert_eq!(world.table.coverage(), Coverage::Whole);
+}

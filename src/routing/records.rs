@@ -19,7 +19,7 @@ use super::encoding::{
     EncodingError, address, check_length, decode_action, decode_matcher, domain, encode_action,
     encode_matcher, given, id, network, optional_time, tempfail, tempfail_code, time, unreadable,
 };
-use super::model::{Access, Destination, DomainEntry, Listing, Rule, Suspension};
+use super::model::{Access, Destination, DomainEntry, Listing, MAX_BARRED, Rule, Suspension};
 use super::requests::{decode_request, encode_request};
 use super::table::{Coverage, RoutingOptions, Table};
 use super::wire::to_millis;
@@ -139,6 +139,10 @@ impl Rebuilt {
         self.table.set_suspensions_revision(head.revision);
         self.table.set_coverage(coverage(head.coverage)?);
         self.table.raise_greatest_id(id("the greatest id of the table", &head.greatest_id)?);
+        if head.barred.len() > MAX_BARRED {
+            return Err(unreadable("the barred nodes", format!("{} are too many", head.barred.len())));
+        }
+        head.barred.iter().for_each(|node| self.table.bar(node));
         self.head = Some(head);
         Ok(())
     }
@@ -176,6 +180,7 @@ fn head(table: &Table) -> v1::Head {
         suspensions: table.suspension_count() as u64,
         listings: table.listing_count() as u64,
         requests: table.request_count() as u64,
+        barred: table.barred().map(str::to_owned).collect(),
     }
 }
 

@@ -28,6 +28,7 @@ fn world() -> World {
     world.make(Change::Allow { network: network("2001:db8::/32"), until: None, reason: String::new() });
     let until = Some(clock::now());
     world.make(Change::Allow { network: network("192.0.2.7/32"), until, reason: String::new() });
+    world.make(Change::BarNode { name: "linda".to_owned() });
     world
 }
 
@@ -59,6 +60,7 @@ fn a_table_comes_back_from_its_records_and_works() {
     }
     assert!(again.suspensions().eq(world.table.suspensions()));
     assert!(again.listings().eq(world.table.listings()));
+    assert!(again.is_barred("linda"));
     let client = "192.0.2.7".parse().unwrap();
     for now in [UNIX_EPOCH, clock::now()] {
         assert_eq!(again.listing(client, now), world.table.listing(client, now));

@@ -55,6 +55,7 @@ pub struct Table {
     suspensions: RedBlackTreeMapSync<Domain, Arc<Suspension>>,
     suspensions_revision: u64,
     pub(super) listings: Listings,
+    barred: RedBlackTreeSetSync<Box<str>>,
     requests: Requests,
     options: Arc<RoutingOptions>,
 }
@@ -89,6 +90,7 @@ impl Table {
             suspensions: RedBlackTreeMapSync::new_sync(),
             suspensions_revision: 0,
             listings: Listings::new(),
+            barred: RedBlackTreeSetSync::new_sync(),
             requests: Requests::new(),
             options: Arc::new(options),
         }
@@ -248,6 +250,17 @@ impl Table {
         self.suspensions_revision
     }
 
+    /// Whether a node of this name may not be a member of the cluster.
+    #[must_use]
+    pub fn is_barred(&self, node: &str) -> bool {
+        self.barred.contains(node)
+    }
+
+    /// The names of the nodes that may not be members of the cluster.
+    pub fn barred(&self) -> impl Iterator<Item = &str> {
+        self.barred.iter().map(AsRef::as_ref)
+    }
+
     /// What a request for this change left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this
     /// time, and is still remembered.
     ///
@@ -383,6 +396,16 @@ impl Table {
     /// Removes a suspension.
     pub(super) fn remove_suspension(&mut self, domain: &Domain) {
         self.suspensions.remove_mut(domain);
+    }
+
+    /// Keeps nodes of this name out of the cluster.
+    pub(super) fn bar(&mut self, node: &str) {
+        self.barred.insert_mut(node.into());
+    }
+
+    /// Keeps them out no more.
+    pub(super) fn unbar(&mut self, node: &str) {
+        self.barred.remove_mut(node);
     }
 
     /// See [`Requests::remember`].

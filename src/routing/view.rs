@@ -80,12 +80,12 @@ impl View {
         }
     }
 
-    /// The revision of the table that is held back, or, where none is, of the one that is shown.
+    /// Reads the table that is held back, or, where none is, the one that is shown.
     #[must_use]
-    pub fn latest(&self) -> u64 {
+    pub fn latest<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
         match &self.shown.showing.lock().held {
-            Held::Yes(Some(table)) => table.revision(),
-            Held::Yes(None) | Held::No => self.snapshot().revision(),
+            Held::Yes(Some(table)) => read(table),
+            Held::Yes(None) | Held::No => read(&self.snapshot()),
         }
     }
 

@@ -100,6 +100,8 @@ catalogue! {
 
     /// RFC 5321 §3.8: the node is being stopped.
     SHUTTING_DOWN = 421 x(4, 3, 2), "shutdown", "{} shutting down, try another MX";
+    /// RFC 5321 §3.8: an operator has the node take no new sessions.
+    DRAINED = 421 x(4, 3, 2), "drain", "{} takes no new sessions for now, try another MX";
     /// `limits.sessions`.
     TOO_MANY_SESSIONS = 421 x(4, 3, 2), "sessions", "{} has too many sessions, try again later";
     /// `limits.sessions_per_network`.

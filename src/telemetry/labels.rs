@@ -108,6 +108,7 @@ labels! {
     /// What became of a connection at the door, in the words of the reply catalogue.
     Admission {
         Accepted = "accepted",
+        Drain = "drain",
         Sessions = "sessions",
         NetworkSessions = "network_sessions",
         EarlyTalker = "early_talker",

@@ -66,6 +66,7 @@ const ANSWERS: &[(&Row, &[SmtpCommand])] = &[
     (reply::HELP, &[Help]),
     (reply::START_MAIL, &[Data]),
     (reply::SHUTTING_DOWN, ALL),
+    (reply::DRAINED, &[Connect]),
     (reply::TOO_MANY_SESSIONS, &[Connect]),
     (reply::TOO_MANY_SESSIONS_FROM_NETWORK, &[Connect]),
     (reply::TIMEOUT, &[Data, Bdat, Other]),

@@ -90,6 +90,23 @@ impl Three {
         client.exchange(&format!("RCPT TO:<{to}>")).await
     }
 
+    /// A node that is drained says 421 to new sessions, and the others see it.
+    async fn drain_and_undo(&self) {
+        let drained = self.tried("amir", &["cluster", "drain", "linda"]).unwrap();
+        assert!(drained.contains("\"drained\":true"), "{drained}");
+        let smtp: SocketAddr = self.nodes["linda"].1["smtp"][0].as_str().unwrap().parse().unwrap();
+        let heard = Client::connect(SENDER, smtp).await.reply().await;
+        assert_eq!((heard.code(), heard.text().contains("takes no new sessions")), (421, true));
+        let status = self.tried("isaac", &["cluster", "status"]).unwrap();
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["takesChanges"], true, "{status}");
+        let linda = status["members"].as_array().unwrap().iter().find(|member| member["node"] == "linda");
+        let linda = linda.unwrap();
+        assert_eq!((&linda["drained"], &linda["state"]), (&true.into(), &"UP".into()), "{status}");
+        self.tried("isaac", &["cluster", "drain", "linda", "--undo"]).unwrap();
+        self.takes("linda", "info@ours.example").await;
+    }
+
     /// Waits until a node takes mail for an address.
     async fn takes(&self, on: &str, to: &str) {
         let end = Instant::now() + LIMIT;
@@ -123,6 +140,7 @@ async fn three_nodes_started_in_any_order_use_each_others_rules_and_any_one_may_
         three.takes(name, "info@ours.example").await;
         assert_eq!(three.rcpt(name, "no@ours.example").await.code(), 550);
     }
+    three.drain_and_undo().await;
 
     for (killed, on) in [("amir", "isaac"), ("isaac", "linda"), ("linda", "amir")] {
         three.kill(killed);

@@ -10,11 +10,14 @@
 //! - Where the disk refuses, for want of room for one, it tries again until it takes part: nothing is wrong with what is
 //!   there. What is damaged stays as it is, for an operator to look at.
 
+mod handle;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use openraft::Raft;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -22,6 +25,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use self::handle::Handle;
 use super::disk::{
     Adopted, Again, Contents, Damage, DiskError, Found, Identity, Mark, Place, Remains, Standing, Stands,
     Whole, before, left, read, renew, stands,
@@ -30,6 +34,7 @@ use super::founding::{ClusterId, Origin};
 use super::nobody::Nobody;
 use super::part::{self, Keeper, MAX_LOG_ENTRIES, Part, Timing, end};
 use super::propose::{Proposer, refuse};
+use super::status::Shown;
 use super::types::StoredMembership;
 use crate::routing::{Orders, Routing, RoutingError, View};
 use crate::telemetry::Metrics;
@@ -67,6 +72,7 @@ pub struct Agreement {
     stop: CancellationToken,
     work: JoinHandle<()>,
     took_part: bool,
+    handle: Handle,
 }
 
 /// What stays, however often the node begins to take part.
@@ -75,6 +81,8 @@ struct Site {
     view: View,
     metrics: Arc<Metrics>,
     lock: Arc<File>,
+    /// Who this node is, once that is known.
+    known: Arc<ArcSwapOption<Identity>>,
 }
 
 /// Whether a node takes part.
@@ -95,10 +103,22 @@ impl Agreement {
     /// # Errors
     /// When another process has it, it cannot be read, a later version wrote what is there, or there are other members.
     /// Damage is none, nor is a disk that cannot be written to.
-    pub async fn open(place: Place, metrics: Arc<Metrics>) -> Result<(Routing, Self), AloneError> {
+    pub async fn open(
+        place: Place,
+        metrics: Arc<Metrics>,
+        shown: Shown,
+    ) -> Result<(Routing, Self), AloneError> {
         let lock = place.lock().await?;
         let view = View::empty(place.options.clone());
-        let site = Site { place, view: view.clone(), metrics, lock };
+        let known = Arc::new(ArcSwapOption::empty());
+        let handle = Handle {
+            name: place.name.clone(),
+            known: known.clone(),
+            view: view.clone(),
+            metrics: metrics.clone(),
+            shown: Arc::new(shown),
+        };
+        let site = Site { place, view: view.clone(), metrics, lock, known };
         let condition = match site.begin().await? {
             Begun::Part(part) => Condition::Agreeing(part),
             Begun::Stopped(remains) => {
@@ -112,13 +132,19 @@ impl Agreement {
         let (routing, orders) = Routing::agreed(view);
         let (took_part, stop) = (matches!(condition, Condition::Agreeing(_)), CancellationToken::new());
         let work = tokio::spawn(site.work(condition, orders, stop.clone()));
-        Ok((routing, Self { stop, work, took_part }))
+        Ok((routing, Self { stop, work, took_part, handle }))
     }
 
     /// Whether it took part from its beginning; where it did not, the log says why.
     #[must_use]
     pub fn took_part(&self) -> bool {
         self.took_part
+    }
+
+    /// What operators see of it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Takes no more part. What was answered is durable already.
@@ -189,6 +215,7 @@ impl Site {
         if let Err(error) = spawn_blocking(move || mark.take_over()).await? {
             tracing::error!(%error, "it cannot be noted in store/ that raft/ has taken the place of its table");
         }
+        self.known.store(Some(Arc::new(identity.clone())));
         Ok(Identified::As(identity))
     }
 

@@ -11,7 +11,7 @@ use crate::cluster::disk::{self, inspect};
 use crate::cluster::founding::NodeId;
 use crate::cluster::log::LogStore;
 use crate::cluster::machine::Machine;
-use crate::cluster::test_state::{create_domain, create_rule, domain, options, suspend};
+use crate::cluster::test_state::{create_domain, create_rule, domain, options, shown, suspend};
 use crate::cluster::types::{LogId, Member, Membership, Vote};
 use crate::routing::test_table::write_earlier;
 use crate::routing::{Change, Coverage, RoutingError, Table, read_store};
@@ -51,7 +51,7 @@ impl World {
     }
 
     async fn try_open(&self) -> Result<(Routing, Agreement), AloneError> {
-        Agreement::open(self.place(), Arc::new(Metrics::new().unwrap())).await
+        Agreement::open(self.place(), Arc::new(Metrics::new().unwrap()), shown()).await
     }
 
     /// A node that has begun, and whose orders nobody carries out yet.
@@ -59,7 +59,8 @@ impl World {
         let place = self.place();
         let view = View::empty(place.options.clone());
         let lock = place.lock().await.unwrap();
-        let site = Site { place, view, metrics: Arc::new(Metrics::new().unwrap()), lock };
+        let site =
+            Site { place, view, metrics: Arc::new(Metrics::new().unwrap()), lock, known: Arc::default() };
         let Begun::Part(part) = site.begin().await.unwrap() else { panic!() };
         (site, part)
     }
@@ -201,7 +202,7 @@ async fn a_store_and_a_folder_that_are_gone_are_a_lost_table() {
 /// What a node goes on with that takes no part, and whose clients are told so.
 async fn refusing(world: &World) -> Arc<Table> {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (routing, agreement) = Agreement::open(world.place(), metrics.clone()).await.unwrap();
+    let (routing, agreement) = Agreement::open(world.place(), metrics.clone(), shown()).await.unwrap();
     assert_eq!((metrics.cluster_stopped.get(), agreement.took_part()), (1, false));
     let refused = routing.change(create_domain("more.example")).await.unwrap_err();
     assert!(matches!(refused, RoutingError::ClusterStopped), "{refused}");

@@ -32,7 +32,7 @@ pub use error::{Damage, DiskError};
 pub use identity::{Adopted, Bound, Identity, IdentityError};
 
 pub(super) use self::mark::{Mark, Standing};
-pub(super) use self::read::{Again, Found, Remains, Whole, left, read};
+pub(super) use self::read::{Again, Found, Remains, Whole, inherited, left, read};
 pub(super) use self::renew::{Contents, Stands, before, renew, stands};
 use super::founding::NodeName;
 use super::{log, snapshot};

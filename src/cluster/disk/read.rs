@@ -102,6 +102,19 @@ pub(crate) fn left(dir: &Path, options: RoutingOptions) -> Table {
     }
 }
 
+/// As [`left`], with the entries of which it is not known whether they were agreed on: for a node that goes on without those
+/// who could say. A client may have heard of them that they are made.
+pub(crate) fn inherited(dir: &Path, options: RoutingOptions) -> Table {
+    match Machine::open(dir, &View::empty(options.clone())) {
+        Ok(machine) => {
+            let readable = log::look(&dir.join("log"));
+            let committed = readable.entries.last().map(|entry| entry.log_id);
+            brought_up(machine, Readable { committed, ..readable })
+        }
+        Err(_) => Table::lost(options),
+    }
+}
+
 /// A snapshot's table with what the log holds beyond it, marked where that may not be all.
 fn brought_up(mut machine: Machine, readable: Readable) -> Table {
     if readable.purged > machine.applied() {

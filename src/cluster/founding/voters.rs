@@ -45,6 +45,13 @@ pub enum Change {
     },
     /// Let these vote, and nobody else; a voter who is not among them is no member any more.
     SetVoters(Members),
+    /// Let a learner follow no more.
+    RemoveLearner {
+        /// Its name.
+        name: NodeName,
+        /// Its id.
+        id: NodeId,
+    },
 }
 
 /// The next change: one at a time, since a membership over one that may yet be lost is what Raft's proofs exclude.
@@ -54,7 +61,23 @@ pub fn next_change(electorate: &Electorate<'_>) -> Option<Change> {
     if electorate.membership.stage != Stage::Committed {
         return None;
     }
-    replace_voter(electorate).or_else(|| grow(electorate)).or_else(|| add_learner(electorate))
+    let changes = [remove_barred, replace_voter, grow, add_learner];
+    changes.into_iter().find_map(|change| change(electorate))
+}
+
+/// A name that an operator removed. Not where too few of the others answer to decide without it: the change would stand
+/// between two memberships until they do.
+fn remove_barred(electorate: &Electorate<'_>) -> Option<Change> {
+    let Electorate { membership, barred, present, .. } = *electorate;
+    let is_barred = |(name, _): &(&NodeName, &NodeId)| barred.contains(*name);
+    if let Some((name, id)) = membership.learners.iter().find(is_barred) {
+        return Some(Change::RemoveLearner { name: name.clone(), id: *id });
+    }
+    let (name, _) = membership.voters.iter().find(is_barred)?;
+    let mut left = membership.voters.clone();
+    left.remove(name);
+    let answering = left.iter().filter(|(name, id)| present.get(*name) == Some(id)).count();
+    (answering * 2 > left.len()).then_some(Change::SetVoters(left))
 }
 
 /// A learner that has caught up, in the place of the voter of its name, whose disk is gone.

@@ -74,6 +74,20 @@ fn a_barred_name_is_not_taken_in() {
 }
 
 #[test]
+fn a_barred_member_leaves_if_the_others_can_decide_without_it() {
+    let three = case(&FIVE[..3], &[], 3);
+    assert_eq!(three.next_without(&["b"]), voters(&[("a", 1), ("c", 3)]));
+    let mut one_silent = case(&FIVE[..3], &[], 3);
+    one_silent.present.remove(2);
+    assert_eq!(one_silent.next_without(&["b"]), None);
+    // The silent one may go: those who answer are all who stay.
+    assert_eq!(one_silent.next_without(&["c"]), voters(&FIVE[..2]));
+    assert_eq!(case(&FIVE[..1], &[], 1).next_without(&["a"]), None);
+    let learner = Some(Change::RemoveLearner { name: "d".into(), id: NodeId(4) });
+    assert_eq!(case(&FIVE[..3], &FIVE[3..4], 4).next_without(&["d"]), learner);
+}
+
+#[test]
 fn one_becomes_three_at_once() {
     assert_eq!(case(&FIVE[..1], &FIVE[1..3], 3).next(), voters(&FIVE[..3]));
 }

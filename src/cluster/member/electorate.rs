@@ -58,6 +58,7 @@ impl Leading {
             Change::SetVoters(voters) => {
                 timeout(CHANGED_WITHIN, self.set(voters.into_values().collect())).await
             }
+            Change::RemoveLearner { id, .. } => timeout(CHANGED_WITHIN, self.remove([id].into())).await,
         };
         match changed {
             Ok(Ok(())) => tracing::info!(change = said, "the membership of the cluster has changed"),
@@ -79,11 +80,15 @@ impl Leading {
         let earlier: BTreeSet<NodeId> =
             membership.nodes().filter(is_earlier).map(|(other, _)| *other).collect();
         if !earlier.is_empty() {
-            let removed = self.raft.change_membership(ChangeMembers::RemoveNodes(earlier), false).await;
-            removed.map_err(|error| error.to_string())?;
+            self.remove(earlier).await?;
         }
         let added = self.raft.add_learner(id, Member::from(&name), false).await;
         added.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn remove(&self, learners: BTreeSet<NodeId>) -> Result<(), String> {
+        let removed = self.raft.change_membership(ChangeMembers::RemoveNodes(learners), false).await;
+        removed.map(drop).map_err(|error| error.to_string())
     }
 
     /// Lets these vote, and nobody else.

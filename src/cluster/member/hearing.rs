@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -15,8 +16,10 @@ use super::super::network::{Greeting, Peers};
 
 /// How often a peer is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// How long an operator waits for what a peer says of itself.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer counts: a peer that was not heard of for this long is silent.
-const COUNTS_FOR: Duration = Duration::from_secs(3);
+pub(super) const COUNTS_FOR: Duration = Duration::from_secs(3);
 
 /// What is heard. Clones share it.
 #[derive(Clone)]
@@ -57,15 +60,25 @@ impl Hearing {
 
     async fn ask_one(self, peers: Peers, name: NodeName) {
         loop {
-            let writes = self.shared.writes.load(Ordering::Acquire);
-            if let Ok(Ok(greeting)) = timeout(COUNTS_FOR, peers.hello(&name)).await {
-                let answered = Answered { greeting, at: Instant::now(), writes };
-                self.shared.heard.lock().insert(name.clone(), answered);
-                self.shared.news.notify_one();
-            }
+            self.ask_once(&peers, &name, COUNTS_FOR).await;
             self.tell_silent(&peers);
             sleep(ASKED_EVERY).await;
         }
+    }
+
+    async fn ask_once(&self, peers: &Peers, name: &NodeName, within: Duration) {
+        let writes = self.shared.writes.load(Ordering::Acquire);
+        if let Ok(Ok(greeting)) = timeout(within, peers.hello(name)).await {
+            let answered = Answered { greeting, at: Instant::now(), writes };
+            self.shared.heard.lock().insert(name.clone(), answered);
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// Asks every peer once more, for an operator who wants to know how they are now.
+    pub(super) async fn look(&self, peers: &Peers) {
+        let names = peers.names();
+        join_all(names.iter().map(|name| self.ask_once(peers, name, LOOKS_WITHIN))).await;
     }
 
     fn tell_silent(&self, peers: &Peers) {
@@ -95,6 +108,31 @@ impl Hearing {
     /// Waits for an answer that was not there before.
     pub(super) async fn news(&self) {
         self.shared.news.notified().await;
+    }
+
+    /// What each peer said last of itself, and how long ago.
+    pub(super) fn greetings(&self) -> BTreeMap<NodeName, (Greeting, Duration)> {
+        let heard = self.shared.heard.lock();
+        heard
+            .iter()
+            .map(|(name, heard)| (name.clone(), (heard.greeting.clone(), heard.at.elapsed())))
+            .collect()
+    }
+
+    /// Asks all peers anew, and waits until each of these has answered, or is silent.
+    pub(super) async fn ask_anew(&self, names: &BTreeSet<NodeName>) {
+        self.wrote();
+        let all_heard = async {
+            let is_missing = |name: &NodeName, heard: &BTreeMap<NodeName, Heard>| {
+                heard.get(name).is_none_or(|heard| heard.asked == Asked::Before)
+            };
+            while let heard = self.heard()
+                && names.iter().any(|name| is_missing(name, &heard))
+            {
+                self.news().await;
+            }
+        };
+        drop(timeout(COUNTS_FOR, all_heard).await);
     }
 
     /// What counts now, for the rules.

@@ -21,6 +21,8 @@ use super::super::founding::{
 };
 use super::super::log::{self, LogStore};
 use super::super::network::{Addresses, Greeting, Joining, LocalNode, Report};
+use super::super::operate::{Bootstrap, OperateError};
+use super::super::status::Shown;
 use super::super::types::{self, StoredMembership, Types};
 use crate::routing::{Routing, View};
 
@@ -33,6 +35,7 @@ const MAX_JOINING: usize = 64;
 pub(super) enum Order {
     Adopt(ClusterId, oneshot::Sender<Result<(), String>>),
     Consent(Request, oneshot::Sender<Result<(), String>>),
+    Bootstrap(Bootstrap, oneshot::Sender<Result<(), OperateError>>),
 }
 
 /// This node.
@@ -48,7 +51,9 @@ pub(super) struct Local {
     view: View,
     orders: mpsc::Sender<Order>,
     joining: Mutex<BTreeMap<NodeId, Instant>>,
-    report: Box<dyn Fn() -> Report + Send + Sync>,
+    shown: Shown,
+    /// Whether readers keep what they see.
+    held: AtomicBool,
 }
 
 /// Raft, while it runs, and its log.
@@ -98,7 +103,7 @@ impl Local {
         terms: Terms,
         (routing, view): (Routing, View),
         orders: mpsc::Sender<Order>,
-        report: Box<dyn Fn() -> Report + Send + Sync>,
+        shown: Shown,
     ) -> Self {
         Self {
             identity: ArcSwap::from_pointee(identity),
@@ -111,7 +116,8 @@ impl Local {
             view,
             orders,
             joining: Mutex::default(),
-            report,
+            shown,
+            held: true.into(),
         }
     }
 
@@ -148,6 +154,44 @@ impl Local {
         self.terms.store(Arc::new(terms));
     }
 
+    pub(super) fn name(&self) -> NodeName {
+        self.identity.load().name.clone()
+    }
+
+    /// Whether an operator has this node take no new sessions.
+    pub(super) fn is_drained(&self) -> bool {
+        self.shown.drain.is_ordered()
+    }
+
+    /// Notes whether readers keep what they see.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// How this node is.
+    pub(super) fn report(&self) -> Report {
+        let leads = self.engine.load().as_deref().is_some_and(|engine| {
+            let metrics = engine.raft.metrics().borrow().clone();
+            metrics.running_state.is_ok() && metrics.current_leader == Some(metrics.id)
+        });
+        self.shown.report(leads)
+    }
+
+    /// Where changes of the table are ordered.
+    pub(super) fn routing_of_node(&self) -> Routing {
+        self.routing.clone()
+    }
+
+    /// Hands an operator's order to the steward.
+    pub(super) async fn order_of_operator(&self, order: Order) -> Result<(), ()> {
+        self.orders.send(order).await.map_err(drop)
+    }
+
     pub(super) fn incarnation(&self) -> u64 {
         self.incarnation
     }
@@ -167,13 +211,15 @@ impl Local {
     fn state(&self, logged: &Logged, adopted: Option<Adopted>) -> Option<State> {
         let last = logged.last?;
         let Adopted { cluster, origin } = adopted?;
+        let (revision, barred) =
+            self.view.latest(|table| (table.revision(), table.barred().map(NodeName::from).collect()));
         Some(State {
             cluster,
             origin,
             last: LogId { term: last.leader_id.term, index: last.index },
             membership: membership(&logged.membership, logged.applied),
-            barred: BTreeSet::new(),
-            revision: self.view.latest(),
+            barred,
+            revision,
         })
     }
 
@@ -237,7 +283,7 @@ impl LocalNode for Local {
             incarnation: self.incarnation,
             seen: None,
         };
-        Greeting { answer, report: (self.report)() }
+        Greeting { answer, report: self.report() }
     }
 
     fn greeted(&self, _name: &NodeName, _greeting: Greeting) {}
@@ -280,5 +326,10 @@ impl LocalNode for Local {
             }
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn drain(&self, ordered: bool) -> Report {
+        self.shown.drain.order(ordered);
+        self.report()
     }
 }

@@ -19,8 +19,11 @@
 mod electorate;
 mod hearing;
 mod local;
+mod operate;
+mod ordered;
 mod seat;
 mod steward;
+mod telling;
 mod writing;
 
 use std::collections::BTreeSet;
@@ -30,18 +33,17 @@ use std::sync::atomic::Ordering;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::hearing::Hearing;
 use self::local::Local;
-use self::seat::Running;
 use self::steward::Steward;
 use super::disk::{Contents, DiskError, Identity, Mark, Place, Standing, Stands, before, renew, stands};
 use super::founding::{Allowed, NodeId, Stage, Terms};
-use super::network::{Addresses, ClusterServer, LocalNode as _, Peers, Report, ServerError};
+use super::network::{Addresses, ClusterServer, LocalNode as _, Peers, ServerError};
 use super::part::{self, Timing};
+use super::status::Shown;
 use crate::routing::{Routing, Table, View};
 use crate::telemetry::Metrics;
 use crate::tls::LinkTls;
@@ -63,8 +65,8 @@ pub struct Settings {
     pub timing: Timing,
     /// What the node shows, and what it holds others to.
     pub tls: LinkTls,
-    /// What the node says of how it is.
-    pub report: Box<dyn Fn() -> Report + Send + Sync>,
+    /// What it shows of itself.
+    pub shown: Shown,
 }
 
 /// Why a node does not begin.
@@ -87,7 +89,6 @@ pub struct Member {
     work: JoinHandle<()>,
     address: SocketAddr,
     handle: Handle,
-    reason: watch::Receiver<Option<String>>,
 }
 
 /// What may be done to a node's part while it works.
@@ -95,6 +96,9 @@ pub struct Member {
 pub struct Handle {
     peers: Peers,
     local: Arc<Local>,
+    hearing: Hearing,
+    metrics: Arc<Metrics>,
+    reason: watch::Receiver<Option<String>>,
 }
 
 impl Handle {
@@ -128,17 +132,13 @@ impl Member {
         let lock = place.lock().await?;
         let view = View::empty(place.options.clone());
         let (routing, desk) = Routing::agreed(view.clone());
-        let (identity, mark, table) = identify(&place).await?;
+        let Known { identity, mark, table } = identify(&place).await?;
         let (orders, ordered) = mpsc::channel(MAX_ORDERS);
-        let names = settings.peers.keys().cloned().chain([place.name.clone()]).collect();
-        let terms = Terms { names, domain: settings.domain };
-        let local = Arc::new(Local::new(
-            identity.clone(),
-            terms,
-            (routing.clone(), view.clone()),
-            orders,
-            settings.report,
-        ));
+        let Settings { peers: addresses, domain, voters, timing, tls, shown, .. } = settings;
+        let names = addresses.keys().cloned().chain([place.name.clone()]).collect();
+        let owned = (routing.clone(), view.clone());
+        let local = Local::new(identity.clone(), Terms { names, domain }, owned, orders, shown);
+        let local = Arc::new(local);
         local.has_old_table.store(table.is_some(), Ordering::Release);
         // Peers ask before Raft runs: a node that has state is never called blank.
         local.read_log(place.folder()).await?;
@@ -146,40 +146,21 @@ impl Member {
             view.show(table);
         }
         view.hold();
-        let peers = Peers::new(place.name.clone(), local.clone(), settings.tls, &settings.peers);
-        let stop = CancellationToken::new();
-        let handle = Handle { peers: peers.clone(), local: local.clone() };
+        let peers = Peers::new(place.name.clone(), local.clone(), tls, &addresses);
         let (told, reason) = watch::channel(None);
-        let steward = Steward {
-            name: place.name.clone(),
-            view,
-            metrics,
-            lock,
-            mark,
-            identity,
-            local,
-            peers: peers.clone(),
-            hearing: Hearing::new(),
-            voters: settings.voters,
-            timing: settings.timing,
-            consents: BTreeSet::new(),
-            calls: JoinSet::new(),
-            asking: BTreeSet::new(),
-            changing: None,
-            running: Running::Not,
-            desk: None,
-            held: true,
-            held_since: Instant::now(),
-            told,
-            place,
-        };
-        let serving = tokio::spawn(server.serve(peers.clone(), stop.clone()));
+        let hearing = Hearing::new();
+        let handle = Handle { peers, local, hearing, metrics, reason };
+        let steward = Steward::new(&handle, (place, lock), (identity, mark), (voters, timing), (view, told));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(handle.peers.clone(), stop.clone()));
+        let telling = tokio::spawn(handle.clone().tell_problems(stop.clone()));
         let stopped = stop.clone();
         let work = tokio::spawn(async move {
             steward.work(desk, ordered, &stopped).await;
             tell_end(serving.await);
+            drop(telling.await);
         });
-        Ok((routing, Self { stop, work, address, handle, reason }))
+        Ok((routing, Self { stop, work, address, handle }))
     }
 
     /// Where peers connect.
@@ -197,7 +178,7 @@ impl Member {
     /// What keeps this node's part from being as it should be, as that changes.
     #[must_use]
     pub fn reason(&self) -> watch::Receiver<Option<String>> {
-        self.reason.clone()
+        self.handle.reason.clone()
     }
 
     /// Takes no more part. What was answered is durable already.
@@ -214,19 +195,44 @@ fn tell_end(served: Result<Result<(), ServerError>, JoinError>) {
     }
 }
 
-/// Who this node is, drawn where it is nobody yet; and the table that an earlier version kept, if that counts.
-async fn identify(place: &Place) -> Result<(Identity, Mark, Option<Table>), DiskError> {
+/// Whether a node does not know who it is, and something of what it was is there: then it can take no part, and say nothing
+/// to its peers.
+///
+/// # Errors
+/// When that cannot be read, or a later version wrote it.
+pub async fn is_unidentified(place: &Place) -> Result<bool, DiskError> {
+    Ok(matches!(look(place).await?.1, Stands::Unknown(_)))
+}
+
+async fn look(place: &Place) -> Result<(Mark, Stands), DiskError> {
     let (store, options, folder) = (place.store.clone(), place.options.clone(), place.folder());
-    let (mark, stood) = spawn_blocking(move || {
+    spawn_blocking(move || {
         let mark = Mark::open(&store)?;
         let stood = stands(&folder, &mark, options)?;
-        Ok::<_, DiskError>((mark, stood))
+        Ok((mark, stood))
     })
-    .await??;
+    .await?
+}
+
+/// What a node begins with.
+struct Known {
+    identity: Identity,
+    mark: Mark,
+    /// That of an earlier version, if it counts.
+    table: Option<Table>,
+}
+
+/// Who this node is, drawn where it is nobody yet.
+async fn identify(place: &Place) -> Result<Known, DiskError> {
+    let (mark, stood) = look(place).await?;
     let identity = match stood {
         Stands::As(identity) => identity,
         Stands::Unknown(remains) => return Err(remains.damage.into()),
-        Stands::Nobody(_) => {
+        Stands::Nobody(standing) => {
+            if standing != Standing::InStore {
+                let mark = mark.clone();
+                spawn_blocking(move || mark.lose()).await??;
+            }
             let contents = Contents { vote: None, table: None };
             renew(&place.folder(), Identity::draw(place.name.clone()), contents).await?
         }
@@ -244,7 +250,7 @@ async fn identify(place: &Place) -> Result<(Identity, Mark, Option<Table>), Disk
         Standing::InStore => Some(before(place, standing).await?).filter(|table| table.revision() > 0),
         Standing::TakenOver | Standing::Lost => None,
     };
-    Ok((identity, mark, table))
+    Ok(Known { identity, mark, table })
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::super::disk::{Again, Damage, DiskError, Found, Identity, Remains, left, read};
+use super::super::disk::{Again, Damage, DiskError, Found, Identity, Remains, Standing, left, read};
 use super::super::part::{Keeper, MAX_LOG_ENTRIES, Part, end};
 use super::super::propose::{Proposer, refuse};
 use super::steward::Steward;
-use crate::routing::{Orders, RoutingError};
+use crate::routing::{Change, Coverage, Orders, RoutingError, Table};
 
 /// How long a node that had a table waits for what the others have, before it shows its own.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
@@ -55,12 +55,42 @@ impl Steward {
         }
         self.view.release();
         self.held = false;
+        self.local.hold(false);
         self.switch().await;
+        if self.identity.was_shown {
+            self.note_table().await;
+        }
+    }
+
+    /// Notes in the store that the table is under `raft/`. Where the table that was there is lost, and nobody had another, it
+    /// is said in the cluster's: one domain that is added does not speak for all that there were.
+    async fn note_table(&self) {
+        let (mark, table) = (self.mark.clone(), self.view.snapshot());
+        let noted = spawn_blocking(move || {
+            let is_lost = table.coverage() == Coverage::Empty && mark.read()? == Standing::Lost;
+            mark.take_over().map(|()| is_lost)
+        });
+        match noted.await {
+            Ok(Ok(true)) => {
+                let routing = self.local.routing_of_node();
+                tokio::spawn(async move {
+                    if let Err(error) = routing.change(Change::DeclareLost).await {
+                        tracing::error!(%error, "it cannot be said in the cluster that the table is lost");
+                    }
+                });
+            }
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "it cannot be noted in store/ that raft/ has the table")
+            }
+            Err(error) => tracing::error!(%error, "it cannot be noted in store/ that raft/ has the table"),
+        }
     }
 
     /// Whether what this node has is what the cluster has, or, where nobody leads, the table as this node knew it last.
     async fn has_all(&self) -> bool {
-        let knew = self.identity.was_shown && self.view.latest() >= self.view.snapshot().revision();
+        let knew =
+            self.identity.was_shown && self.view.latest(Table::revision) >= self.view.snapshot().revision();
         let is_last_known = knew && self.held_since.elapsed() >= SHOWN_AFTER;
         let Running::Part { part, .. } = &self.running else { return is_last_known };
         let metrics = part.raft.metrics().borrow().clone();
@@ -79,9 +109,19 @@ impl Steward {
         }
     }
 
+    /// Shows what this node has as what is left of the table: it hears of no change any more, so that it can say of nothing
+    /// that it does not exist.
+    pub(super) fn show_remains(&self) {
+        if self.view.snapshot().coverage() == Coverage::Whole {
+            self.view.show(self.view.latest(Table::clone).remains());
+            self.view.release();
+        }
+    }
+
     pub(super) fn hold(&mut self) {
         self.view.hold();
         (self.held, self.held_since) = (true, Instant::now());
+        self.local.hold(true);
     }
 
     /// Starts Raft again where it has failed and may run again.
@@ -111,6 +151,9 @@ impl Steward {
             self.stop().await;
             self.metrics.cluster_stopped.set(1);
             self.running = Running::Failed { at: Instant::now(), again };
+            if again == Again::Never {
+                self.show_remains();
+            }
         }
     }
 

@@ -13,16 +13,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::disk::{
-    Adopted, Bound, Contents, DiskError, Identity, Mark, Place, Standing, before, renew,
+    Adopted, Bound, Contents, DiskError, Identity, Mark, Place, Standing, before, inherited, renew,
 };
 use super::super::founding::{
-    Allowed, Change, ClusterId, Electorate, Members, Message, NodeId, NodeName, Origin, Reply, Request, Rest,
-    Step, Terms, View as Rules, Write, answer_founder, next_change, next_step,
+    Allowed, Change, ClusterId, Electorate, Members, Message, NodeId, NodeName, Origin, Reason, Reply,
+    Request, Rest, Step, Terms, View as Rules, Write, answer_founder, next_change, next_step,
 };
 use super::super::network::{Joining, LocalNode as _, Peers};
 use super::super::part::Timing;
 use super::super::types::Member as RaftMember;
 use super::super::{founding, log};
+use super::Handle;
 use super::electorate::Leading;
 use super::hearing::Hearing;
 use super::local::{Local, Logged, Order};
@@ -71,6 +72,39 @@ pub(super) struct Steward {
 }
 
 impl Steward {
+    pub(super) fn new(
+        handle: &Handle,
+        (place, lock): (Place, Arc<File>),
+        (identity, mark): (Identity, Mark),
+        (voters, timing): (Allowed, Timing),
+        (view, told): (View, watch::Sender<Option<String>>),
+    ) -> Self {
+        let Handle { peers, local, hearing, metrics, .. } = handle.clone();
+        Self {
+            name: place.name.clone(),
+            place,
+            view,
+            metrics,
+            lock,
+            mark,
+            identity,
+            local,
+            peers,
+            hearing,
+            voters,
+            timing,
+            consents: BTreeSet::new(),
+            calls: JoinSet::new(),
+            asking: BTreeSet::new(),
+            changing: None,
+            running: Running::Not,
+            desk: None,
+            held: true,
+            held_since: Instant::now(),
+            told,
+        }
+    }
+
     pub(super) async fn work(
         mut self,
         orders: Orders,
@@ -89,6 +123,7 @@ impl Steward {
             self.catch_up().await;
             let goes_on = self.step().await;
             self.lead();
+            self.stand_back();
             self.count();
             if goes_on {
                 continue;
@@ -133,10 +168,16 @@ impl Steward {
                 false
             }
             Step::Rest(rest) => {
-                if matches!(rest, Rest::Refuse(_)) {
-                    self.stop().await;
-                } else {
-                    self.run_raft().await;
+                match &rest {
+                    Rest::Refuse(_) => {
+                        self.stop().await;
+                        self.show_remains();
+                    }
+                    Rest::Alarm(Reason::Barred(_)) => {
+                        self.run_raft().await;
+                        self.show_remains();
+                    }
+                    Rest::Serve | Rest::Wait(_) | Rest::Alarm(_) => self.run_raft().await,
                 }
                 self.tell(&rest);
                 false
@@ -152,7 +193,7 @@ impl Steward {
     }
 
     /// Makes a write durable; whether it is.
-    async fn write(&mut self, write: Write) -> bool {
+    pub(super) async fn write(&mut self, write: Write) -> bool {
         let is_draw = matches!(write, Write::DrawFounding { .. });
         let written = match writing(write, &self.identity, &self.name) {
             Writing::Identity(identity) => self.become_this(identity).await,
@@ -207,7 +248,12 @@ impl Steward {
             None => None,
             Some(Source::Empty) => Some(Table::new(self.place.options.clone())),
             Some(Source::Old) => Some(before(&self.place, Standing::InStore).await?),
-            Some(Source::Present) => Some(Table::clone(&self.view.snapshot())),
+            Some(Source::Present) => {
+                self.stop().await;
+                let dir = self.identity.dir(&self.place.folder());
+                let options = self.place.options.clone();
+                Some(spawn_blocking(move || inherited(&dir, options)).await?)
+            }
         };
         let takes_over = source == Some(Source::Old);
         self.stop().await;
@@ -328,6 +374,10 @@ impl Steward {
         match order {
             Order::Adopt(cluster, answer) => self.adopt(cluster, answer).await,
             Order::Consent(request, answer) => self.consent(&request, answer).await,
+            Order::Bootstrap(extent, answer) => {
+                let founded = self.bootstrap(extent).await;
+                let _gone = answer.send(founded);
+            }
         }
     }
 

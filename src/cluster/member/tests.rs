@@ -11,10 +11,12 @@ use super::local::Logged;
 use super::*;
 use crate::cluster::disk::{Identity, Place};
 use crate::cluster::founding::{Allowed, NodeId, NodeName};
-use crate::cluster::network::{Addresses, Report};
-use crate::cluster::test_state::{create_domain, options};
+use crate::cluster::network::Addresses;
+use crate::cluster::operate::Bootstrap;
+use crate::cluster::status::{Heard, Role};
+use crate::cluster::test_state::{create_domain, options, shown};
 use crate::routing::test_table::write_earlier;
-use crate::routing::{Coverage, Routing, RoutingError};
+use crate::routing::{Change, Coverage, Routing, RoutingError};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tls::LinkTls;
@@ -71,7 +73,7 @@ impl World {
             voters: Allowed::Three,
             timing: Timing { heartbeat: 50, election: (200, 400) },
             tls: LinkTls::new(link_identity(&self.authority.issue(&[name]), &[&self.authority])),
-            report: Box::new(Report::default),
+            shown: shown(),
         };
         let metrics = Arc::new(Metrics::new().unwrap());
         let (routing, member) = Member::open(place, settings, metrics).await.unwrap();
@@ -263,7 +265,7 @@ async fn ran_alone(world: &World, name: &'static str, domains: &[&str]) {
     let (store, tried_every) = (Store::open(&data_dir).unwrap(), Duration::from_millis(100));
     let place = Place { store, data_dir, name: name.into(), options: options(), tried_every };
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (routing, agreement) = crate::cluster::alone::Agreement::open(place, metrics).await.unwrap();
+    let (routing, agreement) = crate::cluster::alone::Agreement::open(place, metrics, shown()).await.unwrap();
     for domain in domains {
         routing.change(create_domain(domain)).await.unwrap();
     }
@@ -292,4 +294,172 @@ async fn the_table_of_a_node_that_ran_alone_is_that_of_the_cluster() {
     world.start_all().await;
     world.add("linda", "three.example").await;
     world.have(3).await;
+}
+
+impl World {
+    fn handle(&self, name: &str) -> Handle {
+        self.nodes[name].member.handle()
+    }
+
+    fn leader(&self, by: &str) -> Option<&'static str> {
+        let nodes = self.handle(by).status().nodes;
+        let leads = nodes.into_iter().find(|node| node.leads)?.name.to_string();
+        NAMES.into_iter().find(|name| *name == leads)
+    }
+
+    fn role(&self, by: &str, of: &str) -> Option<Role> {
+        let nodes = self.handle(by).status().nodes;
+        nodes.into_iter().find(|node| node.name.to_string() == of).map(|node| node.role)
+    }
+
+    /// A cluster of three with one domain, in which all vote and know who leads.
+    async fn formed() -> Self {
+        let mut world = Self::new();
+        world.start_all().await;
+        world.add("amir", "one.example").await;
+        world.have(1).await;
+        let settled = |name: &&str| {
+            let status = world.handle(name).status();
+            let votes =
+                status.nodes.iter().all(|node| node.role == Role::Voter && node.heard == Some(Heard::Now));
+            status.takes_changes && votes && world.leader(name).is_some()
+        };
+        until("all vote", async || NAMES.iter().all(settled)).await;
+        world
+    }
+}
+
+#[tokio::test]
+async fn a_node_says_how_the_cluster_is_and_what_is_missing() {
+    let mut world = World::formed().await;
+    let status = world.handle("amir").status_now().await;
+    assert_eq!(status.detail, "changes are taken");
+    assert!(status.nodes.iter().all(|node| node.said.revision > 0), "{status:?}");
+    assert_eq!(status.cluster.map(|cluster| cluster.0), world.cluster("linda"));
+    world.stop("isaac").await;
+    let says = |text: &str| world.handle("amir").status().detail == text;
+    let silent = "changes are taken; isaac cannot be reached; without one more of the voters none will be";
+    until("isaac is missed", async || says(silent)).await;
+    world.stop("linda").await;
+    let says = |text: &str| world.handle("amir").status().detail == text;
+    let none =
+        "no change is taken here: waiting for isaac, linda: without one more of the voters no write is taken";
+    until("both are missed", async || says(none)).await;
+    assert!(!world.handle("amir").status().takes_changes);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_removed_stays_out_until_it_is_admitted() {
+    let mut world = World::formed().await;
+    let removed = world.leader("amir").unwrap();
+    let [stays, other] = NAMES.into_iter().filter(|name| *name != removed).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    world.handle(stays).may_remove(removed).unwrap();
+    let unknown = world.handle(stays).may_remove("nobody").unwrap_err();
+    assert_eq!(
+        (unknown.reason(), unknown.to_string().contains("amir, isaac, linda")),
+        ("NODE_NOT_FOUND", true)
+    );
+    world.routing(stays).change(Change::BarNode { name: removed.to_owned() }).await.unwrap();
+    until("it is removed", async || {
+        let others = [stays, other].map(|by| world.role(by, removed) == Some(Role::Removed));
+        others == [true; 2] && world.handle(removed).status().detail.contains("was removed")
+    })
+    .await;
+    // It hears of no change any more.
+    assert_eq!(world.routing(removed).snapshot().coverage(), Coverage::Lost);
+    world.add(other, "two.example").await;
+    until("both have it", async || {
+        [stays, other].iter().all(|name| world.routing(name).snapshot().domain_count() == 2)
+    })
+    .await;
+    world.stop(other).await;
+    until("the last two hold each other", async || {
+        world.handle(stays).may_remove(stays).is_err_and(|error| error.reason() == "NO_MAJORITY_LEFT")
+    })
+    .await;
+    world.start(other).await;
+    until("it is admitted", async || {
+        let admitted = world.routing(stays).change(Change::AdmitNode { name: removed.to_owned() }).await;
+        admitted.is_ok() || world.role(stays, removed) != Some(Role::Removed)
+    })
+    .await;
+    until("it votes again", async || world.role(stays, removed) == Some(Role::Voter)).await;
+    world.have(2).await;
+}
+
+#[tokio::test]
+async fn one_goes_on_alone_by_an_operators_order_once_the_majority_is_gone() {
+    let mut world = World::formed().await;
+    let cluster = world.cluster("linda");
+    let refused = async |extent| world.handle("linda").bootstrap(extent).await.unwrap_err().reason();
+    assert_eq!(refused(Bootstrap::Found).await, "CLUSTER_EXISTS");
+    assert_eq!(refused(Bootstrap::AbandonOthers).await, "MAJORITY_ANSWERS");
+    world.stop("amir").await;
+    world.stop("isaac").await;
+    world.handle("linda").bootstrap(Bootstrap::AbandonOthers).await.unwrap();
+    world.add("linda", "two.example").await;
+    assert_eq!(world.routing("linda").snapshot().domain_count(), 2);
+    assert_ne!(world.cluster("linda"), cluster);
+    world.wipe("amir");
+    world.wipe("isaac");
+    world.start("amir").await;
+    world.start("isaac").await;
+    world.have(2).await;
+    assert_eq!(world.cluster("amir"), world.cluster("linda"));
+}
+
+#[tokio::test]
+async fn a_drained_leader_leaves_it_to_others_until_the_order_is_taken_back() {
+    let mut world = World::formed().await;
+    let drained = world.leader("amir").unwrap();
+    let by = NAMES.into_iter().find(|name| *name != drained).unwrap();
+    assert!(world.handle(by).drain(drained, true).await.unwrap().drained);
+    until("another leads", async || {
+        NAMES.iter().all(|name| world.leader(name).is_some_and(|leader| leader != drained))
+    })
+    .await;
+    world.add(drained, "two.example").await;
+    world.have(2).await;
+    // Where nobody else can, it leads all the same.
+    for name in NAMES.into_iter().filter(|name| *name != drained && *name != by) {
+        world.stop(name).await;
+    }
+    world.add(drained, "three.example").await;
+    assert!(!world.handle(by).drain(drained, false).await.unwrap().drained);
+    let unknown = world.handle(by).drain("nobody", true).await.unwrap_err();
+    assert_eq!(unknown.reason(), "NODE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_cluster_that_lost_its_table_says_of_nothing_that_it_does_not_exist() {
+    let mut world = World::formed().await;
+    for name in NAMES {
+        world.stop(name).await;
+        fs::remove_dir_all(world.dir(name).join("raft")).unwrap();
+    }
+    world.start_all().await;
+    let covers = |coverage| NAMES.iter().all(|name| world.routing(name).snapshot().coverage() == coverage);
+    until("the table is lost", async || covers(Coverage::Lost)).await;
+    world.add("linda", "other.example").await;
+    assert_eq!(world.routing("linda").snapshot().coverage(), Coverage::Lost);
+    world.routing("linda").change(Change::DeclareWhole).await.unwrap();
+    until("the table is whole", async || covers(Coverage::Whole)).await;
+}
+
+#[tokio::test]
+async fn a_node_whose_identity_is_gone_beside_other_state_says_so() {
+    let mut world = World::formed().await;
+    world.stop("linda").await;
+    fs::remove_file(world.dir("linda").join("raft/identity")).unwrap();
+    let data_dir = world.dir("linda").to_owned();
+    let place = Place {
+        store: Store::open(&data_dir).unwrap(),
+        data_dir,
+        name: "linda".into(),
+        options: options(),
+        tried_every: Duration::from_millis(100),
+    };
+    assert!(is_unidentified(&place).await.unwrap());
 }

@@ -32,6 +32,12 @@ pub struct Report {
     pub certificate_ends: Option<SystemTime>,
     /// Its table.
     pub table: Option<TableDigest>,
+    /// Whether it leads, as far as it knows.
+    pub leads: bool,
+    /// SMTP sessions that it has.
+    pub sessions: u64,
+    /// An operator has it take no new ones.
+    pub drained: bool,
 }
 
 /// A table at a revision: two nodes that are at the same have the same digest.
@@ -83,4 +89,7 @@ pub trait LocalNode: Send + Sync + 'static {
 
     /// A node of this name asks, under this id, to join the cluster that this node is in.
     fn join(&self, name: NodeName, id: NodeId) -> BoxFuture<'_, Joining>;
+
+    /// An operator has this node take no new sessions, or take them again. How it is then.
+    fn drain(&self, ordered: bool) -> Report;
 }

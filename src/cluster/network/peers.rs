@@ -11,9 +11,9 @@ use tonic::{Response, Status};
 use super::super::founding::{ClusterId, Disk, NodeId, NodeName, Standing, Terms};
 use super::acquaintances::Acquaintances;
 use super::dial::Link;
-use super::node::{Greeting, Joining, LocalNode};
+use super::node::{Greeting, Joining, LocalNode, Report};
 use super::refusal::CallError;
-use super::wire::greeting::{decode_greeting, encode_greeting, encode_terms};
+use super::wire::greeting::{decode_greeting, decode_report, encode_greeting, encode_terms};
 use super::wire::{Header, decode_name};
 use super::{MAX_MESSAGE_OCTETS, VERSIONS};
 use crate::proto::cluster::v1;
@@ -167,6 +167,20 @@ impl Peers {
             }
             join_response::Answer::Refused(why) => Joining::Refused(within_bounds(&why)),
         })
+    }
+
+    /// Has the node of this name take no new sessions, or take them again. How it is then.
+    ///
+    /// # Errors
+    /// When it does not answer in time, or refuses.
+    pub async fn drain(&self, name: &NodeName, ordered: bool) -> Result<Report, CallError> {
+        let disk = self.shared.node.disk();
+        let header = Some(self.header(&disk, cluster_of(&disk), None).encode());
+        let mut client = self.client(name, Size::Short)?;
+        let call = client.drain(v1::DrainRequest { header, ordered });
+        let answer = self.answer(name, GREETED_WITHIN, call).await?;
+        let report = decode_report(answer.report.unwrap_or_default());
+        report.map_err(|cause| CallError::malformed(name, cause))
     }
 
     /// Calls, and once more after a Hello if the peer asks for one.

@@ -18,7 +18,7 @@ use super::pieces::next;
 use super::refusal::Refusal;
 use super::snapshot::Announced;
 use super::wire::Malformed;
-use super::wire::greeting::{decode_greeting, decode_terms, encode_greeting};
+use super::wire::greeting::{decode_greeting, decode_terms, encode_greeting, encode_report};
 use super::wire::raft::{
     decode_append, decode_vote_request, encode_append_response, encode_vote, encode_vote_response,
 };
@@ -221,5 +221,14 @@ impl ClusterService for Service {
         let routing = routing.ok_or_else(|| self.refused(&known)(Refusal::Stopped))?;
         let answer = order.carry_out(&routing).await;
         Ok(Response::new(change::tell(answer, place)))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let certified = certified(&request);
+        let v1::DrainRequest { header, ordered } = request.into_inner();
+        let known = self.know(certified.as_ref(), header)?;
+        tracing::info!(by = %known.header.name, ordered, "an operator orders new sessions to be refused, or taken");
+        let report = encode_report(&self.peers.node().drain(ordered));
+        Ok(Response::new(v1::DrainResponse { report: Some(report) }))
     }
 }

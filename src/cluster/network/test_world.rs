@@ -114,6 +114,10 @@ impl LocalNode for TestNode {
     fn join(&self, joiner: NodeName, id: NodeId) -> BoxFuture<'_, Joining> {
         async move { Joining::Refused(format!("{joiner} is {id}")) }.boxed()
     }
+
+    fn drain(&self, ordered: bool) -> Report {
+        Report { drained: ordered, ..Report::default() }
+    }
 }
 
 /// A node that runs.

@@ -42,6 +42,9 @@ fn greeting(standing: Standing) -> Greeting {
             queue: 4,
             certificate_ends: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)),
             table: Some(TableDigest { revision: 12, digest: [3; 32] }),
+            leads: true,
+            sessions: 5,
+            drained: true,
         },
     }
 }

@@ -1,4 +1,5 @@
-//! Who may come in: sessions counted over all and by client network, and the clients known to wait for our greeting.
+//! Who may come in: sessions counted over all and by client network, unless an operator has the node take none, and the
+//! clients known to wait for our greeting.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
+use crate::connections::Drain;
 use crate::networks::{Counts, Multiples, Networks};
 use crate::smtp::reply::{self, Row};
 use crate::telemetry::labels;
@@ -32,6 +34,7 @@ struct Inner {
     total: AtomicUsize,
     by_network: Mutex<Counts>,
     patient: Cache<IpAddr, ()>,
+    drain: Drain,
 }
 
 /// A session's place; given back when dropped.
@@ -43,20 +46,29 @@ pub(super) struct Place {
 /// Why a client gets no place: as it is counted, and what it is told.
 pub(super) struct SentAway(pub(super) labels::Admission, pub(super) &'static Row);
 
-impl Default for Admission {
-    fn default() -> Self {
+impl Admission {
+    /// Nobody is in.
+    #[must_use]
+    pub fn new(drain: Drain) -> Self {
         let patient = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(PATIENT_FOR).build();
-        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), patient };
+        let inner = Inner { total: AtomicUsize::new(0), by_network: Mutex::default(), patient, drain };
         Self { inner: Arc::new(inner) }
     }
-}
 
-impl Admission {
+    /// How many sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.inner.total.load(Ordering::Relaxed)
+    }
+
     /// Gives a place to a client's session.
     ///
     /// # Errors
     /// When it gets none.
     pub(super) fn admit(&self, ip: IpAddr, limits: &Limits) -> Result<Place, SentAway> {
+        if self.inner.drain.is_ordered() {
+            return Err(SentAway(labels::Admission::Drain, reply::DRAINED));
+        }
         let mut by_network = self.inner.by_network.lock();
         let total = self.inner.total.load(Ordering::Relaxed);
         if total >= limits.sessions {

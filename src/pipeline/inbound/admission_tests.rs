@@ -25,7 +25,7 @@ fn of_everywhere(clients: usize) -> impl Iterator<Item = String> {
 #[test]
 fn an_ipv4_network_has_its_bound_and_so_has_its_neighbour() {
     for sessions in [41, 10_000] {
-        let admission = Admission::default();
+        let admission = Admission::new(Drain::default());
         let places = places(&admission, sessions, (0..60).map(|n| format!("192.0.{}.{n}", n % 20)));
         assert_eq!(places.len(), 40, "of {sessions}");
     }
@@ -33,20 +33,20 @@ fn an_ipv4_network_has_its_bound_and_so_has_its_neighbour() {
 
 #[test]
 fn an_ipv6_network_has_its_bound_on_an_idle_node_too() {
-    let admission = Admission::default();
+    let admission = Admission::new(Drain::default());
     let places = places(&admission, 10_000, (0..60).map(|n| format!("2001:db8:1:{n:x}::1")));
     assert_eq!(places.len(), PER_NETWORK);
 }
 
 #[test]
 fn while_half_of_all_is_free_nobody_is_shut_out_for_a_neighbour() {
-    let admission = Admission::default();
+    let admission = Admission::new(Drain::default());
     assert_eq!(places(&admission, 512, of_site("2001:db8:1", 256)).len(), 256);
 }
 
 #[test]
 fn past_half_a_site_with_256_networks_has_four_times_the_bound_of_one() {
-    let admission = Admission::default();
+    let admission = Admission::new(Drain::default());
     let sessions = 200;
     let _others = places(&admission, sessions, of_everywhere(101));
     let site = places(&admission, sessions, of_site("2001:db8:1", 256));
@@ -58,7 +58,7 @@ fn past_half_a_site_with_256_networks_has_four_times_the_bound_of_one() {
 
 #[test]
 fn past_half_a_provider_with_65536_sites_has_sixteen_times_the_bound_of_one() {
-    let admission = Admission::default();
+    let admission = Admission::new(Drain::default());
     let sessions = 200;
     let _others = places(&admission, sessions, of_everywhere(101));
     let provider = places(&admission, sessions, (0..300).map(|n| format!("2001:db8:{n:x}::1")));
@@ -68,7 +68,7 @@ fn past_half_a_provider_with_65536_sites_has_sixteen_times_the_bound_of_one() {
 
 #[test]
 fn what_has_ended_is_forgotten() {
-    let admission = Admission::default();
+    let admission = Admission::new(Drain::default());
     drop(places(&admission, 200, of_site("2001:db8:1", 256)));
     assert!(admission.inner.by_network.lock().is_empty());
     assert_eq!(admission.inner.total.load(Ordering::Relaxed), 0);

@@ -14,6 +14,7 @@ use super::*;
 use crate::blocklist::Blocklist;
 use crate::config::Config;
 use crate::config::test_files::Files;
+use crate::connections::Drain;
 use crate::dns::Dns;
 use crate::pipeline::account::Account;
 use crate::pipeline::inbound::{Admission, Guesses, Surroundings, Temporary};
@@ -40,7 +41,7 @@ fn surroundings() -> (Arc<Surroundings>, TempDir) {
         postmaster: config.service.postmaster.clone(),
     };
     let around = Surroundings {
-        admission: Admission::default(),
+        admission: Admission::new(Drain::default()),
         guesses: Guesses::default(),
         certificate: StartTls::new(&config, metrics.clone()).unwrap(),
         routing: in_memory(options),

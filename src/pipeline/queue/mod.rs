@@ -316,6 +316,27 @@ impl Queue {
         Ok(())
     }
 
+    /// Tries all messages at once; those that are being delivered are left alone.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn retry_all(&self) -> Result<(), QueueError> {
+        let mut after = None;
+        loop {
+            let page = self.list(&Filter::default(), after, LOOK).await?;
+            for found in &page.found {
+                match self.retry(found.queued.id).await {
+                    Ok(()) | Err(QueueError::Busy(_) | QueueError::Unknown(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Throws a message away; nobody is told.
     ///
     /// # Errors

@@ -153,6 +153,8 @@ impl World {
                 let place = laws.names.iter().position(|other| *other == name)?;
                 entry.learners[place] = id.0 as u8;
             }
+            // No operator removes a name here.
+            Change::RemoveLearner { .. } => return None,
             Change::SetVoters(voters) => {
                 entry.voters = ids(&voters);
                 for (learner, voter) in entry.learners.iter_mut().zip(entry.voters) {

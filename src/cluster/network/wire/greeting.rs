@@ -152,7 +152,7 @@ fn decode_seen(seen: &v1::Seen) -> Result<Seen, Malformed> {
     Ok(Seen { cluster, last: decode_place(seen.last), vote: seen.vote })
 }
 
-fn encode_report(report: &Report) -> v1::Report {
+pub(in super::super) fn encode_report(report: &Report) -> v1::Report {
     let digests = report.digests.iter().map(|(key, digest)| (key.clone(), digest.to_vec()));
     let ends = report.certificate_ends.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok());
     let table = report.table.as_ref();
@@ -163,11 +163,24 @@ fn encode_report(report: &Report) -> v1::Report {
         certificate_ends_s: ends.map(|since| since.as_secs()),
         revision: table.map(|table| table.revision).unwrap_or_default(),
         table: table.map(|table| table.digest.to_vec()).unwrap_or_default(),
+        leads: report.leads,
+        sessions: report.sessions,
+        drained: report.drained,
     }
 }
 
-fn decode_report(report: v1::Report) -> Result<Report, Malformed> {
-    let v1::Report { software, digests, queue, certificate_ends_s, revision, table } = report;
+pub(in super::super) fn decode_report(report: v1::Report) -> Result<Report, Malformed> {
+    let v1::Report {
+        software,
+        digests,
+        queue,
+        certificate_ends_s,
+        revision,
+        table,
+        leads,
+        sessions,
+        drained,
+    } = report;
     let digests: Vec<_> = digests.into_iter().collect();
     bounded(&digests, "a list of settings")?;
     if !is_word(&software) || !digests.iter().all(|(key, _)| is_word(key)) {
@@ -188,6 +201,9 @@ fn decode_report(report: v1::Report) -> Result<Report, Malformed> {
         queue,
         certificate_ends: ends.transpose()?,
         table,
+        leads,
+        sessions,
+        drained,
     })
 }
 
