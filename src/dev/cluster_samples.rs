@@ -17,7 +17,7 @@ use crate::node::Ended;
 use crate::routing::Matcher;
 
 /// The local part whose rule the samples make and change.
-const LOCAL: &str = "news";
+pub(super) const LOCAL: &str = "news";
 /// Where it goes first.
 const FIRST: &str = "ana@dest.test";
 /// Where it goes then.
@@ -150,8 +150,12 @@ impl<'a> Play<'a> {
         let start = Instant::now();
         let revision = self.world.node(other)?.routing().snapshot().revision();
         let has = self.world.has(name, revision).await?;
-        let took = millis(start.elapsed());
-        let found = if has { format!("{done}, {took} later") } else { format!("is behind after {took}") };
+        let took = start.elapsed();
+        let found = match (has, took.as_millis()) {
+            (true, 0) => format!("{done}, at once"),
+            (true, _) => format!("{done}, {} later", millis(took)),
+            (false, _) => format!("is behind after {}", millis(took)),
+        };
         self.note(name, found, has);
         Ok(())
     }

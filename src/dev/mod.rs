@@ -178,20 +178,21 @@ fn print_commands(world: &World) {
     println!("  curl http://{}/metrics", addresses.http);
     println!("  dig @{} -p {} {DOMAIN} MX", world.dns.addr().ip(), world.dns.addr().port());
     print_others(world);
-    let aliases: Vec<&str> = ALIASES.iter().map(|(local, _)| *local).collect();
+    let of_cluster = world.nodes.get(1).map(|_| cluster_samples::LOCAL);
+    let aliases: Vec<&str> = ALIASES.iter().map(|(local, _)| *local).chain(of_cluster).collect();
     println!("addresses at {DOMAIN}: {}", aliases.join(", "));
     println!("Ctrl-C ends it and deletes {}\n", world.directory.path().display());
 }
 
-/// How to see that the nodes are a cluster.
+/// What there is to play with beside the first node.
 fn print_others(world: &World) {
     for (name, node) in world.nodes.iter().skip(1) {
         let addresses = node.addresses();
         let Some(smtp) = addresses.smtp.first() else { continue };
         let ctl = format!("postroadctl --server http://{}", addresses.admin);
-        println!("or with {name}, where mail goes to {smtp}, and whose rules are those of all:");
+        println!("{name}, SMTP at {smtp}, has the same rules, and takes changes for all nodes:");
+        println!("  {ctl} rule list {DOMAIN}");
         println!("  {ctl} rule add {DOMAIN} --to {name} --forward ana@dest.test");
-        println!("  {ctl} resolve news@{DOMAIN}");
     }
 }
 
