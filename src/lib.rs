@@ -4,7 +4,7 @@
 //! its own folder (`tests/it/floors.rs` holds them to it):
 //!
 //! ```text
-//! 6  dev  cli  ctl                         the demo world; the command lines of `postroad` and `postroadctl`
+//! 6  ctl  dev  cli                         the command line of `postroadctl`; the demo world; that of `postroad`
 //! 5  node                                  builds, starts and drains every part
 //! 4  cluster   admin   http   check        who is a member; gRPC and HTTP faces of a node; the look at what is
 //!                                          around it

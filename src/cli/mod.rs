@@ -36,7 +36,7 @@ enum Verb {
     Serve(FileArgs),
     /// Checks the node file and everything that it names, what a start would need, then what can be seen from outside.
     Check(FileArgs),
-    /// Runs a whole world on loopback, sends four messages through it and says what became of them.
+    /// Runs a whole world on loopback, sends messages through it and says what became of them.
     Dev(DevArgs),
     /// Shows what a node file can say.
     #[command(subcommand)]
@@ -63,7 +63,7 @@ struct DevArgs {
     /// Goes on running, and prints commands to play with.
     #[arg(long)]
     keep: bool,
-    /// How many nodes the world has.
+    /// How many nodes the world has: several are a cluster, and of three one is stopped while mail goes on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=dev::MAX_NODES as i64))]
     nodes: u8,
 }

@@ -4,7 +4,7 @@ use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, SpfResult};
 
 use super::DevError;
-use super::client::Letter;
+use super::client::{Exchange, Letter};
 use super::sink::Kept;
 use crate::dns::Dns;
 use crate::mail::header;
@@ -18,6 +18,20 @@ pub(super) struct Check {
     pub(super) found: String,
     /// Whether it is what it must be.
     pub(super) holds: bool,
+}
+
+/// Looks at the last reply that a sender heard: its code, and what must be in its text.
+pub(super) fn reply(exchanges: &[Exchange], code: u16, parts: &[&str]) -> Check {
+    let last = exchanges.last();
+    let (heard, text) = last.map_or_else(Default::default, |last| (last.code(), last.text()));
+    let holds = heard == code && parts.iter().all(|part| text.contains(part));
+    Check { what: "the sender heard", found: heard.to_string(), holds }
+}
+
+/// Looks at which addresses the sink was given messages for.
+pub(super) fn recipients(kept: &[Kept], wanted: &str) -> Check {
+    let found: Vec<&str> = kept.iter().flat_map(|message| &message.recipients).map(String::as_str).collect();
+    Check { what: "sink: RCPT TO", holds: found == [wanted], found: found.join(", ") }
 }
 
 /// Looks at what the sink got for a letter that passes every check.
@@ -39,12 +53,11 @@ pub(super) async fn forwarded(lookups: &Dns, letter: &Letter, kept: &[Kept]) -> 
 fn envelope(message: &Kept) -> Vec<Check> {
     let srs = message.reverse_path.starts_with("SRS0=")
         && message.reverse_path.ends_with("=sender.test=alice@example.com");
-    let recipient = message.recipients.join(", ");
     let text = String::from_utf8_lossy(&message.octets);
     let hidden = !text.contains("ana@dest.test");
     vec![
         Check { what: "sink: MAIL FROM", found: message.reverse_path.clone(), holds: srs },
-        Check { what: "sink: RCPT TO", holds: recipient == "ana@dest.test", found: recipient },
+        recipients(std::slice::from_ref(message), "ana@dest.test"),
         Check {
             what: "private address",
             found: if hidden { "only in RCPT TO" } else { "in the message" }.to_owned(),

@@ -3,28 +3,37 @@
 //! `postroad dev` starts a DNS server with example zones, a sink as the destination's MX, and one or more
 //! nodes, everything on loopback; sends four samples from loopback addresses of their own, so that SPF and
 //! DNSBL see different clients; prints what became of each; and holds the outcome against what it must be.
+//!
+//! Several nodes are a cluster, with links of their own over TLS. With two, a rule made on one is used by the other; with
+//! three, one of them is stopped as well while mail goes on. It is drained, as its process would be by SIGTERM: in one
+//! process nothing ends more abruptly. Its peers hear nothing of that, and see their connections end.
 
 mod check;
 pub mod client;
+mod cluster_samples;
 pub mod dns;
 pub mod keys;
+mod links;
 mod samples;
 pub mod sink;
+mod transcript;
 mod world;
 
 use std::io;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
 use self::dns::DnsServerError;
 use self::keys::KeyError;
-use self::world::{ALIASES, DOMAIN, LISTED, NODES, SENDER, World};
+use self::world::{AGREED_WITHIN, ALIASES, DOMAIN, LISTED, NODES, SENDER, World};
 use crate::clock;
 use crate::config::ConfigErrors;
 use crate::dns::DnsError;
 use crate::mail::AddressError;
 use crate::node::NodeError;
 use crate::routing::RoutingError;
+use crate::tls::AuthorityError;
 
 /// The most nodes that `postroad dev` starts: one for each MX host of the example.
 pub const MAX_NODES: usize = NODES.len();
@@ -53,8 +62,8 @@ pub enum DevError {
         all: usize,
     },
     /// A loopback address other than 127.0.0.1 is not there.
-    #[error("cannot listen on 127.0.0.25; on systems other than Linux, add it to the loopback interface")]
-    Loopback(#[source] io::Error),
+    #[error("cannot listen on {0}; on systems other than Linux, add it to the loopback interface")]
+    Loopback(IpAddr, #[source] io::Error),
     /// A file or a socket.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -79,6 +88,18 @@ pub enum DevError {
     /// The routing table.
     #[error(transparent)]
     Routing(#[from] RoutingError),
+    /// The certificates of the links between nodes.
+    #[error(transparent)]
+    Certificates(#[from] AuthorityError),
+    /// The nodes do not come to agree.
+    #[error("the nodes are no cluster that takes changes after {} s", AGREED_WITHIN.as_secs())]
+    NoCluster(#[source] RoutingError),
+    /// A node does not hear of what the others agreed on.
+    #[error("node {0} does not have the rules after {limit} s", limit = AGREED_WITHIN.as_secs())]
+    Behind(&'static str),
+    /// A node that is needed does not run.
+    #[error("node {0} does not run")]
+    NoNode(&'static str),
     /// An address of the example.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -107,6 +128,8 @@ async fn demonstrate(options: &Options) -> Result<(), DevError> {
     let mut world = World::start(nodes).await?;
     print_world(&world);
     let (right, all) = samples::run_all(&mut world, clock::now()).await?;
+    let (of_cluster, played) = cluster_samples::run_all(&mut world, all, clock::now()).await?;
+    let (right, all) = (right + of_cluster, all + played);
     if right == all {
         println!("all {all} samples went as they must");
     }
@@ -128,10 +151,15 @@ fn print_world(world: &World) {
         let addresses = node.addresses();
         let smtp: Vec<String> = addresses.smtp.iter().map(ToString::to_string).collect();
         let (smtp, admin, http) = (smtp.join(", "), addresses.admin, addresses.http);
-        println!("  node   {smtp:<21}  {name}: admin {admin}, metrics http://{http}/metrics");
+        let cluster = addresses.cluster.map(|address| format!(", cluster {address}")).unwrap_or_default();
+        println!("  node   {smtp:<21}  {name}: admin {admin}, metrics http://{http}/metrics{cluster}");
     }
     println!("  sink   {:<21}  plays mx.dest.test, the destination's MX", world.sink.address());
-    println!("  files  {}\n", world.directory.path().display());
+    println!("  files  {}", world.directory.path().display());
+    if let [(first, _), .., (_, _)] = world.nodes.as_slice() {
+        println!("  rules  made on {first}; the nodes are a cluster, and all have them");
+    }
+    println!();
 }
 
 fn print_commands(world: &World) {
@@ -149,9 +177,23 @@ fn print_commands(world: &World) {
     println!("  {ctl} events --follow");
     println!("  curl http://{}/metrics", addresses.http);
     println!("  dig @{} -p {} {DOMAIN} MX", world.dns.addr().ip(), world.dns.addr().port());
-    let aliases: Vec<&str> = ALIASES.iter().map(|(local, _)| *local).collect();
+    print_others(world);
+    let of_cluster = world.nodes.get(1).map(|_| cluster_samples::LOCAL);
+    let aliases: Vec<&str> = ALIASES.iter().map(|(local, _)| *local).chain(of_cluster).collect();
     println!("addresses at {DOMAIN}: {}", aliases.join(", "));
     println!("Ctrl-C ends it and deletes {}\n", world.directory.path().display());
+}
+
+/// What there is to play with beside the first node.
+fn print_others(world: &World) {
+    for (name, node) in world.nodes.iter().skip(1) {
+        let addresses = node.addresses();
+        let Some(smtp) = addresses.smtp.first() else { continue };
+        let ctl = format!("postroadctl --server http://{}", addresses.admin);
+        println!("{name}, SMTP at {smtp}, has the same rules, and takes changes for all nodes:");
+        println!("  {ctl} rule list {DOMAIN}");
+        println!("  {ctl} rule add {DOMAIN} --to {name} --forward ana@dest.test");
+    }
 }
 
 /// Prints what the sink gets until Ctrl-C.

@@ -1,6 +1,5 @@
 //! Owns the four samples: what is sent, and what must become of it.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Instant, SystemTime};
 
@@ -8,13 +7,9 @@ use super::DevError;
 use super::check::{self, Check};
 use super::client::{self, Exchange, Letter};
 use super::sink::Kept;
+use super::transcript::Transcript;
 use super::world::{LISTED, SELECTOR, SENDER, SPOOFER, World, millis};
 use crate::mail::{Address, date};
-
-/// The width of the column of what was said.
-const SAID: usize = 36;
-/// The width of the column of what was looked at.
-const WHAT: usize = 20;
 
 /// What a sample is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,37 +86,27 @@ async fn run(
     let letter = sample.letter(world, now)?;
     let Some((name, node)) = world.nodes.get(node) else { return Ok((String::new(), false)) };
     let smtp = node.addresses().smtp.first().copied().ok_or(DevError::NoListener)?;
-    let mut text = format!("  {} -> {name} {smtp}\n", sample.from_ip);
+    let mut transcript = Transcript::new();
+    transcript.way(sample.from_ip, name, smtp);
     let start = Instant::now();
     let exchanges = client::send(&letter, smtp).await?;
-    let took = millis(start);
-    write_dialogue(&mut text, &exchanges);
+    let took = millis(start.elapsed());
+    transcript.dialogue(&exchanges);
     if matches!(sample.kind, Kind::Forwarded | Kind::Tempfailed) {
-        let alias = Address::parse(sample.recipient)?;
-        for step in node.routing().snapshot().explain(&alias).steps {
-            write_line(&mut text, "route", &format!("{} {}", step.address, step.text));
-        }
+        transcript.route(node, &Address::parse(sample.recipient)?);
     }
     let kept = world.sink.take();
-    let checks = sample.checks(world, &letter, &exchanges, &kept).await?;
-    for check in &checks {
-        let mark = if check.holds { "" } else { "   <-- not as it must be" };
-        write_line(&mut text, check.what, &format!("{}{mark}", check.found));
+    for check in sample.checks(world, &letter, &exchanges, &kept).await? {
+        transcript.check(&check);
     }
-    let as_it_must = checks.iter().all(|check| check.holds);
-    let verdict = if as_it_must { "as it must be" } else { "NOT as it must be" };
-    write_line(&mut text, "outcome", &format!("{verdict}, {took}"));
-    Ok((text, as_it_must))
+    Ok(transcript.end(&took))
 }
 
 impl Sample {
     fn letter(&self, world: &World, now: SystemTime) -> Result<Letter, DevError> {
         let (from, to, kind) = (self.reverse_path, self.recipient, self.kind);
-        let text = format!(
-            "From: <{from}>\r\nTo: <{to}>\r\nSubject: {kind:?}\r\nDate: {}\r\nMessage-ID: <{kind:?}@dev>\r\n\
-             \r\nHello from the demo world of Postroad.\r\n",
-            date::rfc5322(now)
-        );
+        let name = format!("{kind:?}");
+        let text = text((from, to), (&name, &name), now);
         let signature = match kind {
             Kind::Forwarded => world.sender_key.signature("sender.test", SELECTOR, text.as_bytes())?,
             Kind::Spoofed | Kind::Listed | Kind::Tempfailed => String::new(),
@@ -142,12 +127,7 @@ impl Sample {
         exchanges: &[Exchange],
         kept: &[Kept],
     ) -> Result<Vec<Check>, DevError> {
-        let reply = |code: u16, parts: &[&str]| {
-            let last = exchanges.last();
-            let (heard, text) = last.map_or_else(Default::default, |last| (last.code(), last.text()));
-            let holds = heard == code && parts.iter().all(|part| text.contains(part));
-            Check { what: "the sender heard", found: heard.to_string(), holds }
-        };
+        let reply = |code: u16, parts: &[&str]| check::reply(exchanges, code, parts);
         let nothing =
             Check { what: "the sink got", found: format!("{} messages", kept.len()), holds: kept.is_empty() };
         Ok(match self.kind {
@@ -165,17 +145,11 @@ impl Sample {
     }
 }
 
-fn write_dialogue(text: &mut String, exchanges: &[Exchange]) {
-    for exchange in exchanges {
-        // The keywords of EHLO are many and say nothing of this sample.
-        let lines = if exchange.said.starts_with("EHLO") { 1 } else { exchange.heard.len() };
-        for (number, line) in exchange.heard.iter().take(lines).enumerate() {
-            let said = if number == 0 { exchange.said.as_str() } else { "" };
-            let _infallible = writeln!(text, "    {said:<SAID$}  {line}");
-        }
-    }
-}
-
-fn write_line(text: &mut String, what: &str, found: &str) {
-    let _infallible = writeln!(text, "  {what:<WHAT$}{found}");
+/// The text of a message from one address to another, with this subject and local part of its Message-ID.
+pub(super) fn text((from, to): (&str, &str), (subject, id): (&str, &str), now: SystemTime) -> String {
+    format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{id}@dev>\r\n\
+         \r\nHello from the demo world of Postroad.\r\n",
+        date::rfc5322(now)
+    )
 }

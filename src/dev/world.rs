@@ -2,22 +2,24 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::DevError;
 use super::dns::DnsServer;
 use super::keys::DkimKey;
+use super::links::Links;
 use super::sink::Sink;
 use crate::config::{self, Config};
 use crate::dns::Dns;
 use crate::mail::{Address, Domain};
 use crate::node::Node;
 use crate::private_files;
-use crate::routing::{Change, Matcher, NewDomain, NewRule, RuleAction};
+use crate::routing::{Change, Matcher, NewDomain, NewRule, RequestId, RuleAction};
 use crate::telemetry::Metrics;
 
 /// A client with a good name: in the SPF record of sender.test, with a PTR record.
@@ -43,6 +45,11 @@ pub(super) const ALIASES: &[(&str, &str)] = &[
 /// The names of the nodes, as many as there can be, each with its preference as an MX host.
 pub(super) const NODES: &[(&str, u16)] = &[("amir", 13), ("isaac", 24), ("linda", 86)];
 
+/// How long the nodes of a cluster may take to agree on a change, their founding with it: a few seconds on a busy machine.
+pub(super) const AGREED_WITHIN: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+pub(super) const LOOKS_EVERY: Duration = Duration::from_millis(10);
+
 /// Everything that runs.
 pub(super) struct World {
     pub(super) dns: DnsServer,
@@ -52,36 +59,93 @@ pub(super) struct World {
     pub(super) sender_key: DkimKey,
     /// How the destination asks the DNS.
     pub(super) lookups: Dns,
+    /// What makes several nodes a cluster.
+    links: Option<Links>,
     pub(super) directory: TempDir,
 }
 
 impl World {
-    /// Starts everything, with so many nodes, each of which knows of no other.
+    /// Starts everything, with so many nodes: several are a cluster.
     pub(super) async fn start(nodes: usize) -> Result<Self, DevError> {
         let (sender_key, service_key) = (DkimKey::generate()?, DkimKey::generate()?);
         let dns = start_dns(&sender_key, &service_key).await?;
-        let sink = Sink::start(SocketAddr::from((SINK, 0))).await.map_err(DevError::Loopback)?;
+        let sink = Sink::start(SocketAddr::from((SINK, 0)))
+            .await
+            .map_err(|error| DevError::Loopback(IpAddr::V4(SINK), error))?;
         let directory = tempfile::Builder::new().prefix("postroad-dev-").tempdir()?;
         write(&directory.path().join("dkim.pem"), &service_key.pem())?;
         write(&directory.path().join("srs.secret"), &format!("{:032x}\n", rand::random::<u128>()))?;
         let metrics = Metrics::new().map_err(|error| DevError::Metrics(error.to_string()))?;
         let lookups =
             Dns::new(&config::Dns { servers: vec![dns.addr()], ..Default::default() }, Arc::new(metrics))?;
-        let mut world = Self { dns, sink, nodes: Vec::new(), sender_key, lookups, directory };
-        for (name, _) in NODES.iter().take(nodes) {
-            let node = world.start_node(name).await?;
-            world.nodes.push((name, node));
+        let names: Vec<&str> = NODES.iter().take(nodes).map(|(name, _)| *name).collect();
+        let links = match names.len() {
+            0 | 1 => None,
+            _ => Some(Links::prepare(directory.path(), &names).await?),
+        };
+        let mut world = Self { dns, sink, nodes: Vec::new(), sender_key, lookups, links, directory };
+        for name in names {
+            write(&world.file(name), &world.node_file(name))?;
+            world.start_node(name).await?;
         }
+        world.make_rules().await?;
         Ok(world)
     }
 
-    async fn start_node(&self, name: &str) -> Result<Node, DevError> {
+    /// Starts a node with its file and its folder, as they are.
+    pub(super) async fn start_node(&mut self, name: &'static str) -> Result<(), DevError> {
+        let node = Node::start(Config::load(&self.file(name), &[])?).await?;
+        self.nodes.push((name, node));
+        Ok(())
+    }
+
+    /// A node that runs.
+    pub(super) fn node(&self, name: &'static str) -> Result<&Node, DevError> {
+        let named = self.nodes.iter().find(|(other, _)| *other == name);
+        named.map(|(_, node)| node).ok_or(DevError::NoNode(name))
+    }
+
+    /// Makes the rules on the first node, as soon as it takes changes, and waits until all have them.
+    async fn make_rules(&self) -> Result<(), DevError> {
+        let Some((_, first)) = self.nodes.first() else { return Ok(()) };
+        let (request, table, start) = (RequestId::draw(), table()?, Instant::now());
+        while let Err(error) = first.routing().change_once(request.clone(), table.clone()).await {
+            if self.links.is_none() {
+                return Err(error.into());
+            }
+            if start.elapsed() > AGREED_WITHIN {
+                return Err(DevError::NoCluster(error));
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+        let revision = first.routing().snapshot().revision();
+        for (name, _) in &self.nodes {
+            if !self.has(name, revision).await? {
+                return Err(DevError::Behind(name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a node has the table of this revision, or a later one; whether it came to that.
+    pub(super) async fn has(&self, name: &'static str, revision: u64) -> Result<bool, DevError> {
+        let (routing, start) = (self.node(name)?.routing(), Instant::now());
+        while routing.snapshot().revision() < revision {
+            if start.elapsed() > AGREED_WITHIN {
+                return Ok(false);
+            }
+            sleep(LOOKS_EVERY).await;
+        }
+        Ok(true)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.toml"))
+    }
+
+    fn node_file(&self, name: &str) -> String {
         let text = node_file(self.directory.path(), name, self.sink.address().port(), self.dns.addr());
-        let file = self.directory.path().join(format!("{name}.toml"));
-        write(&file, &text)?;
-        let node = Node::start(Config::load(&file, &[])?).await?;
-        node.routing().change(table()?).await?;
-        Ok(node)
+        self.links.iter().fold(text, |text, links| text + &links.section(name))
     }
 
     /// Ends the nodes one after the other, each when its messages are through.
@@ -97,7 +161,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     private_files::create(path)?.write_all(text.as_bytes())
 }
 
-/// The routing table of every node.
+/// The routing table of all nodes.
 fn table() -> Result<Change, DevError> {
     let domain = Domain::parse(DOMAIN)?;
     let mut changes = vec![Change::CreateDomain(NewDomain::new(domain.clone()))];
@@ -188,7 +252,7 @@ listen = "127.0.0.1:0"
     )
 }
 
-/// Milliseconds since then, for people.
-pub(super) fn millis(since: Instant) -> String {
-    format!("{} ms", since.elapsed().as_millis())
+/// Milliseconds, for people.
+pub(super) fn millis(took: Duration) -> String {
+    format!("{} ms", took.as_millis())
 }

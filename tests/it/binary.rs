@@ -15,12 +15,33 @@ pub(crate) fn postroad(arguments: &[&str]) -> Command {
 
 #[test]
 fn dev_shows_four_samples_and_ends_with_0() {
-    let output = postroad(&["dev", "--nodes", "2"]).output().unwrap();
+    let output = postroad(&["dev"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     for part in ["sample 4", "SRS0=", "DMARC", "found on one or more DNSBLs (dnsbl.test)", "mailbox is busy"]
     {
         assert!(text.contains(part), "no {part} in:\n{text}");
+    }
+}
+
+#[test]
+fn dev_of_several_nodes_shows_that_they_are_a_cluster() {
+    let shared = "a rule made on linda is used by isaac";
+    let of_three = [
+        "all 6 samples",
+        shared,
+        "the last two after the stop",
+        "linda               is back and has the change",
+    ];
+    for (nodes, parts) in
+        [("2", &["all 5 samples", "a rule made on isaac is used by amir"][..]), ("3", &of_three)]
+    {
+        let output = postroad(&["dev", "--nodes", nodes]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        for part in parts {
+            assert!(text.contains(part), "no {part} in:\n{text}");
+        }
     }
 }
 
