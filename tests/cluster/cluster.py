@@ -11,6 +11,7 @@ import urllib.request
 
 import disk
 import world as around
+from mail import takes_mail
 from tools import run, until
 from world import BIN, DOMAIN, NAMES
 
@@ -35,7 +36,7 @@ class Cluster:
     def __init__(self, world, family):
         world.clusters += 1
         self.world, self.number, self.family = world, world.clusters, family
-        self.folder = world.folder / f"cluster{self.number}"
+        self.folder, self.has_route = world.folder / f"cluster{self.number}", False
         self.folder.mkdir()
         self.bridges = [f"left{self.number}", f"right{self.number}"]
         for bridge in self.bridges:
@@ -250,9 +251,9 @@ peers = [{peers}]
             return f"no answer ({error})"
 
     def serves(self):
-        """Whether it takes mail and is part of a cluster that takes changes; from then on it is well again."""
+        """Whether it says that all is well, and takes mail where there is a rule; from then on it is well again."""
         assert self.runs(), f"{self.name} has exited with {self.process and self.process.returncode}: {self.last_words()}"
-        if self.state() != "ok":
+        if self.state() != "ok" or (self.cluster.has_route and not takes_mail(self)):
             return False
         for interval in self.unwell:
             interval[1] = interval[1] or time.monotonic()
@@ -293,6 +294,7 @@ peers = [{peers}]
         self.change("domain", "add", DOMAIN)
         self.change("destination", "add", "ana@dest.test", "--verified")
         self.change("rule", "add", DOMAIN, "--to", "info", "--forward", "ana@dest.test")
+        self.cluster.has_route = True
 
     def table(self):
         """Domains and rules as it shows them, with their revisions; None where it does not answer."""

@@ -49,6 +49,30 @@ class Smtp:
         self.socket.close()
 
 
+def answer_to(node, recipient):
+    """(code, text) of the first reply that is no yes, or of the last; OSError where there is none."""
+    session = Smtp(node, timeout=10)
+    try:
+        session.reply()
+        for line in ("EHLO mail.sender.test", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{recipient}>"):
+            code, text = session.say(line)
+            if code >= 400:
+                break
+        return code, text
+    finally:
+        session.close()
+
+
+def takes_mail(node):
+    """Whether a node takes mail for the address that has a rule; it never says that there is none such."""
+    try:
+        code, text = answer_to(node, RECIPIENT)
+    except OSError:
+        return False
+    assert code < 500, f"{node.name} says {code} {text} to {RECIPIENT}, which has a rule"
+    return code == 250
+
+
 @dataclasses.dataclass
 class Attempt:
     """What came of one message on one node."""

@@ -8,14 +8,15 @@ import time
 
 import rounds
 import starts
-from cluster import Cluster, Refused
+from cluster import Cluster, Node, Refused
 from figures import quantile, spread
 from history import OK, REFUSED, UNKNOWN, History
-from mail import Load, Smtp
+from mail import RECIPIENT, Load, Smtp, answer_to
 from tools import until
 from world import DOMAIN, SENDER
 
 WRITES_AGAIN = 3.0  # seconds after the leader's death or stop, of 99 in 100
+RETURNS_WITHIN = 5  # seconds in which a peer that was stopped asks to lead, or does not
 FEW, WRITES_AGAIN_OF_FEW = 20, 6.0  # so few have no p99: a machine that is slow once is no fault
 
 
@@ -79,6 +80,29 @@ class Recipients:
         return time.monotonic()
 
 
+def taken_again(nodes, name, since):
+    """How long after an accident a change was answered first, of those that are asked for all the time: the first ones may wait
+    for a leader that is gone. And how long the longest of them waited for its answer, whatever that was."""
+    answers, first = [], threading.Event()
+
+    def ask(count):
+        asked = time.monotonic()
+        try:
+            nodes[count % len(nodes)].ctl("domain", "add", f"{name}-{count}.test")
+            answers.append(time.monotonic() - since)
+            first.set()
+        except Refused:
+            pass
+        return time.monotonic() - asked
+
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        waits = []
+        while not first.wait(0.1) and len(waits) < 100:
+            waits.append(pool.submit(ask, len(waits)))
+    assert answers, f"no change was taken for {time.monotonic() - since:.0f} s"
+    return min(answers), max(wait.result() for wait in waits)
+
+
 class Changes(threading.Thread):
     """Domains that are added all the time, on a random node of those that run; those that were answered."""
 
@@ -115,7 +139,7 @@ class Changes(threading.Thread):
 
 def a_leader_that_is_killed_costs_no_mail_and_no_change(world):
     """SIGKILL, again and again, while mail comes to all nodes and changes are made."""
-    chance, again, back = random.Random(f"{rounds.SEED} kills"), [], []
+    chance, again, waits, back = random.Random(f"{rounds.SEED} kills"), [], [], []
     with Cluster(world, 4).form() as cluster, Changes(cluster.nodes, f"{rounds.SEED} kills") as changes:
         with Load(world, cluster.nodes, rounds.SEED) as load:
             for count in range(rounds.KILLS):
@@ -123,9 +147,9 @@ def a_leader_that_is_killed_costs_no_mail_and_no_change(world):
                 leader = cluster.led()
                 killed = time.monotonic()
                 leader.kill()
-                survivor = chance.choice([node for node in cluster.nodes if node is not leader])
-                survivor.change("domain", "add", f"killed{count}.test")
-                again.append(time.monotonic() - killed)
+                first, longest = taken_again([node for node in cluster.nodes if node is not leader], f"killed{count}", killed)
+                again.append(first)
+                waits.append(longest)
                 time.sleep(chance.uniform(0, 2))
                 started = time.monotonic()
                 leader.start_ready()
@@ -137,7 +161,8 @@ def a_leader_that_is_killed_costs_no_mail_and_no_change(world):
         changes.are_on(cluster.nodes[0])
         seen = load.judge()
     are_soon(again)
-    return [f"a change after the leader was killed: {spread(again)}", f"a killed node is ready again: {spread(back)}",
+    return [f"a change is taken again after the leader was killed: {spread(again)}; the longest wait for an answer: {spread(waits)}",
+            f"a killed node is ready again: {spread(back)}",
             f"mail while the leader was killed {rounds.KILLS} times: {seen}; {len(changes.answered)} changes, none lost"]
 
 
@@ -150,14 +175,14 @@ def are_soon(seconds):
 
 def a_partition_loses_no_change_and_no_mail(world):
     """One node is cut off from two, a random one each time, while all are written to and read from."""
-    chance, history, again = random.Random(f"{rounds.SEED} partitions"), History(), []
+    chance, history, cuts = random.Random(f"{rounds.SEED} partitions"), History(), []
     with Cluster(world, 6).form() as cluster:
         keys = [cluster.nodes[0].ctl("rule", "add", DOMAIN, "--to", f"register{n}", "--drop")["id"] for n in range(4)]
         cluster.is_alike()
         with Load(world, cluster.nodes, rounds.SEED) as load, Registers(cluster.nodes, keys, history):
-            for _ in range(rounds.PARTITIONS):
+            for count in range(rounds.PARTITIONS):
                 time.sleep(chance.uniform(1, 3))
-                again.append(cut_off_once(cluster, chance.choice(cluster.nodes), history, chance.uniform(5, 9)))
+                cuts.append(cut_off_once(cluster, chance.choice(cluster.nodes), f"cut{count}", chance.uniform(4, 9)))
             until(lambda: all(node.serves() for node in cluster.nodes), 60, cluster.what_keeps("all are well after a partition"))
         cluster.is_one()
         _, rules = cluster.is_alike()
@@ -167,19 +192,21 @@ def a_partition_loses_no_change_and_no_mail(world):
     assert not wrong, f"{len(wrong)} contradictions, seed {rounds.SEED}:\n" + "\n".join(wrong[:12])
     counts = ", ".join(f"{history.count(outcome)} {outcome}" for outcome in (OK, REFUSED, UNKNOWN))
     reads = sum(event.kind == "read" for event in history.events)
-    return [f"a change on the side of two after a cut: {spread(again)}", f"{rounds.PARTITIONS} partitions: writes {counts}, "
+    again, waits = zip(*cuts)
+    are_soon(again)
+    return [f"a change is taken again by two after a cut: {spread(again)}; the longest wait for an answer: {spread(waits)}",
+            f"{rounds.PARTITIONS} partitions: writes {counts}, "
             f"{reads} reads, in one order with real time", f"mail on both sides: {seen}"]
 
 
-def cut_off_once(cluster, node, history, seconds):
-    """How long after the cut the side of two took a write that began after it."""
+def cut_off_once(cluster, node, name, seconds):
+    """As `taken_again`, of the side of two."""
     cut = time.monotonic()
     cluster.cut_off(node)
-    time.sleep(seconds)
+    took = taken_again([other for other in cluster.nodes if other is not node], name, cut)
+    time.sleep(max(0.0, cut + seconds - time.monotonic()))
     cluster.heal()
-    writes = [e for e in list(history.events) if e.kind == "write" and e.outcome == OK and e.node != node.name and e.invoked >= cut]
-    assert writes, f"{node.name} was cut off for {seconds:.1f} s, and the two others took no change"
-    return min(write.answered for write in writes) - cut
+    return took
 
 
 class Registers:
@@ -220,32 +247,37 @@ def a_stopped_peer_costs_the_others_nothing(world):
 def stop_once(world, cluster, stopped, what):
     others = [node for node in cluster.nodes if node is not stopped]
     with Load(world, others, f"{rounds.SEED}{what}") as load:
-        before, _ = change_for(others, f"{what}-before", rounds.STOPPED_SECONDS)
+        before = changes_for(others, f"{what}-before", rounds.STOPPED_SECONDS)
         cut = time.monotonic()
         stopped.freeze()
-        during, first = change_for(others, f"{what}-during", rounds.STOPPED_SECONDS)
-        stopped.thaw()
+        first, longest = taken_again(others, what, cut)
+        during = changes_for(others, f"{what}-during", rounds.STOPPED_SECONDS - first)
         thawed = time.monotonic()
+        stopped.thaw()
+        back = changes_for(others, f"{what}-back", RETURNS_WITHIN, Node.change)
     seen = load.judge(allowed_codes=())
     until(stopped.serves, 60, cluster.what_keeps(f"the {what} that was stopped serves again"))
+    are_soon([first])
     took = {True: [], False: []}
     for attempt in load.tried():
-        took[attempt.begun >= cut].append(attempt.ended - attempt.begun)
-    assert first <= WRITES_AGAIN_OF_FEW, f"no change for {first:.1f} s after the {what} was stopped"
+        if attempt.begun < thawed:
+            took[attempt.begun >= cut].append(attempt.ended - attempt.begun)
     return [f"mail before the {what} was stopped: {spread(took[False])}; meanwhile ({thawed - cut:.0f} s): {spread(took[True])}",
-            f"changes before: {spread(before)}; the first meanwhile after {1000 * first:.0f} ms, the others: {spread(during[1:])}",
+            f"changes before the {what} was stopped: {spread(before)}; the first meanwhile after {1000 * first:.0f} ms, "
+            f"the longest wait for an answer until then {1000 * longest:.0f} ms, from then on: {spread(during)}, "
+            f"in the {RETURNS_WITHIN} s after it went on, which may ask to lead: {spread(back)}",
             f"mail of the two others: {seen}"]
 
 
-def change_for(nodes, name, seconds):
-    """Changes one after the other, and how long each took; when the first was answered."""
-    begun, took = time.monotonic(), []
+def changes_for(nodes, name, seconds, make=Node.ctl):
+    """Changes one after the other, and how long each took."""
+    end, took = time.monotonic() + seconds, []
     for count, node in enumerate(itertools.cycle(nodes)):
         asked = time.monotonic()
-        node.change("domain", "add", f"{name}{count}.test")
+        if asked > end:
+            return took
+        make(node, "domain", "add", f"{name}{count}.test")
         took.append(time.monotonic() - asked)
-        if time.monotonic() > begun + seconds:
-            return took, took[0]
         time.sleep(0.1)
 
 
@@ -270,6 +302,26 @@ def a_rolling_restart_is_seen_by_nobody(world):
             f"mail while all were restarted {rounds.ROLLS} times: {seen}"]
 
 
+def a_node_that_says_that_it_is_ready_takes_mail(world):
+    """Killed and started again, by itself: from the moment when /readyz says so it has the table."""
+    chance, wrong, count = random.Random(f"{rounds.SEED} ready"), [], 6 * rounds.ROLLS
+    with Cluster(world, 4).form() as cluster:
+        for _ in range(count):
+            node = chance.choice(cluster.nodes)
+            node.kill()
+            time.sleep(chance.choice((0.2, 3)))  # the others elect a leader meanwhile, or do not
+            node.start()
+            until(lambda: node.state() == "ok", 60, cluster.what_keeps(f"{node.name} is ready"))
+            code, text = answer_to(node, RECIPIENT)
+            if code != 250:
+                wrong.append(f"{node.name} says {code} {text} to {RECIPIENT}")
+            if not node.ctl("domain", "list")["domains"]:
+                wrong.append(f"{node.name} shows an empty table")
+            until(node.serves, 60, cluster.what_keeps(f"{node.name} serves"))
+    assert not wrong, f"after /readyz said that all is well, in {count} starts:\n" + "\n".join(wrong)
+    return [f"{count} nodes took mail from when they said that they were ready"]
+
+
 def blank_wiped_and_old_nodes_become_one(world):
     """First starts and replacements, each by itself and several side by side."""
     with concurrent.futures.ThreadPoolExecutor(rounds.AT_ONCE) as pool:
@@ -284,4 +336,4 @@ def blank_wiped_and_old_nodes_become_one(world):
 
 ALL = [a_change_on_any_node_is_used_on_all, a_leader_that_is_killed_costs_no_mail_and_no_change,
        a_partition_loses_no_change_and_no_mail, a_stopped_peer_costs_the_others_nothing, a_rolling_restart_is_seen_by_nobody,
-       blank_wiped_and_old_nodes_become_one]
+       a_node_that_says_that_it_is_ready_takes_mail, blank_wiped_and_old_nodes_become_one]

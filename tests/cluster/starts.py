@@ -6,9 +6,8 @@ import traceback
 
 import rounds
 from cluster import READY_WITHIN, Cluster
-from mail import RECIPIENT, Smtp
+from mail import takes_mail
 from tools import until
-from world import SENDER
 
 
 def play(world, count):
@@ -47,20 +46,6 @@ def formed(cluster, chance):
     cluster.is_one()
     cluster.nodes[0].add_route()
     cluster.is_alike()
-
-
-def takes_mail(node):
-    """Whether a node takes mail for the address that has a rule; it never says that there is none such."""
-    try:
-        session = Smtp(node, timeout=10)
-        session.reply()
-        for line in ("EHLO mail.sender.test", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{RECIPIENT}>"):
-            code, text = session.say(line)
-        session.close()
-    except OSError:
-        return False
-    assert code < 500, f"{node.name} says {code} {text} to {RECIPIENT}, which has a rule"
-    return code == 250
 
 
 def all_is_well(cluster, begun):
@@ -112,7 +97,8 @@ def one_has_an_old_table(cluster, chance):
 
 def ran_alone(node):
     node.configure(alone=True)
-    node.start_ready()
+    node.start()
+    until(lambda: node.state() == "ok", READY_WITHIN, f"{node.name} runs alone")
     return node
 
 
@@ -145,6 +131,7 @@ def all_are_wiped(cluster, chance):
     for node in chance.sample(cluster.nodes, 3):
         chance.choice((node.kill, node.stop))()
         node.wipe(node.data)
+    cluster.has_route = False
     begun = time.monotonic()
     start_all(cluster, chance)
     cluster.is_one()

@@ -77,7 +77,8 @@ class World:
         pathlib.Path("/run/netns").mkdir(exist_ok=True)
         run("mount", "-t", "tmpfs", "netns", "/run/netns")
         run("ip", "link", "set", "lo", "up")
-        run("ip", "link", "add", "world", "type", "bridge")
+        # An address of its own: else it changes with the nodes that come and go, and the others look for the old one.
+        run("ip", "link", "add", "world", "address", "02:00:00:00:00:01", "type", "bridge")
         run("ip", "link", "set", "world", "up")
         for address in (f"{DNS}/16", f"{SINK}/16"):
             run("ip", "addr", "add", address, "dev", "world")
@@ -88,7 +89,9 @@ class World:
     def make_keys(self):
         """What all nodes share, and a certificate for each: every cluster has nodes of the same names."""
         run("openssl", "genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.folder / "dkim.pem")
-        (self.folder / "srs.secret").write_text(secrets.token_hex(24) + "\n")
+        secret = self.folder / "srs.secret"
+        secret.touch(0o600)
+        secret.write_text(secrets.token_hex(24) + "\n")
         run(BIN / "postroad", "cluster", "certificates", "--dir", self.folder / "certificates", *NAMES)
 
     def start_dns(self):
