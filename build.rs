@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use protox::prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "postroad/admin/v1/domain_service.proto",
     "postroad/admin/v1/rule_service.proto",
     "postroad/admin/v1/destination_service.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 9] = [
     "postroad/admin/v1/routing_service.proto",
     "postroad/admin/v1/queue_service.proto",
     "postroad/admin/v1/dnsbl_service.proto",
+    "postroad/admin/v1/history_service.proto",
 ];
 const STORED: [&str; 7] = [
     "postroad/journal/v1/entry.proto",

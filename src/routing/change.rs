@@ -7,8 +7,10 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 use ulid::Ulid;
 
+use super::author::Author;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, RuleAction, Suspension};
 use super::requests::RequestId;
+use super::rollback::RollBack;
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -127,8 +129,10 @@ pub enum Change {
     },
     /// Says that what the table holds is all there is: ends [`super::Coverage::Lost`] and [`super::Coverage::Empty`].
     DeclareWhole,
+    /// Makes the table what it was right after a revision.
+    RollBack(RollBack),
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
-    /// rules may change places within it. A batch in a batch is refused.
+    /// rules may change places within it. A batch in a batch is refused, and so is a rollback.
     Batch(Vec<Self>),
 }
 
@@ -230,6 +234,8 @@ pub struct Stamped {
     pub first_id: Ulid,
     /// What its client calls it.
     pub request_id: Option<RequestId>,
+    /// Who asked for it; `None`: a node did, or it is not known.
+    pub author: Option<Author>,
     /// The change.
     pub change: Change,
 }
@@ -251,7 +257,7 @@ pub enum Changed {
     Removed,
     /// The table as such.
     Whole,
-    /// One for each change of the batch.
+    /// One for each change of the batch; none for a rollback.
     Batch(Vec<Self>),
 }
 
@@ -302,6 +308,7 @@ impl Change {
             | Self::Block { .. }
             | Self::Allow { .. }
             | Self::Unlist { .. }
+            | Self::RollBack(_)
             | Self::DeclareWhole => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use super::change::MAX_CHANGES_PER_BATCH;
-use super::encoding::MAX_STAMPED_OCTETS;
+use super::encoding::{EncodingError, MAX_STAMPED_OCTETS};
 use super::model::{
     MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
     MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
@@ -89,8 +89,14 @@ pub enum RoutingError {
     TooManyListings,
     #[error("{0} changes are past the limit of {MAX_CHANGES_PER_BATCH} for a batch")]
     TooManyChanges(usize),
-    #[error("a batch holds another")]
+    #[error("a batch holds another, or a rollback")]
     NestedBatch,
+    #[error("revision {revision} is older than the oldest kept, {oldest}")]
+    RevisionTooOld { revision: u64, oldest: u64 },
+    #[error("revision {revision} is not there yet: the routing table is at {latest}")]
+    RevisionNotFound { revision: u64, latest: u64 },
+    #[error("the history of the routing table cannot be read: {0}")]
+    HistoryUnreadable(EncodingError),
     #[error("the routing table on disk is damaged: {0}")]
     Damaged(String),
     #[error(
@@ -218,6 +224,9 @@ impl RoutingError {
             Self::TooManyListings => ("TOO_MANY_LISTINGS", ResourceExhausted),
             Self::TooManyChanges(_) => ("TOO_MANY_CHANGES", InvalidArgument),
             Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
+            Self::RevisionTooOld { .. } => ("REVISION_TOO_OLD", FailedPrecondition),
+            Self::RevisionNotFound { .. } => ("REVISION_NOT_FOUND", NotFound),
+            Self::HistoryUnreadable(_) => ("HISTORY_UNREADABLE", FailedPrecondition),
             Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),
             Self::Lost => ("TABLE_LOST", FailedPrecondition),
             Self::Store(_) => ("STORE_FAILED", Unavailable),

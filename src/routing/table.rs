@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use super::change::{Change, Changed};
 use super::error::RoutingError;
+use super::history::{History, Revision};
 use super::listings::Listings;
 use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
 use super::requests::{Request, RequestId, Requests};
@@ -56,6 +57,7 @@ pub struct Table {
     suspensions_revision: u64,
     pub(super) listings: Listings,
     requests: Requests,
+    pub(super) history: History,
     options: Arc<RoutingOptions>,
 }
 
@@ -90,6 +92,7 @@ impl Table {
             suspensions_revision: 0,
             listings: Listings::new(),
             requests: Requests::new(),
+            history: History::new(),
             options: Arc::new(options),
         }
     }
@@ -395,6 +398,11 @@ impl Table {
         self.requests.put(request);
     }
 
+    /// See [`History::push`].
+    pub(super) fn record(&mut self, revision: Revision) {
+        self.history.push(revision);
+    }
+
     /// By this revision the suspensions are others.
     pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
         self.suspensions_revision = revision;
@@ -439,6 +447,7 @@ impl std::fmt::Debug for Table {
             .field("suspensions", &self.suspensions.size())
             .field("listings", &self.listings.len())
             .field("requests", &self.requests.len())
+            .field("history", &self.history.len())
             .finish_non_exhaustive()
     }
 }
