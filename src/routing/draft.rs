@@ -54,7 +54,7 @@ impl Draft {
     ) -> Result<(Stamped, Applied), RoutingError> {
         let at = clock::now();
         let first_id = self.ids.take(at, change.creations());
-        let change = planned(change, &self.table, at)?;
+        let change = planned(change, request_id.as_ref(), &self.table, at)?;
         let stamped = Stamped { at, first_id, request_id, author, change };
         let applied = apply(&self.table, &stamped)?;
         admit(&applied)?;

@@ -17,6 +17,7 @@ use super::change::{Change, Changed};
 use super::error::RoutingError;
 use super::images::{Image, Place};
 use super::model::{Destination, DomainEntry, Rule};
+use super::requests::RequestId;
 use super::table::Table;
 use crate::mail::{Address, Domain};
 
@@ -41,12 +42,23 @@ impl RollBack {
     }
 }
 
-/// The change with what it takes from the history of this table, if it takes anything.
+/// The change with what it takes from the history of this table, if it takes anything. A repeat of a request takes nothing:
+/// it is answered, and not made.
 ///
 /// # Errors
 /// When the history does not have it, or the table is another than the caller saw.
-pub(super) fn planned(change: Change, table: &Table, at: SystemTime) -> Result<Change, RoutingError> {
+pub(super) fn planned(
+    change: Change,
+    request_id: Option<&RequestId>,
+    table: &Table,
+    at: SystemTime,
+) -> Result<Change, RoutingError> {
     let Change::RollBack(RollBack { revision, etag, .. }) = change else { return Ok(change) };
+    if let Some(id) = request_id
+        && table.left_by(id, &change, at)?.is_some()
+    {
+        return Ok(change);
+    }
     check_etag(etag, table.revision(), || TABLE.to_owned())?;
     let restored = table.undo(revision, at)?;
     Ok(Change::RollBack(RollBack { revision, etag, from: table.revision(), restored }))

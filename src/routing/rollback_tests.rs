@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_secs(4_000_000_000);
 impl World {
     fn roll_back(&mut self, revision: u64) -> Result<(), RoutingError> {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let change = planned(Change::RollBack(RollBack::to(revision, None)), &self.table, at)?;
+        let change = planned(Change::RollBack(RollBack::to(revision, None)), None, &self.table, at)?;
         self.try_applied(change).map(drop)
     }
 }
@@ -261,9 +261,9 @@ fn a_table_that_moved_is_left_alone() {
     let mut world = World::new();
     let at = SystemTime::UNIX_EPOCH;
     let order = |etag| Change::RollBack(RollBack::to(2, etag));
-    let plan = planned(order(None), &world.table, at).unwrap();
+    let plan = planned(order(None), None, &world.table, at).unwrap();
     assert_eq!(
-        planned(order(Some(4)), &world.table, at).unwrap(),
+        planned(order(Some(4)), None, &world.table, at).unwrap(),
         Change::RollBack(RollBack {
             etag: Some(4),
             ..match plan.clone() {
@@ -273,7 +273,7 @@ fn a_table_that_moved_is_left_alone() {
         })
     );
     world.make(verified("new@dest.example"));
-    let refused = planned(order(Some(4)), &world.table, at).unwrap_err();
+    let refused = planned(order(Some(4)), None, &world.table, at).unwrap_err();
     assert_eq!(refused.to_string(), "the routing table has changed: its etag is 5, not 4");
     assert_eq!(world.refused(plan), "ETAG_MISMATCH");
     // An order as a client sends it restores nothing by itself.
@@ -297,7 +297,7 @@ fn a_rollback_is_asked_what_every_change_is_asked() {
 fn a_repeat_of_a_rollback_is_known_by_its_order() {
     let mut draft = crate::routing::Draft::new(&World::new().table);
     let id = crate::routing::RequestId::parse("back").unwrap();
-    let order = Change::RollBack(RollBack::to(2, None));
+    let order = Change::RollBack(RollBack::to(2, Some(4)));
     let (stamped, applied) = draft.make(order.clone(), Some(id.clone()), None).unwrap();
     assert_ne!(stamped.change, order);
     let again = crate::routing::Stamped::decode(&stamped.encode().unwrap()).unwrap();
@@ -306,4 +306,7 @@ fn a_repeat_of_a_rollback_is_known_by_its_order() {
     assert_eq!(stamped.change.encode().unwrap(), order.encode().unwrap());
     let other = Change::RollBack(RollBack::to(3, None));
     assert!(applied.table.left_by(&id, &other, stamped.at).is_err());
+    // Its etag is no more that of the table by then.
+    let (_, repeated) = draft.make(order, Some(id), None).unwrap();
+    assert_eq!(repeated.table.digest(), applied.table.digest());
 }

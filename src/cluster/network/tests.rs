@@ -167,7 +167,13 @@ async fn a_change_past_an_entry_and_then_a_snapshot_past_a_message_arrive() {
     assert!(matches!(&*new.node.standing.lock(), Standing::State(state) if state.cluster == CLUSTER));
     let digest = world.nodes[leader].routing.snapshot().digest();
     assert_eq!(new.routing.snapshot().digest(), digest);
+    assert!(new.routing.snapshot().history().eq(world.nodes[leader].routing.snapshot().history()));
     change(&new, create_rule("info")).await;
+    // What that takes back is past an entry, too.
+    change(&new, Change::RollBack(RollBack::to(1, None))).await;
+    assert_eq!((new.routing.snapshot().rules_count(), new.routing.snapshot().domain_count()), (0, 1));
+    world.nodes[leader].until_rules(0).await;
+    assert_eq!(world.nodes[leader].routing.snapshot().digest(), new.routing.snapshot().digest());
 }
 
 #[tokio::test(flavor = "multi_thread")]
