@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use protox::prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "postroad/admin/v1/domain_service.proto",
     "postroad/admin/v1/rule_service.proto",
     "postroad/admin/v1/destination_service.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 10] = [
     "postroad/admin/v1/queue_service.proto",
     "postroad/admin/v1/dnsbl_service.proto",
     "postroad/admin/v1/cluster_service.proto",
+    "postroad/admin/v1/history_service.proto",
 ];
 const STORED: [&str; 7] = [
     "postroad/journal/v1/entry.proto",

@@ -40,7 +40,7 @@ fn changes() -> Vec<Change> {
 
 /// Makes a change as a leader does, and shows the table.
 fn make(replica: &mut Replica, change: Change) {
-    let stamped = Draft::new(replica.table()).attempt(change, None).unwrap();
+    let stamped = Draft::new(replica.table()).attempt(change, None, None).unwrap();
     replica.apply(&stamped).unwrap();
     replica.publish();
 }

@@ -35,6 +35,16 @@ pub(super) struct Method {
     pub(super) shape: Shape,
 }
 
+impl Method {
+    /// Whether it may change anything: who may only view changes nothing.
+    pub(super) fn writes(&self) -> bool {
+        match self.access {
+            Access::Public => false,
+            Access::Role(role) => role > Role::Viewer,
+        }
+    }
+}
+
 const fn row(service: &'static str, name: &'static str, access: Access, shape: Shape) -> Method {
     Method { service, name, access, shape }
 }
@@ -51,11 +61,13 @@ const TRACES: &str = "postroad.admin.v1.TraceService";
 const QUEUE: &str = "postroad.admin.v1.QueueService";
 const DNSBL: &str = "postroad.admin.v1.DnsblService";
 const CLUSTER: &str = "postroad.admin.v1.ClusterService";
+const HISTORY: &str = "postroad.admin.v1.HistoryService";
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// Every method that the listener serves. Domains, and destinations taken as verified unasked, are the
-/// admin's: they decide for whom we speak and to whom we send.
-pub(super) static METHODS: [Method; 44] = [
+/// admin's: they decide for whom we speak and to whom we send. So are changes of the table as a whole, and who is in the
+/// cluster.
+pub(super) static METHODS: [Method; 46] = [
     row(DOMAINS, "GetDomain", VIEWER, Shape::Unary),
     row(DOMAINS, "ListDomains", VIEWER, Shape::Unary),
     row(DOMAINS, "CreateDomain", ADMIN, Shape::Unary),
@@ -96,6 +108,8 @@ pub(super) static METHODS: [Method; 44] = [
     row(CLUSTER, "AdmitMember", ADMIN, Shape::Unary),
     row(CLUSTER, "DrainMember", OPERATOR, Shape::Unary),
     row(CLUSTER, "UndrainMember", OPERATOR, Shape::Unary),
+    row(HISTORY, "ListRevisions", VIEWER, Shape::Unary),
+    row(HISTORY, "RollBack", ADMIN, Shape::Document),
     row(HEALTH, "Check", Access::Public, Shape::Unary),
     row(HEALTH, "Watch", Access::Public, Shape::Stream),
     row("grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", VIEWER, Shape::Stream),

@@ -18,10 +18,11 @@ fn headers(authorization: &str) -> HeaderMap {
 #[test]
 fn a_token_has_its_role_and_nothing_like_it_has() {
     let tokens = tokens("# ours\n\n  s3cret-0123456789 admin\r\nother-0123456789\tviewer\n");
-    assert_eq!(tokens.role(&fingerprint("s3cret-0123456789")), Some(Role::Admin));
-    assert_eq!(tokens.role(&fingerprint("other-0123456789")), Some(Role::Viewer));
-    assert_eq!(tokens.role(&fingerprint("s3cret-012345678")), None);
-    assert_eq!(tokens.role(&fingerprint("")), None);
+    let role = |token| tokens.find(&fingerprint(token)).map(|known| known.role);
+    assert_eq!(role("s3cret-0123456789"), Some(Role::Admin));
+    assert_eq!(role("other-0123456789"), Some(Role::Viewer));
+    assert_eq!(role("s3cret-012345678"), None);
+    assert_eq!(role(""), None);
 }
 
 #[test]
@@ -39,6 +40,13 @@ fn without_tokens_whoever_is_there_is_admin() {
     let loopback = actor(Authority::Loopback);
     assert_eq!((&*loopback.name, loopback.role), ("loopback", Role::Admin));
     assert_eq!(&*actor(Authority::Certificates).name, "certificate");
+}
+
+#[test]
+fn a_token_goes_by_its_name_if_it_has_one() {
+    let authority = Authority::Tokens(tokens("hello-0123456789 admin  ana@desk\n"));
+    let actor = authority.actor(&headers("Bearer hello-0123456789")).unwrap();
+    assert_eq!((&*actor.name, actor.role), ("ana@desk", Role::Admin));
 }
 
 #[test]

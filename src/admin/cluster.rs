@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
 
 use super::auth::Actor;
-use super::{audit, status};
+use super::status;
 use crate::cluster::founding::{ClusterId, NodeId};
 use crate::cluster::network::Report;
 use crate::cluster::operate::{Bootstrap, Office, OperateError};
@@ -40,10 +40,11 @@ impl ClusterService for Nodes {
         request: Request<BootstrapClusterRequest>,
     ) -> Result<Response<Cluster>, Status> {
         let actor = Actor::of(&request);
+        actor.about(RESOURCE);
         let abandons = request.into_inner().abandon_others;
         let extent = if abandons { Bootstrap::AbandonOthers } else { Bootstrap::Found };
         self.office.bootstrap(extent).await.map_err(|error| refused(&error, RESOURCE))?;
-        audit(&actor, "BootstrapCluster", RESOURCE, self.routing.snapshot().revision());
+        actor.did(RESOURCE, self.routing.snapshot().revision());
         Ok(Response::new(self.cluster().await))
     }
 
@@ -54,20 +55,21 @@ impl ClusterService for Nodes {
         let actor = Actor::of(&request);
         let RemoveMemberRequest { name } = request.into_inner();
         let node = node(&name)?;
+        actor.about(&name);
         self.office.may_remove(&node).map_err(|error| refused(&error, &name))?;
-        self.change(Change::BarNode { name: node }, (&actor, "RemoveMember"), &name).await
+        self.change(Change::BarNode { name: node }, &actor, &name).await
     }
 
     async fn admit_member(&self, request: Request<AdmitMemberRequest>) -> Result<Response<Cluster>, Status> {
         let actor = Actor::of(&request);
         let AdmitMemberRequest { name } = request.into_inner();
         let node = node(&name)?;
-        self.change(Change::AdmitNode { name: node }, (&actor, "AdmitMember"), &name).await
+        self.change(Change::AdmitNode { name: node }, &actor, &name).await
     }
 
     async fn drain_member(&self, request: Request<DrainMemberRequest>) -> Result<Response<Member>, Status> {
         let actor = Actor::of(&request);
-        self.drain(&request.into_inner().name, true, (&actor, "DrainMember")).await
+        self.drain(&request.into_inner().name, true, &actor).await
     }
 
     async fn undrain_member(
@@ -75,7 +77,7 @@ impl ClusterService for Nodes {
         request: Request<UndrainMemberRequest>,
     ) -> Result<Response<Member>, Status> {
         let actor = Actor::of(&request);
-        self.drain(&request.into_inner().name, false, (&actor, "UndrainMember")).await
+        self.drain(&request.into_inner().name, false, &actor).await
     }
 }
 
@@ -94,26 +96,19 @@ impl Nodes {
         }
     }
 
-    async fn change(
-        &self,
-        change: Change,
-        (actor, method): (&Actor, &'static str),
-        name: &str,
-    ) -> Result<Response<Cluster>, Status> {
-        self.routing.change(change).await.map_err(|error| status::routing(&error, name))?;
-        audit(actor, method, name, self.routing.snapshot().revision());
+    async fn change(&self, change: Change, actor: &Actor, name: &str) -> Result<Response<Cluster>, Status> {
+        actor.about(name);
+        let changed = self.routing.by(actor.author()).change(change).await;
+        changed.map_err(|error| status::routing(&error, name))?;
+        actor.did(name, self.routing.snapshot().revision());
         Ok(Response::new(self.cluster().await))
     }
 
-    async fn drain(
-        &self,
-        name: &str,
-        ordered: bool,
-        (actor, method): (&Actor, &'static str),
-    ) -> Result<Response<Member>, Status> {
+    async fn drain(&self, name: &str, ordered: bool, actor: &Actor) -> Result<Response<Member>, Status> {
         let node = node(name)?;
+        actor.about(name);
         let report = self.office.drain(&node, ordered).await.map_err(|error| refused(&error, name))?;
-        audit(actor, method, name, self.routing.snapshot().revision());
+        actor.did(name, self.routing.snapshot().revision());
         let nodes = self.office.status().await.nodes;
         let found = nodes.into_iter().find(|found| found.name.to_string() == node);
         let found = found.ok_or_else(|| status::unexpected("a node of the cluster"))?;

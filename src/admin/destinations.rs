@@ -7,7 +7,7 @@ use tonic::{Code, Request, Response, Status};
 use super::access::Role;
 use super::auth::Actor;
 use super::status::Reason;
-use super::{audit, convert, names, page, status};
+use super::{convert, names, page, status};
 use crate::mail::Address;
 use crate::proto::admin::v1::destination_service_server::DestinationService;
 use crate::proto::admin::v1::{
@@ -71,7 +71,7 @@ impl DestinationService for Destinations {
         }
         let resource = format!("destinations/{address}");
         let change = Change::CreateDestination { address, verified: request.verified };
-        self.change(change, &actor, "CreateDestination", &resource).await.map(Response::new)
+        self.change(change, &actor, &resource).await.map(Response::new)
     }
 
     async fn verify_destination(
@@ -86,7 +86,7 @@ impl DestinationService for Destinations {
             return Ok(Response::new(convert::destination(&found)));
         }
         let change = Change::UpdateDestination { address: found.address.clone(), verified: true, etag };
-        self.change(change, &actor, "VerifyDestination", &found.resource_name()).await.map(Response::new)
+        self.change(change, &actor, &found.resource_name()).await.map(Response::new)
     }
 
     async fn delete_destination(
@@ -99,25 +99,30 @@ impl DestinationService for Destinations {
         let etag = convert::etag_from("etag", &request.etag)?;
         let change = Change::DeleteDestination { address: found.address.clone(), etag };
         let resource = found.resource_name();
-        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
-        audit(&actor, "DeleteDestination", &format!("destinations/{}", found.id), found.revision);
+        let by_id = format!("destinations/{}", found.id);
+        actor.about(&by_id);
+        self.routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, &resource))?;
+        actor.did(&by_id, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Destinations {
-    async fn change(
-        &self,
-        change: Change,
-        actor: &Actor,
-        method: &'static str,
-        resource: &str,
-    ) -> Result<Destination, Status> {
-        let changed = self.routing.change(change).await.map_err(|error| status::routing(&error, resource))?;
+    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Destination, Status> {
+        let changed = self
+            .routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, resource))?;
         match changed {
             Changed::Destination(destination) => {
                 // By id: mail addresses in the log are `log.addresses`' affair.
-                audit(actor, method, &format!("destinations/{}", destination.id), destination.revision);
+                actor.did(&format!("destinations/{}", destination.id), destination.revision);
                 Ok(convert::destination(&destination))
             }
             Changed::Domain(_)

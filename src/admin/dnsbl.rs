@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::convert::Longest;
-use super::{audit, convert, names, page, status};
+use super::{convert, names, page, status};
 use crate::blocklist::{Blocklist, ZoneReport, ZoneVerdict};
 use crate::clock;
 use crate::proto::admin::v1::dnsbl_service_server::DnsblService;
@@ -63,7 +63,7 @@ impl DnsblService for Listings {
         let BlockNetworkRequest { network, reason, duration } = request.into_inner();
         let (network, until) = (names::network("network", &network)?, end(duration.as_ref())?);
         let change = Change::Block { network, until, reason };
-        self.list(network, change, (&actor, "BlockNetwork")).await.map(Response::new)
+        self.list(network, change, &actor).await.map(Response::new)
     }
 
     async fn allow_network(
@@ -74,7 +74,7 @@ impl DnsblService for Listings {
         let AllowNetworkRequest { network, reason, duration } = request.into_inner();
         let (network, until) = (names::network("network", &network)?, end(duration.as_ref())?);
         let change = Change::Allow { network, until, reason };
-        self.list(network, change, (&actor, "AllowNetwork")).await.map(Response::new)
+        self.list(network, change, &actor).await.map(Response::new)
     }
 
     async fn remove_listing(
@@ -86,10 +86,14 @@ impl DnsblService for Listings {
         let network = names::listing("name", &request.name)?;
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = routing::Listing::resource_name_of(&network);
-        let revision = self.routing.snapshot().listing_of(&network).map_or(0, |listing| listing.revision);
+        actor.about(&resource);
         let change = Change::Unlist { network, etag };
-        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
-        audit(&actor, "RemoveListing", &resource, revision);
+        self.routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, &resource))?;
+        actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 
@@ -108,17 +112,17 @@ impl DnsblService for Listings {
 }
 
 impl Listings {
-    async fn list(
-        &self,
-        network: IpNet,
-        change: Change,
-        (actor, method): (&Actor, &'static str),
-    ) -> Result<Listing, Status> {
+    async fn list(&self, network: IpNet, change: Change, actor: &Actor) -> Result<Listing, Status> {
         let resource = routing::Listing::resource_name_of(&network);
-        let changed =
-            self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
+        actor.about(&resource);
+        let changed = self
+            .routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, &resource))?;
         let Changed::Listing(listing) = changed else { return Err(status::unexpected("a listing")) };
-        audit(actor, method, &resource, listing.revision);
+        actor.did(&resource, listing.revision);
         Ok(convert::listing(&listing))
     }
 }

@@ -4,7 +4,7 @@
 use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
-use super::{audit, status};
+use super::status;
 use crate::proto::admin::v1::routing_change::Verb;
 use crate::proto::admin::v1::routing_service_server::RoutingService;
 use crate::proto::admin::v1::{
@@ -17,7 +17,7 @@ use crate::routing::{
 };
 
 /// What errors that are about no single resource name.
-const RESOURCE: &str = "routing";
+pub(super) const RESOURCE: &str = "routing";
 
 /// Answers from the routing table.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl RoutingService for Documents {
     ) -> Result<Response<ApplyRoutingDocumentResponse>, Status> {
         let actor = Actor::of(&request);
         let ApplyRoutingDocumentRequest { yaml, prune, dry_run } = request.into_inner();
+        actor.about(RESOURCE);
         let prune = if prune { Prune::Yes } else { Prune::No };
         let table = self.routing.snapshot();
         let (planned, mut shown) = blocking(move || planned(&yaml, &table, prune)).await?;
@@ -44,15 +45,20 @@ impl RoutingService for Documents {
                 blocking(move || routing.rehearse(first).map_err(|error| status::routing(&error, RESOURCE)))
                     .await?;
             }
+            actor.rehearsed(RESOURCE);
             return Ok(Response::new(ApplyRoutingDocumentResponse { changes: shown, dry_run }));
         }
         let mut names = shown.iter_mut();
         for step in steps {
-            let changed =
-                self.routing.change(step).await.map_err(|error| status::routing(&error, RESOURCE))?;
+            let changed = self
+                .routing
+                .by(actor.author())
+                .change(step)
+                .await
+                .map_err(|error| status::routing(&error, RESOURCE))?;
             name_created(&changed, &mut names);
         }
-        audit(&actor, "ApplyRoutingDocument", RESOURCE, self.routing.snapshot().revision());
+        actor.did(RESOURCE, self.routing.snapshot().revision());
         Ok(Response::new(ApplyRoutingDocumentResponse { changes: shown, dry_run }))
     }
 
@@ -77,7 +83,7 @@ impl RoutingService for Documents {
 const NOT_ALL: &str = "# What is left of a routing table that is lost in part.\n";
 
 /// Large documents take seconds of CPU.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.map_err(|error| status::internal(&error))?
@@ -150,6 +156,9 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
             (Verb::Update, RESOURCE.to_owned(), "what it holds is all there is again".to_owned())
         }
         Change::DeclareLost => (Verb::Update, RESOURCE.to_owned(), "what it held is lost".to_owned()),
+        Change::RollBack(order) => {
+            (Verb::Update, RESOURCE.to_owned(), format!("what it was at revision {}", order.revision))
+        }
         Change::Batch(changes) => (Verb::Update, RESOURCE.to_owned(), format!("{} changes", changes.len())),
     };
     RoutingChange { verb: verb.into(), name, description }
@@ -159,7 +168,7 @@ fn new_rule(new: &NewRule) -> String {
     described(&new.domain, &new.matcher, &new.action)
 }
 
-fn described(domain: &crate::mail::Domain, matcher: &Matcher, action: &RuleAction) -> String {
+pub(super) fn described(domain: &crate::mail::Domain, matcher: &Matcher, action: &RuleAction) -> String {
     let local = match matcher {
         Matcher::Local(local) => local.as_str(),
         Matcher::CatchAll => "*",

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::mask::Mask;
-use super::{audit, convert, names, page, status};
+use super::{convert, names, page, status};
 use crate::proto::admin::v1::domain_service_server::DomainService;
 use crate::proto::admin::v1::{
     CreateDomainRequest, DeleteDomainRequest, Domain, GetDomainRequest, ListDomainsRequest,
@@ -59,7 +59,7 @@ impl DomainService for Domains {
             name,
         };
         let resource = format!("domains/{}", new.name);
-        self.change(Change::CreateDomain(new), &actor, "CreateDomain", &resource).await.map(Response::new)
+        self.change(Change::CreateDomain(new), &actor, &resource).await.map(Response::new)
     }
 
     async fn update_domain(&self, request: Request<UpdateDomainRequest>) -> Result<Response<Domain>, Status> {
@@ -81,7 +81,7 @@ impl DomainService for Domains {
         let etag = convert::etag_from("domain.etag", &domain.etag)?;
         let resource = entry.resource_name();
         let change = Change::UpdateDomain { name: entry.name.clone(), patch, etag };
-        self.change(change, &actor, "UpdateDomain", &resource).await.map(Response::new)
+        self.change(change, &actor, &resource).await.map(Response::new)
     }
 
     async fn delete_domain(
@@ -95,24 +95,29 @@ impl DomainService for Domains {
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = entry.resource_name();
         let change = Change::DeleteDomain { name: entry.name.clone(), rules, etag };
-        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
-        audit(&actor, "DeleteDomain", &resource, entry.revision);
+        actor.about(&resource);
+        self.routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, &resource))?;
+        actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Domains {
-    async fn change(
-        &self,
-        change: Change,
-        actor: &Actor,
-        method: &'static str,
-        resource: &str,
-    ) -> Result<Domain, Status> {
-        let changed = self.routing.change(change).await.map_err(|error| status::routing(&error, resource))?;
+    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Domain, Status> {
+        actor.about(resource);
+        let changed = self
+            .routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, resource))?;
         match changed {
             Changed::Domain(entry) => {
-                audit(actor, method, resource, entry.revision);
+                actor.did(resource, entry.revision);
                 Ok(convert::domain(&entry))
             }
             Changed::Rule(_)

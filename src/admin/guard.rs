@@ -1,5 +1,5 @@
 //! Owns what every call goes through before its service: who calls and may they, how many at once, how long, and
-//! the count of what came of it (`grpc_server_handled_total`). A stream whose caller may no longer listen ends with
+//! what came of it, for the metrics (`grpc_server_handled_total`) and the audit log. A stream whose caller may no longer listen ends with
 //! the next answer that would have gone to it.
 
 use std::pin::Pin;
@@ -12,9 +12,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use tower::Layer;
 
 use super::access::{self, Access, Method, Shape};
+use super::audit::{self, Ended};
 use super::auth::Actor;
 use super::failures::Failures;
 use super::listener::{Caller, Handshake};
@@ -47,15 +49,17 @@ impl GuardLayer {
         let path = request.uri().path();
         let Some(method) = access::find(path) else {
             // Only who is known learns what there is.
-            self.known(request).map_err(|status| (&access::UNKNOWN, status))?;
+            self.known(request).map_err(|status| Refused::stranger(&access::UNKNOWN, status))?;
             let message = "the server has no such method";
             let status = status::new(Code::Unimplemented, Reason::UnknownMethod, message, &[("path", path)]);
-            return Err((&access::UNKNOWN, Box::new(status)));
+            return Err(Refused::stranger(&access::UNKNOWN, Box::new(status)));
         };
         let Access::Role(_) = method.access else { return Ok((method, None)) };
-        let admitted = self.known(request).map_err(|status| (method, status))?;
-        may(&admitted.actor, method).map_err(|status| (method, status))?;
-        Ok((method, Some(admitted)))
+        let admitted = self.known(request).map_err(|status| Refused::stranger(method, status))?;
+        match may(&admitted.actor, method) {
+            Ok(()) => Ok((method, Some(admitted))),
+            Err(status) => Err(Refused { method, status, actor: Some(admitted.actor) }),
+        }
     }
 
     /// Who calls; whoever cannot say it is counted, and whoever can keeps its connection.
@@ -67,6 +71,9 @@ impl GuardLayer {
                 if let Some(caller) = caller {
                     caller.prove();
                 }
+                let subject = caller.and_then(Caller::subject).filter(|_| terms.knows_by(handshake));
+                let name = subject.cloned().unwrap_or(actor.name);
+                let actor = Actor { name, address: caller.map(Caller::ip), ..actor };
                 Ok(Admitted { actor, terms })
             }
             Err(status) => {
@@ -78,7 +85,12 @@ impl GuardLayer {
         }
     }
 
-    fn permit<B>(&self, method: &'static Method, request: &http::Request<B>) -> Result<Permit, Refused> {
+    fn permit<B>(
+        &self,
+        method: &'static Method,
+        actor: Option<&Actor>,
+        request: &http::Request<B>,
+    ) -> Result<Permit, Refused> {
         self.permits.take(method, request.extensions().get()).ok_or_else(|| {
             let message = "as many calls of this kind are being served as can be at once";
             let status = status::new(
@@ -87,7 +99,7 @@ impl GuardLayer {
                 message,
                 &[("method", method.name)],
             );
-            (method, Box::new(status))
+            Refused { method, status: Box::new(status), actor: actor.cloned() }
         })
     }
 
@@ -145,7 +157,19 @@ impl Leave {
     }
 }
 
-type Refused = (&'static Method, Box<Status>);
+/// A call that does not reach its service.
+struct Refused {
+    method: &'static Method,
+    status: Box<Status>,
+    /// Who called, if they are known.
+    actor: Option<Actor>,
+}
+
+impl Refused {
+    fn stranger(method: &'static Method, status: Box<Status>) -> Self {
+        Self { method, status, actor: None }
+    }
+}
 
 impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
@@ -193,12 +217,18 @@ where
 {
     let metrics = Arc::clone(&layer.metrics);
     let admitted = layer.admit(&request);
-    let admitted = admitted.and_then(|(method, who)| Ok((method, who, layer.permit(method, &request)?)));
+    let admitted = admitted.and_then(|(method, who)| {
+        let permit = layer.permit(method, who.as_ref().map(|who| &who.actor), &request)?;
+        Ok((method, who, permit))
+    });
     let (method, admitted, permit) = match admitted {
         Ok(admitted) => admitted,
-        Err((method, status)) => return Ok(Call::new(metrics, method, None).refuse(&status)),
+        Err(Refused { method, status, actor }) => {
+            return Ok(Call::new(metrics, method, None).of(actor.as_ref()).refuse(&status));
+        }
     };
-    let mut call = Call::new(metrics, method, Some(permit));
+    let actor = admitted.as_ref().map(|admitted| &admitted.actor);
+    let mut call = Call::new(metrics, method, Some(permit)).of(actor);
     if let Some(Admitted { actor, terms }) = admitted {
         call.leave = layer.leave(method, terms, &request);
         request.extensions_mut().insert(actor);
@@ -253,6 +283,10 @@ struct Call {
     metrics: Arc<Metrics>,
     method: &'static Method,
     code: Code,
+    /// The word for why it was refused.
+    reason: Option<String>,
+    /// Who changes something, for the audit log.
+    actor: Option<Actor>,
     leave: Option<Leave>,
     _permit: Option<Permit>,
 }
@@ -260,17 +294,36 @@ struct Call {
 impl Call {
     fn new(metrics: Arc<Metrics>, method: &'static Method, permit: Option<Permit>) -> Self {
         // What it is counted as when the caller hangs up before there is an answer.
-        Self { metrics, method, code: Code::Cancelled, leave: None, _permit: permit }
+        Self {
+            metrics,
+            method,
+            code: Code::Cancelled,
+            reason: None,
+            actor: None,
+            leave: None,
+            _permit: permit,
+        }
+    }
+
+    /// Who made it.
+    fn of(mut self, actor: Option<&Actor>) -> Self {
+        self.actor = actor.filter(|_| self.method.writes()).cloned();
+        self
+    }
+
+    fn end(&mut self, status: &Status) {
+        self.code = status.code();
+        self.reason = status.get_details_error_info().map(|info| info.reason);
     }
 
     fn refuse(mut self, status: &Status) -> http::Response<Body> {
-        self.code = status.code();
+        self.end(status);
         status.clone().into_http()
     }
 
     fn answer(mut self, response: http::Response<Body>) -> http::Response<Body> {
         if let Some(status) = Status::from_header_map(response.headers()) {
-            self.code = status.code();
+            self.end(&status);
         }
         response.map(|body| Body::new(Counted { body, call: self }))
     }
@@ -278,7 +331,11 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.metrics.grpc_handled(self.method.service, self.method.name, code_name(self.code));
+        let (method, code) = (self.method, code_name(self.code));
+        self.metrics.grpc_handled(method.service, method.name, code);
+        if let Some(actor) = &self.actor {
+            audit::tell(actor, &Ended { method, code, reason: self.reason.as_deref() });
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::either::Either;
 use super::failures::{Failures, Verdict};
 use super::terms::LiveTerms;
 use crate::connections::{Bounds, Entrance, Handshaking, Hold, Standing};
-use crate::tls::{ServerStream, Trust};
+use crate::tls::{ServerStream, Trust, client_subject};
 
 /// Connections at once. A proxy or a bastion may bring all operators under one address.
 const CONNECTIONS: Bounds = Bounds { total: 256, per_peer: 64 };
@@ -46,6 +46,8 @@ impl Handshake {
 pub(super) struct Caller {
     ip: IpAddr,
     handshake: Handshake,
+    /// The subject of its certificate.
+    subject: Option<Arc<str>>,
     standing: Standing,
     failed: Arc<AtomicU32>,
 }
@@ -53,6 +55,10 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn ip(&self) -> IpAddr {
         self.ip
+    }
+
+    pub(super) fn subject(&self) -> Option<&Arc<str>> {
+        self.subject.as_ref()
     }
 
     pub(super) fn handshake(&self) -> Handshake {
@@ -111,7 +117,11 @@ impl Handshaking for Door {
     ) -> Option<(Wire, Caller)> {
         let ip = peer.ip();
         let (stream, handshake) = self.shake(stream, ip).await?;
-        let caller = Caller { ip, handshake, standing, failed: Arc::default() };
+        let subject = match &stream {
+            Either::Left(_) => None,
+            Either::Right(stream) => client_subject(stream).map(Into::into),
+        };
+        let caller = Caller { ip, handshake, subject, standing, failed: Arc::default() };
         if self.terms.now().knows_by(handshake) {
             caller.prove();
         }

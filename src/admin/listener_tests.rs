@@ -30,7 +30,7 @@ async fn a_connection_ends_behind_its_third_failure() {
     let ip = IpAddr::from([192, 0, 2, 1]);
     let place = Places::new(CONNECTIONS).admit(ip).unwrap();
     let standing = place.standing();
-    let caller = Caller { ip, handshake: Handshake::None, standing, failed: Arc::default() };
+    let caller = Caller { ip, handshake: Handshake::None, subject: None, standing, failed: Arc::default() };
     let failures = Failures::new();
     // It is known, and yet ends.
     caller.prove();

@@ -2,7 +2,7 @@
 //!
 //! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once ([`permits`]), how
 //! long, and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
-//! changes something leaves an audit line in the log: actor, method, name, etag.
+//! may change something leaves a line in the log ([`audit`]).
 //!
 //! - Token file, certificate, key and client CA follow the configuration ([`terms`]): a token that is gone is refused at
 //!   the next call, and ends its streams.
@@ -10,6 +10,7 @@
 //!   makes room for newcomers until then ([`crate::connections`]); what strangers may call has places of its own.
 
 mod access;
+mod audit;
 mod auth;
 mod cluster;
 mod convert;
@@ -20,6 +21,7 @@ mod domains;
 mod events;
 mod failures;
 mod guard;
+mod history;
 mod listener;
 mod mask;
 mod names;
@@ -60,6 +62,7 @@ use crate::proto::admin::v1::destination_service_server::DestinationServiceServe
 use crate::proto::admin::v1::dnsbl_service_server::DnsblServiceServer;
 use crate::proto::admin::v1::domain_service_server::DomainServiceServer;
 use crate::proto::admin::v1::event_service_server::EventServiceServer;
+use crate::proto::admin::v1::history_service_server::HistoryServiceServer;
 use crate::proto::admin::v1::queue_service_server::QueueServiceServer;
 use crate::proto::admin::v1::resolve_service_server::ResolveServiceServer;
 use crate::proto::admin::v1::routing_service_server::RoutingServiceServer;
@@ -67,7 +70,6 @@ use crate::proto::admin::v1::rule_service_server::RuleServiceServer;
 use crate::proto::admin::v1::trace_service_server::TraceServiceServer;
 use crate::routing::Routing;
 use crate::telemetry::Metrics;
-use auth::Actor;
 use failures::Failures;
 use guard::GuardLayer;
 
@@ -199,6 +201,7 @@ async fn routes<L: Clone>(
     let resolve = ResolveServiceServer::new(resolve::Resolver { routing: routing.clone() });
     let dnsbl = DnsblServiceServer::new(dnsbl::Listings { routing: routing.clone(), blocklist });
     let cluster = ClusterServiceServer::new(cluster::Nodes { routing: routing.clone(), office });
+    let history = HistoryServiceServer::new(history::Histories { routing: routing.clone() });
     let documents = RoutingServiceServer::new(documents::Documents { routing });
     let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
     let events = EventServiceServer::new(events);
@@ -211,6 +214,7 @@ async fn routes<L: Clone>(
         .add_service(resolve.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(cluster.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(dnsbl.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(history.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))
@@ -231,10 +235,7 @@ fn reflection() -> Result<(V1<impl v1::ServerReflection>, V1Alpha<impl v1alpha::
     Ok((builder().build_v1()?, builder().build_v1alpha()?))
 }
 
-/// Leaves the line that says who changed what.
-fn audit(actor: &Actor, method: &'static str, name: &str, etag: u64) {
-    tracing::info!(actor = &*actor.name, role = actor.role.as_str(), method, name, etag, "admin change");
-}
-
+#[cfg(test)]
+mod test_log;
 #[cfg(test)]
 mod tests;

@@ -89,9 +89,9 @@ impl QueueService for Queues {
         let RetryMessagesRequest { selection, validate_only, page_token } = request.into_inner();
         let (ids, next_page_token) = self.select(selection, &page_token).await?;
         let result = if validate_only {
-            counted(&ids)
+            rehearsed(&actor, &ids)
         } else {
-            act((&actor, "RetryMessages"), ids, |id| self.queue.retry(id)).await?
+            act(&actor, ids, |id| self.queue.retry(id)).await?
         };
         Ok(Response::new(RetryMessagesResponse { result: Some(result), next_page_token }))
     }
@@ -104,9 +104,9 @@ impl QueueService for Queues {
         let CancelMessagesRequest { selection, validate_only, page_token } = request.into_inner();
         let (ids, next_page_token) = self.select(selection, &page_token).await?;
         let result = if validate_only {
-            counted(&ids)
+            rehearsed(&actor, &ids)
         } else {
-            act((&actor, "CancelMessages"), ids, |id| self.queue.cancel(id)).await?
+            act(&actor, ids, |id| self.queue.cancel(id)).await?
         };
         Ok(Response::new(CancelMessagesResponse { result: Some(result), next_page_token }))
     }
@@ -141,11 +141,10 @@ impl QueueService for Queues {
         }
         let until =
             duration.map(|duration| convert::end_of(clock::now(), &duration, &MAX_SUSPENSION)).transpose()?;
-        let changed = self.queue.suspend(domain, until, reason).await.map_err(failed)?;
+        let changed = self.queue.suspend(actor.author(), domain, until, reason).await.map_err(failed)?;
         let Changed::Suspension(suspended) = changed else { return Err(status::unexpected("a suspension")) };
-        let suspended = suspension(&suspended);
-        audit(&actor, "SuspendDestination", &suspended.name);
-        Ok(Response::new(suspended))
+        actor.did(&suspended.resource_name(), suspended.revision);
+        Ok(Response::new(suspension(&suspended)))
     }
 
     async fn resume_destination(
@@ -158,24 +157,25 @@ impl QueueService for Queues {
             .strip_prefix("queue/suspensions/")
             .ok_or_else(|| status::invalid("name", "is not of the form queue/suspensions/DOMAIN"))?;
         let domain = parse_domain("name", domain)?;
-        self.queue.resume(&domain).await.map_err(failed)?;
-        audit(&actor, "ResumeDestination", &format!("queue/suspensions/{domain}"));
+        actor.about(&name);
+        let revision = self.queue.resume(actor.author(), &domain).await.map_err(failed)?;
+        actor.did(&format!("queue/suspensions/{domain}"), revision);
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
+/// What the audit log calls the messages of an order.
+const MESSAGES: &str = "queue/messages/-";
+
 /// What an order would do.
-fn counted(ids: &[TraceId]) -> OrderResult {
+fn rehearsed(actor: &Actor, ids: &[TraceId]) -> OrderResult {
+    actor.rehearsed(MESSAGES);
     OrderResult { count: count(ids.len() as u64), busy: Vec::new() }
 }
 
 /// Carries an order out, and says in the log how far it came. What has left the queue meanwhile is passed over; a
 /// failure leaves the other messages to be done.
-async fn act<F>(
-    (actor, method): (&Actor, &'static str),
-    ids: Vec<TraceId>,
-    order: impl Fn(TraceId) -> F,
-) -> Result<OrderResult, Status>
+async fn act<F>(actor: &Actor, ids: Vec<TraceId>, order: impl Fn(TraceId) -> F) -> Result<OrderResult, Status>
 where
     F: Future<Output = Result<(), QueueError>> + Send,
 {
@@ -191,7 +191,7 @@ where
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    audit_batch(actor, method, result.count);
+    actor.did_to(MESSAGES, result.count);
     match failure {
         None => Ok(result),
         Some(error) => Err(status::storage_after(&error, result.count)),
@@ -306,15 +306,6 @@ fn failed(error: QueueError) -> Status {
 
 fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn audit_batch(actor: &Actor, method: &'static str, count: i64) {
-    let (actor, role) = (&*actor.name, actor.role.as_str());
-    tracing::info!(actor, role, method, name = "queue/messages/-", count, "admin change");
-}
-
-fn audit(actor: &Actor, method: &'static str, name: &str) {
-    tracing::info!(actor = &*actor.name, role = actor.role.as_str(), method, name, "admin change");
 }
 
 /// How much of a message is shown.

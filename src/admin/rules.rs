@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::mask::Mask;
-use super::{audit, convert, names, page, status};
+use super::{convert, names, page, status};
 use crate::proto::admin::v1::rule::State;
 use crate::proto::admin::v1::rule_service_server::RuleService;
 use crate::proto::admin::v1::{
@@ -66,9 +66,7 @@ impl RuleService for Rules {
             label: rule.display_name,
             enabled: rule.enabled.unwrap_or(true),
         };
-        self.change(Change::CreateRule(new), &actor, "CreateRule", &domain.resource_name())
-            .await
-            .map(Response::new)
+        self.change(Change::CreateRule(new), &actor, &domain.resource_name()).await.map(Response::new)
     }
 
     async fn update_rule(&self, request: Request<UpdateRuleRequest>) -> Result<Response<Rule>, Status> {
@@ -96,7 +94,7 @@ impl RuleService for Rules {
         }
         let etag = convert::etag_from("rule.etag", &rule.etag)?;
         let change = Change::UpdateRule { id: stored.id, patch, etag };
-        self.change(change, &actor, "UpdateRule", &stored.resource_name()).await.map(Response::new)
+        self.change(change, &actor, &stored.resource_name()).await.map(Response::new)
     }
 
     async fn delete_rule(
@@ -109,24 +107,29 @@ impl RuleService for Rules {
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = rule.resource_name();
         let change = Change::DeleteRule { id: rule.id, etag };
-        self.routing.change(change).await.map_err(|error| status::routing(&error, &resource))?;
-        audit(&actor, "DeleteRule", &resource, rule.revision);
+        actor.about(&resource);
+        self.routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, &resource))?;
+        actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Rules {
-    async fn change(
-        &self,
-        change: Change,
-        actor: &Actor,
-        method: &'static str,
-        resource: &str,
-    ) -> Result<Rule, Status> {
-        let changed = self.routing.change(change).await.map_err(|error| status::routing(&error, resource))?;
+    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Rule, Status> {
+        actor.about(resource);
+        let changed = self
+            .routing
+            .by(actor.author())
+            .change(change)
+            .await
+            .map_err(|error| status::routing(&error, resource))?;
         match changed {
             Changed::Rule(rule) => {
-                audit(actor, method, &rule.resource_name(), rule.revision);
+                actor.did(&rule.resource_name(), rule.revision);
                 Ok(shown(&self.routing.snapshot(), &rule))
             }
             Changed::Domain(_)

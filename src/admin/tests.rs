@@ -30,8 +30,12 @@ use crate::routing::{Change, NewDomain, RoutingOptions};
 use crate::spool::{self, Spool};
 use crate::store::Store;
 
+#[path = "audit_tests.rs"]
+mod audit_log;
 #[path = "dnsbl_tests.rs"]
 mod dnsbl_service;
+#[path = "history_tests.rs"]
+mod history_service;
 #[path = "queue_tests.rs"]
 mod queue_service;
 #[path = "strangers_tests.rs"]
@@ -740,6 +744,9 @@ async fn with_tls_a_client_certificate_of_the_ca_is_admin_and_none_is_nobody() {
     let with = ca.into_iter().chain(identity).chain(["domain", "add", "example.com"]);
     let (status, _, err) = world.ctl_at(&server, with).await;
     assert_eq!(status, 0, "{err}");
+    let table = world.services.routing.snapshot();
+    let author = table.history().next().unwrap().author.clone().unwrap();
+    assert_eq!(author.name(), "CN=rcgen self signed cert");
     let without = ca.into_iter().chain(["domain", "list"]);
     let (status, _, err) = world.ctl_at(&server, without).await;
     assert_eq!(status, 1);

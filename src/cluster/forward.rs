@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::founding::{NodeId, NodeName};
-use super::network::{Outcome, Peers, Unpassed};
+use super::network::{Outcome, PassedOn, Peers, Unpassed};
 use super::proposal::MAX_PROPOSAL_OCTETS;
 use super::propose::CONFIRMED_WITHIN;
 use super::types::{Member, Types};
@@ -56,7 +56,7 @@ impl Forwarder {
 
     /// Passes an order on, and answers it; back comes one that this node is to carry out.
     pub(super) async fn forward(self, order: Order) -> Option<Order> {
-        let Order { change, request_id, since, reach, answer } = order;
+        let Order { change, request_id, author, since, reach, answer } = order;
         let id = request_id.clone().unwrap_or_else(RequestId::draw);
         let encoded = spawn_blocking(move || {
             let encoded = change.encode();
@@ -78,18 +78,22 @@ impl Forwarder {
         } else {
             None
         };
-        let (octets, mut tried, mut refused) = (Arc::from(octets), None, RoutingError::Overtaken);
+        let passed = PassedOn { request_id: id, author, octets: octets.into() };
+        let (mut tried, mut refused) = (None, RoutingError::Overtaken);
         for _ in 0..MAX_TRIES {
             let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());
             if answer.is_in_vain() || left.is_zero() {
                 break;
             }
             let (leader, name) = match self.leader(tried, left).await {
-                Leader::Here => return Some(Order { change, request_id: Some(id), since, reach, answer }),
+                Leader::Here => {
+                    let PassedOn { request_id: id, author, .. } = passed;
+                    return Some(Order { change, request_id: Some(id), author, since, reach, answer });
+                }
                 Leader::There(leader, name) => (leader, name),
                 Leader::Nobody => break,
             };
-            match self.pass(leader, &name, &id, &octets).await {
+            match self.pass(leader, &name, &passed).await {
                 Tried::Told(outcome) => {
                     self.tell(outcome, request_id, answer).await;
                     return None;
@@ -101,8 +105,8 @@ impl Forwarder {
         None
     }
 
-    async fn pass(&self, leader: NodeId, name: &NodeName, id: &RequestId, octets: &Arc<[u8]>) -> Tried {
-        let passed = self.peers.change((name, leader), id, octets).await;
+    async fn pass(&self, leader: NodeId, name: &NodeName, change: &PassedOn) -> Tried {
+        let passed = self.peers.change((name, leader), change).await;
         match passed {
             Ok(outcome) => match outcome.changed {
                 Err(error) if DOES_NOT_LEAD.contains(&error.reason()) => Tried::Nothing(error),

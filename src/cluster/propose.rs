@@ -32,7 +32,9 @@ use super::network::Peers;
 use super::proposal::{CHANGE_OVERHEAD_OCTETS, Finish, MAX_PART_OCTETS, MAX_PROPOSAL_OCTETS, Part, Proposal};
 use super::types::{Outcomes, Types};
 use crate::clock;
-use crate::routing::{Answer, Change, Draft, Order, Orders, Reach, RequestId, RoutingError, Table, View};
+use crate::routing::{
+    Answer, Change, Draft, Order, Orders, Reach, RequestId, RoutingError, Stamped, Table, View,
+};
 
 /// How long an entry may take before its clients are told that it is not confirmed: several elections, and a disk that
 /// hesitates.
@@ -184,11 +186,11 @@ impl Proposer {
     fn pass_on(&mut self, orders: VecDeque<Order>, error: &RoutingError) {
         let table = self.view.snapshot();
         let there = self.forwarder.as_ref().filter(|_| matches!(error, RoutingError::NotLeader { .. }));
-        for Order { change, request_id, since, reach, answer } in orders {
+        for Order { change, request_id, author, since, reach, answer } in orders {
             let Some(answer) = answer_done(&table, &change, request_id.as_ref(), answer) else { continue };
             match there {
                 Some(forwarder) if reach == Reach::Cluster => {
-                    let order = Order { change, request_id, since, reach, answer };
+                    let order = Order { change, request_id, author, since, reach, answer };
                     self.forwards.spawn(forwarder.clone().forward(order));
                 }
                 Some(_) | None => answer.give(Err(error.clone())),
@@ -294,7 +296,7 @@ impl Proposer {
 
 /// A change that is to be proposed, and who waits for it.
 struct Pending {
-    /// As [`Stamped::encode`](crate::routing::Stamped::encode) has it.
+    /// As [`Stamped::encode`] has it.
     octets: Vec<u8>,
     request_id: Option<RequestId>,
     answer: Answer,
@@ -327,7 +329,7 @@ fn answer_done(table: &Table, change: &Change, id: Option<&RequestId>, answer: A
 fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Duration) -> Filled {
     let (mut changes, mut octets) = (Vec::new(), 0);
     while let Some(order) = rest.pop_front() {
-        let Order { change, request_id, since, reach, answer } = order;
+        let Order { change, request_id, author, since, reach, answer } = order;
         // Whoever is gone has heard nothing, and may come again.
         if answer.is_in_vain() {
             continue;
@@ -337,7 +339,7 @@ fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Dur
             answer.give(Err(RoutingError::Overtaken));
             continue;
         }
-        let encoded = draft.attempt(change, request_id).and_then(|stamped| {
+        let encoded = draft.attempt(change, request_id, author).and_then(|stamped| {
             let encoded = stamped.encode().map_err(|_| RoutingError::TooLarge)?;
             Ok((stamped, encoded))
         });
@@ -356,8 +358,8 @@ fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Dur
             let large = Pending { octets: encoded, request_id: stamped.request_id, answer };
             return Filled { entry: Filling::Large(large), rest };
         } else {
-            let (change, request_id) = (stamped.change, stamped.request_id);
-            rest.push_front(Order { change, request_id, since, reach, answer });
+            let Stamped { change, request_id, author, .. } = stamped;
+            rest.push_front(Order { change, request_id, author, since, reach, answer });
             break;
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn options() -> RoutingOptions {
 pub(super) fn stamped(number: u32, change: Change) -> Stamped {
     let at =
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_millis(number.into());
-    Stamped { at, first_id: Ulid(u128::from(number) << 32), request_id: None, change }
+    Stamped { at, first_id: Ulid(u128::from(number) << 32), request_id: None, author: None, change }
 }
 
 pub(super) fn create_domain(name: &str) -> Change {

@@ -17,6 +17,8 @@ pub const MIN_SECRET_OCTETS: usize = 16;
 pub const MIN_TOKEN_CHARACTERS: usize = 16;
 /// The most admin tokens: every call is compared with all of them.
 pub const MAX_TOKENS: usize = 1000;
+/// Longest name of an admin token, in octets.
+pub const MAX_TOKEN_NAME_OCTETS: usize = 64;
 /// The most SRS secrets: each is tried for every bounce.
 pub const MAX_SECRETS: usize = 16;
 
@@ -117,6 +119,8 @@ pub struct Token {
     pub secret: Secret,
     /// What it may do then.
     pub role: Role,
+    /// What it is called.
+    pub name: Option<String>,
 }
 
 /// Reads a file of at most [`MAX_FILE_OCTETS`].
@@ -233,7 +237,7 @@ fn pems(path: &Path) -> Result<Vec<Pem>, FileError> {
         .map_err(|cause| FileError::Pem(cause.to_string()))
 }
 
-/// The admin tokens: lines `TOKEN ROLE`; lines that begin with `#` are comments.
+/// The admin tokens: lines `TOKEN ROLE [NAME]`; lines that begin with `#` are comments.
 ///
 /// # Errors
 /// When a line is anything else, or there is no token.
@@ -255,12 +259,18 @@ pub fn admin_tokens(path: &Path) -> Result<Vec<Token>, FileError> {
 
 fn token(line: &str) -> Result<Token, &'static str> {
     let mut words = line.split_whitespace();
-    let (Some(secret), Some(role), None) = (words.next(), words.next(), words.next()) else {
-        return Err("not of the form `TOKEN ROLE`");
+    let (Some(secret), Some(role), name, None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err("not of the form `TOKEN ROLE [NAME]`");
     };
     if secret.len() < MIN_TOKEN_CHARACTERS || !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err("a token has 16 printable ASCII characters or more");
     }
     let role = Role::parse(role).ok_or("the role is none of viewer, operator, admin")?;
-    Ok(Token { secret: Secret(secret.into()), role })
+    let is_name =
+        |name: &str| name.len() <= MAX_TOKEN_NAME_OCTETS && name.bytes().all(|b| b.is_ascii_graphic());
+    if !name.is_none_or(is_name) {
+        return Err("a name has up to 64 printable ASCII characters");
+    }
+    Ok(Token { secret: Secret(secret.into()), role, name: name.map(str::to_owned) })
 }

@@ -369,7 +369,7 @@ pub struct Public {
 pub struct Admin {
     /// The one address to listen on.
     pub listen: SocketAddr,
-    /// Lines `TOKEN ROLE`.
+    /// Lines `TOKEN ROLE [NAME]`.
     pub token_file: Option<PathBuf>,
     /// Serve TLS with these.
     pub tls: Option<KeyPairFiles>,

@@ -308,7 +308,7 @@ keys! {
 
     /// With no token_file and no client_ca_file it must be on loopback.
     ADMIN_LISTEN = "admin", "listen", SOCKET, Default("\"127.0.0.1:50051\""), Restart, Node;
-    /// Lines `TOKEN ROLE`: tokens of 16 printable characters or more, roles viewer, operator and admin. Past loopback tokens need TLS.
+    /// Lines `TOKEN ROLE [NAME]`: tokens of 16 printable characters or more, roles viewer, operator and admin; the name stands in the log and in `postroadctl history`. Past loopback tokens need TLS.
     ADMIN_TOKEN_FILE = "admin", "token_file", File, Optional("\"/etc/postroad/admin-tokens\""), Live, Node;
     /// The certificate chain, PEM, leaf first. With private_key_file: TLS.
     ADMIN_CERTIFICATE_FILE = "admin", "certificate_file", File, Optional("\"/etc/postroad/admin-chain.pem\""), Live, Node;

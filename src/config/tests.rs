@@ -247,7 +247,7 @@ fn files_are_read_and_their_content_is_never_shown() {
             "holds no private key",
         ),
         ("admin.token_file = '@norole'", "line 1: the role is none of viewer, operator, admin"),
-        ("admin.token_file = '@oneword'", "line 1: not of the form `TOKEN ROLE`"),
+        ("admin.token_file = '@oneword'", "line 1: not of the form `TOKEN ROLE [NAME]`"),
     ] {
         let text = errors(&files.with(line));
         assert!(text.contains(expected) && text.lines().count() == 1, "{line}: {text}");

@@ -8,14 +8,12 @@ use super::output::Output;
 use super::session::{DOCUMENT_DEADLINE, ServerArgs, Session, Wire, file_up_to};
 use crate::proto::admin::v1::routing_change::Verb;
 use crate::proto::admin::v1::routing_service_client::RoutingServiceClient;
-use crate::proto::admin::v1::{
-    ApplyRoutingDocumentRequest, ApplyRoutingDocumentResponse, ExportRoutingDocumentRequest,
-};
+use crate::proto::admin::v1::{ApplyRoutingDocumentRequest, ExportRoutingDocumentRequest, RoutingChange};
 
 /// Largest document, in octets; the server's bound.
 const MAX_DOCUMENT_OCTETS: u64 = 64 << 20;
 /// Largest answer: an export, or a change for every resource.
-const MAX_ANSWER_OCTETS: usize = 256 << 20;
+pub(super) const MAX_ANSWER_OCTETS: usize = 256 << 20;
 
 /// Which file, and how.
 #[derive(Debug, clap::Args)]
@@ -54,7 +52,7 @@ pub(super) async fn apply(
     let response = session
         .write(request, |wire, request| async move { client(wire).apply_routing_document(request).await })
         .await?;
-    if output.is_table() { show(&response, output) } else { output.json(&response) }
+    if output.is_table() { show(&response.changes, response.dry_run, output) } else { output.json(&response) }
 }
 
 pub(super) async fn export(
@@ -88,9 +86,10 @@ async fn read(path: &Path) -> Result<String, Failure> {
     String::from_utf8(octets).map_err(|_| Failure::Local(format!("{}: not UTF-8", path.display())))
 }
 
-fn show(response: &ApplyRoutingDocumentResponse, output: &mut Output<'_>) -> Result<(), Failure> {
+/// Prints what was done to each resource, or would be.
+pub(super) fn show(changes: &[RoutingChange], dry_run: bool, output: &mut Output<'_>) -> Result<(), Failure> {
     let mut counts = [0_u32; 3];
-    for change in &response.changes {
+    for change in changes {
         let [created, updated, deleted] = &mut counts;
         let (sign, count) = match change.verb() {
             Verb::Create => ('+', created),
@@ -103,6 +102,6 @@ fn show(response: &ApplyRoutingDocumentResponse, output: &mut Output<'_>) -> Res
     }
     let [created, updated, deleted] = counts;
     let done = format!("{created} added, {updated} changed, {deleted} removed");
-    output.talk(&if response.dry_run { format!("{done} (dry run: nothing was done)") } else { done });
+    output.talk(&if dry_run { format!("{done} (dry run: nothing was done)") } else { done });
     Ok(())
 }

@@ -13,6 +13,7 @@ mod document;
 mod domain;
 mod events;
 mod failure;
+mod history;
 mod output;
 mod pages;
 mod queue;
@@ -66,6 +67,8 @@ enum Noun {
     /// The nodes that agree on the routing table.
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// Prints the revisions of the routing table, the newest first, or goes back to one.
+    History(history::Args),
     /// Says which rule takes an address, which destinations it ends in, and why; sends nothing.
     Resolve(resolve::Args),
     /// Says what became of a message.
@@ -121,6 +124,7 @@ async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failu
         Noun::Queue(verb) => queue::run(verb, &Session::open(server).await?, output).await,
         Noun::Dnsbl(verb) => dnsbl::run(verb, &Session::open(server).await?, output).await,
         Noun::Cluster(verb) => cluster::run(verb, &Session::open(server).await?, output).await,
+        Noun::History(args) => history::run(args, server, output).await,
         Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
         Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
         Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,

@@ -1,6 +1,7 @@
 //! Applying a change to a table: pure and deterministic, so that a log of stamped changes makes the same
 //! table wherever it is replayed. Nothing here looks at the clock or at a node's configuration.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,10 +13,13 @@ use super::change::{
 };
 use super::check::{check_label, checked_action, checked_destination, checked_matcher};
 use super::error::RoutingError;
+use super::history::Revision;
+use super::images::{Image, Place, encode_images};
 use super::model::{
     Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
 };
 use super::requests::Request;
+use super::summary::summary;
 use super::table::{Coverage, Table};
 use super::wire;
 use crate::mail::{Address, Domain};
@@ -32,6 +36,25 @@ pub(super) struct Applied {
     pub(super) added_domains: Vec<Domain>,
     /// Rules that were added or changed, and may be gone again.
     pub(super) touched_rules: Vec<Ulid>,
+    /// Where anything was written.
+    touched: BTreeSet<Place>,
+}
+
+impl Applied {
+    /// Something is written there.
+    pub(super) fn touch(&mut self, place: Place) {
+        self.is_changed = true;
+        self.touched.insert(place);
+    }
+
+    /// What stood before, in another table, where this one is another.
+    fn before(&mut self, table: &Table) -> Vec<u8> {
+        if self.table.coverage() != table.coverage() {
+            self.touched.insert(Place::Coverage);
+        }
+        let images = std::mem::take(&mut self.touched).into_iter().map(|place| Image::of(table, place));
+        encode_images(images.filter(|image| *image != image.now(&self.table)))
+    }
 }
 
 /// Names listed in an error.
@@ -58,6 +81,7 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
             is_changed: false,
             added_domains: Vec::new(),
             touched_rules: Vec::new(),
+            touched: BTreeSet::new(),
         },
     };
     if let Some(changed) = repeated {
@@ -65,6 +89,8 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     }
     editor.applied.changed = if let Change::Batch(changes) = &stamped.change {
         editor.all(changes)?
+    } else if let Change::RollBack(order) = &stamped.change {
+        editor.roll_back(order)?
     } else {
         editor.one(&stamped.change)?
     };
@@ -79,7 +105,10 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
         stamped.request_id.clone().map(|id| Request::new(id, at, &stamped.change, &applied.changed));
     applied.is_changed |= applied.table.coverage() != table.coverage() || remembered.is_some();
     if applied.is_changed {
-        applied.table.set_revision(table.revision() + 1);
+        let (number, what) = (table.revision() + 1, summary(&stamped.change, table));
+        let (author, before) = (stamped.author.clone(), Some(applied.before(table)));
+        applied.table.set_revision(number);
+        applied.table.record(Revision { number, at, author, what, before });
     }
     if let Some(request) = remembered {
         applied.table.remember(request);
@@ -135,7 +164,7 @@ impl Editor {
                 }
                 Ok(Changed::Whole)
             }
-            Change::Batch(_) => Err(RoutingError::NestedBatch),
+            Change::Batch(_) | Change::RollBack(_) => Err(RoutingError::NestedBatch),
         }
     }
 
@@ -191,7 +220,7 @@ impl Editor {
         Ok(self.put_domain(entry))
     }
 
-    fn delete_domain(
+    pub(super) fn delete_domain(
         &mut self,
         name: &Domain,
         rules: RulesOfDeleted,
@@ -206,7 +235,7 @@ impl Editor {
         for id in ids {
             self.remove_rule(&id);
         }
-        self.applied.is_changed = true;
+        self.applied.touch(Place::Domain(name.clone()));
         self.applied.table.remove_domain(name);
         Ok(Changed::Removed)
     }
@@ -306,7 +335,11 @@ impl Editor {
         Ok(self.put_destination(entry))
     }
 
-    fn delete_destination(&mut self, address: &Address, etag: Option<u64>) -> Result<Changed, RoutingError> {
+    pub(super) fn delete_destination(
+        &mut self,
+        address: &Address,
+        etag: Option<u64>,
+    ) -> Result<Changed, RoutingError> {
         let old = self.destination(address)?;
         check_etag(etag, old.revision, || old.resource_name())?;
         let table = &mut self.applied.table;
@@ -317,43 +350,43 @@ impl Editor {
             return Err(RoutingError::DestinationInUse { address: old.address.clone(), rules, total });
         }
         table.remove_destination(address);
-        self.applied.is_changed = true;
+        self.applied.touch(Place::Destination(address.folded()));
         Ok(Changed::Removed)
     }
 
-    fn put_domain(&mut self, entry: DomainEntry) -> Changed {
+    pub(super) fn put_domain(&mut self, entry: DomainEntry) -> Changed {
         let entry = Arc::new(entry);
-        self.applied.is_changed = true;
+        self.applied.touch(Place::Domain(entry.name.clone()));
         self.applied.table.put_domain(entry.clone());
         Changed::Domain(entry)
     }
 
-    fn put_rule(&mut self, rule: Rule) -> Result<Changed, RoutingError> {
+    pub(super) fn put_rule(&mut self, rule: Rule) -> Result<Changed, RoutingError> {
         for address in rule.destinations() {
             if self.applied.table.destination(address).is_none() {
                 self.add_destination(address, false)?;
             }
         }
         let rule = Arc::new(rule);
-        self.applied.is_changed = true;
+        self.applied.touch(Place::Rule(rule.id));
         self.applied.table.put_rule(rule.clone());
         self.applied.touched_rules.push(rule.id);
         Ok(Changed::Rule(rule))
     }
 
-    fn put_destination(&mut self, entry: Destination) -> Changed {
+    pub(super) fn put_destination(&mut self, entry: Destination) -> Changed {
         let entry = Arc::new(entry);
-        self.applied.is_changed = true;
+        self.applied.touch(Place::Destination(entry.address.folded()));
         self.applied.table.put_destination(entry.clone());
         Changed::Destination(entry)
     }
 
-    fn remove_rule(&mut self, id: &Ulid) {
-        self.applied.is_changed = true;
+    pub(super) fn remove_rule(&mut self, id: &Ulid) {
+        self.applied.touch(Place::Rule(*id));
         self.applied.table.remove_rule(id);
     }
 
-    fn domain(&self, name: &Domain) -> Result<Arc<DomainEntry>, RoutingError> {
+    pub(super) fn domain(&self, name: &Domain) -> Result<Arc<DomainEntry>, RoutingError> {
         self.applied.table.domain(name).cloned().ok_or_else(|| RoutingError::DomainNotFound(name.clone()))
     }
 

@@ -192,7 +192,13 @@ fn replaying_the_stamped_changes_gives_the_same_table() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_123);
     let log: Vec<Vec<u8>> = changes
         .into_iter()
-        .map(|change| Stamped { at, first_id: ids.take(at, change.creations()), request_id: None, change })
+        .map(|change| Stamped {
+            at,
+            first_id: ids.take(at, change.creations()),
+            request_id: None,
+            author: None,
+            change,
+        })
         .map(|stamped| stamped.encode().unwrap())
         .collect();
     let replay = || {
@@ -233,7 +239,8 @@ fn an_id_that_was_stamped_twice_is_given_once() {
     let first = world.rule("user@one.example", RuleAction::Drop);
     let new = NewRule::new(domain("one.example"), Matcher::Local("other".to_owned()), RuleAction::Drop);
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
-    let again = Stamped { at, first_id: first, request_id: None, change: Change::CreateRule(new) };
+    let again =
+        Stamped { at, first_id: first, request_id: None, author: None, change: Change::CreateRule(new) };
     let table = apply(&world.table, &again).unwrap().table;
     assert_eq!(table.rules(&domain("one.example")).count(), 2);
     assert_eq!(table.rule(&first), world.table.rule(&first));
@@ -242,7 +249,8 @@ fn an_id_that_was_stamped_twice_is_given_once() {
 #[test]
 fn times_of_a_change_are_kept_to_the_millisecond_as_a_log_keeps_them() {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_700_000_000_123_456_789);
-    let stamped = Stamped { at, first_id: Ulid(7), request_id: None, change: verified("a@dest.example") };
+    let stamped =
+        Stamped { at, first_id: Ulid(7), request_id: None, author: None, change: verified("a@dest.example") };
     let logged = Stamped::decode(&stamped.encode().unwrap()).unwrap();
     let table = World::empty().table;
     let made = |stamped| {

@@ -7,8 +7,10 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 use ulid::Ulid;
 
+use super::author::Author;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, RuleAction, Suspension};
 use super::requests::RequestId;
+use super::rollback::RollBack;
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -140,8 +142,10 @@ pub enum Change {
     DeclareWhole,
     /// Says that there was a table, and that it is lost: makes [`super::Coverage::Empty`] [`super::Coverage::Lost`].
     DeclareLost,
+    /// Makes the table what it was right after a revision.
+    RollBack(RollBack),
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
-    /// rules may change places within it. A batch in a batch is refused.
+    /// rules may change places within it. A batch in a batch is refused, and so is a rollback.
     Batch(Vec<Self>),
 }
 
@@ -243,6 +247,8 @@ pub struct Stamped {
     pub first_id: Ulid,
     /// What its client calls it.
     pub request_id: Option<RequestId>,
+    /// Who asked for it; `None`: a node did, or it is not known.
+    pub author: Option<Author>,
     /// The change.
     pub change: Change,
 }
@@ -264,7 +270,7 @@ pub enum Changed {
     Removed,
     /// The table as such.
     Whole,
-    /// One for each change of the batch.
+    /// One for each change of the batch; none for a rollback.
     Batch(Vec<Self>),
 }
 
@@ -318,7 +324,8 @@ impl Change {
             | Self::BarNode { .. }
             | Self::AdmitNode { .. }
             | Self::DeclareWhole
-            | Self::DeclareLost => 0,
+            | Self::DeclareLost
+            | Self::RollBack(_) => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }
     }

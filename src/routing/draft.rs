@@ -3,9 +3,11 @@
 
 use super::admit::admit;
 use super::apply::{Applied, apply};
+use super::author::Author;
 use super::change::{Change, Ids, Stamped};
 use super::error::RoutingError;
 use super::requests::RequestId;
+use super::rollback::planned;
 use super::table::Table;
 use crate::clock;
 
@@ -39,18 +41,21 @@ impl Draft {
         &mut self,
         change: Change,
         request_id: Option<RequestId>,
+        author: Option<Author>,
     ) -> Result<Stamped, RoutingError> {
-        self.make(change, request_id).map(|(stamped, _)| stamped)
+        self.make(change, request_id, author).map(|(stamped, _)| stamped)
     }
 
     pub(super) fn make(
         &mut self,
         change: Change,
         request_id: Option<RequestId>,
+        author: Option<Author>,
     ) -> Result<(Stamped, Applied), RoutingError> {
         let at = clock::now();
         let first_id = self.ids.take(at, change.creations());
-        let stamped = Stamped { at, first_id, request_id, change };
+        let change = planned(change, request_id.as_ref(), &self.table, at)?;
+        let stamped = Stamped { at, first_id, request_id, author, change };
         let applied = apply(&self.table, &stamped)?;
         admit(&applied)?;
         self.table = applied.table.clone();

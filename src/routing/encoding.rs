@@ -9,11 +9,14 @@ use prost::{DecodeError, Message as _};
 use thiserror::Error;
 use ulid::Ulid;
 
+use super::author::Author;
 use super::change::{
     Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, Stamped, TempfailSetting,
 };
+use super::images::Image;
 use super::model::{Matcher, RuleAction};
 use super::requests::{RequestId, decode_request_id};
+use super::rollback::RollBack;
 use super::wire;
 use crate::config::OnTempfail;
 use crate::mail::{Address, Domain};
@@ -63,7 +66,8 @@ impl Stamped {
         let at_ms = wire::to_millis(self.at);
         let request_id = self.request_id.as_ref().map(RequestId::to_string);
         let first_id = self.first_id.to_bytes().to_vec();
-        let stamped = v1::Stamped { at_ms, first_id, change, request_id };
+        let (author, address) = Author::tell(self.author.as_ref());
+        let stamped = v1::Stamped { at_ms, first_id, change, request_id, author, address };
         check_length(STAMPED, stamped.encoded_len(), MAX_STAMPED_OCTETS)?;
         Ok(stamped.encode_to_vec())
     }
@@ -80,18 +84,19 @@ impl Stamped {
             at: time("the time of a stamped change", stamped.at_ms)?,
             first_id: id("the first id of a stamped change", &stamped.first_id)?,
             request_id: request_id("the request id of a stamped change", stamped.request_id.as_deref())?,
+            author: Author::told(&stamped.author, &stamped.address),
             change: decode_change(given("the change of a stamped change", stamped.change)?)?,
         })
     }
 }
 
 impl Change {
-    /// The form in which a node passes it on.
+    /// The form in which a node passes it on: as it was ordered.
     ///
     /// # Errors
     /// When it is too long to be decoded.
     pub fn encode(&self) -> Result<Vec<u8>, EncodingError> {
-        let change = encode_change(self);
+        let change = encode_order(self);
         check_length(CHANGE, change.encoded_len(), MAX_STAMPED_OCTETS)?;
         Ok(change.encode_to_vec())
     }
@@ -108,11 +113,19 @@ impl Change {
     }
 }
 
-/// SHA-256 of a change: that of one that is the same is the same.
+/// SHA-256 of a change as it was ordered: that of one that is the same is the same.
 pub(super) fn change_digest(change: &Change) -> [u8; SHA256_OUTPUT_LEN] {
     let mut digest = [0; SHA256_OUTPUT_LEN];
-    digest.copy_from_slice(digest::digest(&SHA256, &encode_change(change).encode_to_vec()).as_ref());
+    digest.copy_from_slice(digest::digest(&SHA256, &encode_order(change).encode_to_vec()).as_ref());
     digest
+}
+
+/// Without what who leads has added.
+fn encode_order(change: &Change) -> v1::Change {
+    if let Change::RollBack(order) = change {
+        return encode_change(&Change::RollBack(RollBack::to(order.revision, order.etag)));
+    }
+    encode_change(change)
 }
 
 fn encode_change(change: &Change) -> v1::Change {
@@ -170,6 +183,7 @@ fn encode_change(change: &Change) -> v1::Change {
         }
         Change::BarNode { name } => Kind::BarNode(v1::NodeOfCluster { name: name.clone() }),
         Change::AdmitNode { name } => Kind::AdmitNode(v1::NodeOfCluster { name: name.clone() }),
+        Change::RollBack(order) => Kind::RollBack(encode_roll_back(order)),
         Change::Batch(changes) => {
             Kind::Batch(v1::Batch { changes: changes.iter().map(encode_change).collect() })
         }
@@ -179,6 +193,12 @@ fn encode_change(change: &Change) -> v1::Change {
 
 fn encode_resume(domain: &Domain, etag: Option<u64>) -> v1::Resume {
     v1::Resume { domain: domain.to_string(), etag }
+}
+
+fn encode_roll_back(order: &RollBack) -> v1::RollBack {
+    let RollBack { revision, etag, from, restored } = order;
+    let restored = restored.iter().map(Image::encode).collect();
+    v1::RollBack { revision: *revision, etag: *etag, from: *from, restored }
 }
 
 fn encode_new_domain(new: &NewDomain) -> v1::CreateDomain {
@@ -262,6 +282,10 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         }
         Kind::BarNode(v1::NodeOfCluster { name }) => Change::BarNode { name },
         Kind::AdmitNode(v1::NodeOfCluster { name }) => Change::AdmitNode { name },
+        Kind::RollBack(v1::RollBack { revision, etag, from, restored }) => {
+            let restored = restored.into_iter().map(Image::decode).collect::<Result<_, _>>()?;
+            Change::RollBack(RollBack { revision, etag, from, restored })
+        }
         Kind::Batch(v1::Batch { changes }) => {
             Change::Batch(changes.into_iter().map(decode_change).collect::<Result<_, _>>()?)
         }

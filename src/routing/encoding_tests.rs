@@ -148,10 +148,12 @@ proptest! {
         at in 0..1_u64 << 48,
         first_id in any_id(),
         request_id in proptest::option::of("[ -~]{1,64}"),
+        author in proptest::option::of(("[ -~é\\n]{1,150}", any::<Option<std::net::IpAddr>>())),
         change in any_change(),
     ) {
         let request_id = request_id.map(|text| RequestId::parse(&text).unwrap());
-        let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, request_id, change };
+        let author = author.and_then(|(name, address)| Author::new(&name, address));
+        let stamped = Stamped { at: UNIX_EPOCH + Duration::from_millis(at), first_id, request_id, author, change };
         let octets = stamped.encode().unwrap();
         prop_assert_eq!(Stamped::decode(&octets).unwrap(), stamped.clone());
         // Fields of a later version, behind those that are known.
@@ -169,7 +171,13 @@ proptest! {
 
 /// What a form says that no version of ours writes.
 fn refused(change: v1::Change) -> String {
-    let stamped = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: Some(change), request_id: None };
+    let stamped = v1::Stamped {
+        at_ms: 1,
+        first_id: vec![0; 16],
+        change: Some(change),
+        request_id: None,
+        ..v1::Stamped::default()
+    };
     Stamped::decode(&stamped.encode_to_vec()).unwrap_err().to_string()
 }
 
@@ -224,12 +232,24 @@ fn what_cannot_be_read_is_named() {
         refused(of(Kind::CreateRule(rule))),
         "the matcher of a new rule cannot be read: it is missing"
     );
-    let none = v1::Stamped { at_ms: 1, first_id: vec![0; 16], change: None, request_id: None };
+    let none = v1::Stamped {
+        at_ms: 1,
+        first_id: vec![0; 16],
+        change: None,
+        request_id: None,
+        ..v1::Stamped::default()
+    };
     let error = Stamped::decode(&none.encode_to_vec()).unwrap_err();
     assert_eq!(error.to_string(), "the change of a stamped change cannot be read: it is missing");
-    let whole = Stamped { at: UNIX_EPOCH, first_id: Ulid(1), request_id: None, change: Change::DeclareWhole }
-        .encode()
-        .unwrap();
+    let whole = Stamped {
+        at: UNIX_EPOCH,
+        first_id: Ulid(1),
+        request_id: None,
+        author: None,
+        change: Change::DeclareWhole,
+    }
+    .encode()
+    .unwrap();
     let error = Stamped::decode(&whole[..whole.len() - 1]).unwrap_err();
     assert!(matches!(error, EncodingError::Malformed { what: "a stamped change", .. }), "{error}");
 }
@@ -237,6 +257,7 @@ fn what_cannot_be_read_is_named() {
 #[test]
 fn what_would_not_be_decoded_is_not_encoded() {
     let update = |octets| Stamped {
+        author: None,
         at: UNIX_EPOCH,
         first_id: Ulid(1),
         request_id: None,

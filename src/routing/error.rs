@@ -5,7 +5,7 @@ use thiserror::Error;
 use ulid::Ulid;
 
 use super::change::MAX_CHANGES_PER_BATCH;
-use super::encoding::MAX_STAMPED_OCTETS;
+use super::encoding::{EncodingError, MAX_STAMPED_OCTETS};
 use super::model::{
     MAX_BARRED, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS, MAX_LABEL_OCTETS, MAX_LISTINGS,
     MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN, MAX_SUSPENSIONS,
@@ -13,7 +13,6 @@ use super::model::{
 use super::passed::Told;
 use super::requests::{MAX_REQUEST_ID_OCTETS, RequestId};
 use super::resolve::MAX_DEPTH;
-use crate::config::NODE_LABEL;
 use crate::mail::{Address, AddressError, Domain};
 use crate::store::StoreError;
 
@@ -68,8 +67,6 @@ pub enum RoutingError {
     ListingNotFound(IpNet),
     #[error("network {given} is written {canonical}")]
     NetworkForm { given: IpNet, canonical: IpNet },
-    #[error("\"{0}\" is no node's name: {NODE_LABEL}")]
-    NodeName(String),
     #[error("node {0} was not removed from the cluster")]
     NodeNotBarred(String),
     #[error(
@@ -98,8 +95,14 @@ pub enum RoutingError {
     TooManyListings,
     #[error("{0} changes are past the limit of {MAX_CHANGES_PER_BATCH} for a batch")]
     TooManyChanges(usize),
-    #[error("a batch holds another")]
+    #[error("a batch holds another, or a rollback")]
     NestedBatch,
+    #[error("revision {revision} is older than the oldest kept, {oldest}")]
+    RevisionTooOld { revision: u64, oldest: u64 },
+    #[error("revision {revision} is not there yet: the routing table is at {latest}")]
+    RevisionNotFound { revision: u64, latest: u64 },
+    #[error("the history of the routing table cannot be read: {0}")]
+    HistoryUnreadable(EncodingError),
     #[error("the routing table on disk is damaged: {0}")]
     Damaged(String),
     #[error(
@@ -215,7 +218,6 @@ impl RoutingError {
             Self::SuspensionNotFound(_) => ("SUSPENSION_NOT_FOUND", NotFound),
             Self::ListingNotFound(_) => ("LISTING_NOT_FOUND", NotFound),
             Self::NetworkForm { .. } => ("NETWORK_INVALID", InvalidArgument),
-            Self::NodeName(_) => ("NODE_NAME_INVALID", InvalidArgument),
             Self::NodeNotBarred(_) => ("NODE_NOT_REMOVED", FailedPrecondition),
             Self::TooManyBarred => ("TOO_MANY_REMOVED_NODES", ResourceExhausted),
             Self::Reason => ("REASON_INVALID", InvalidArgument),
@@ -230,6 +232,9 @@ impl RoutingError {
             Self::TooManyListings => ("TOO_MANY_LISTINGS", ResourceExhausted),
             Self::TooManyChanges(_) => ("TOO_MANY_CHANGES", InvalidArgument),
             Self::NestedBatch => ("NESTED_BATCH", InvalidArgument),
+            Self::RevisionTooOld { .. } => ("REVISION_TOO_OLD", FailedPrecondition),
+            Self::RevisionNotFound { .. } => ("REVISION_NOT_FOUND", NotFound),
+            Self::HistoryUnreadable(_) => ("HISTORY_UNREADABLE", FailedPrecondition),
             Self::Damaged(_) => ("TABLE_DAMAGED", Unavailable),
             Self::Lost => ("TABLE_LOST", FailedPrecondition),
             Self::Store(_) => ("STORE_FAILED", Unavailable),

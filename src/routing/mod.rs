@@ -11,6 +11,7 @@
 //!   log.
 //! - [`apply`] sees only the table and a [`Stamped`] change: a log of these, replayed anywhere, gives the
 //!   same table. What depends on a node's configuration is asked in [`admit`], once, by who stamps it.
+//! - The last changes are known ([`Table::history`]), and can be undone: [`Change::RollBack`].
 //! - A request that is repeated under its id is answered, and not carried out again ([`RequestId`]).
 //! - A table that was never told anything, or was lost, says of nothing that it does not exist: [`Coverage`].
 //! - [`Stamped::encode`] is a change in a log, [`Table::records`] a table in a snapshot; two nodes that are at the same
@@ -19,6 +20,7 @@
 
 mod admit;
 mod apply;
+mod author;
 mod change;
 mod check;
 mod document;
@@ -27,6 +29,8 @@ mod earlier;
 mod encoding;
 mod error;
 mod explain;
+mod history;
+mod images;
 mod listings;
 mod model;
 mod orders;
@@ -36,6 +40,8 @@ mod records;
 mod replica;
 mod requests;
 mod resolve;
+mod rollback;
+mod summary;
 mod table;
 mod view;
 mod waiting;
@@ -45,6 +51,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use author::{Author, MAX_AUTHOR_OCTETS};
 pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
     Stamped, TempfailSetting,
@@ -55,6 +62,8 @@ pub use earlier::{Fingerprint, fingerprint, read_store};
 pub use encoding::{EncodingError, MAX_STAMPED_OCTETS};
 pub use error::{ErrorKind, RoutingError};
 pub use explain::{Explanation, Step};
+pub use history::{MAX_HISTORY_OCTETS, MAX_REVISION_OCTETS, MAX_REVISIONS, Revision};
+pub use images::Image;
 pub use model::{
     Access, Destination, DomainEntry, Listing, MAX_DESTINATIONS, MAX_DESTINATIONS_PER_RULE, MAX_DOMAINS,
     MAX_LABEL_OCTETS, MAX_LISTINGS, MAX_REASON_CHARS, MAX_REJECT_OCTETS, MAX_RULES_PER_DOMAIN,
@@ -66,6 +75,7 @@ pub use records::{MAX_RECORD_OCTETS, Rebuilt};
 pub use replica::Replica;
 pub use requests::{MAX_REQUEST_ID_OCTETS, MAX_REQUESTS, REQUEST_REMEMBERED, RequestId};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};
+pub use rollback::RollBack;
 pub use table::{Coverage, RoutingOptions, Table};
 pub use view::View;
 pub use waiting::{Answer, Order, Orders, Reach};
@@ -78,6 +88,7 @@ use self::waiting::Desk;
 pub struct Routing {
     view: View,
     desk: Desk,
+    author: Option<Author>,
 }
 
 impl Routing {
@@ -85,7 +96,13 @@ impl Routing {
     #[must_use]
     pub fn agreed(view: View) -> (Self, Orders) {
         let (desk, orders) = waiting::waiting();
-        (Self { view, desk }, orders)
+        (Self { view, desk, author: None }, orders)
+    }
+
+    /// The same, changed by this author.
+    #[must_use]
+    pub fn by(&self, author: Option<Author>) -> Self {
+        Self { author, ..self.clone() }
     }
 
     /// The table as it is now. Take it once for what must fit together.
@@ -105,7 +122,7 @@ impl Routing {
     /// # Errors
     /// With why nothing was changed; after [`RoutingError::Unconfirmed`] it may still be made.
     pub async fn change(&self, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, None, Reach::Cluster).await
+        self.desk.order(change, None, self.author.clone(), Reach::Cluster).await
     }
 
     /// Changes the table as [`Self::change`] does, unless that was done for this request within
@@ -114,7 +131,7 @@ impl Routing {
     /// # Errors
     /// As for [`Self::change`].
     pub async fn change_once(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, Some(request_id), Reach::Cluster).await
+        self.desk.order(change, Some(request_id), self.author.clone(), Reach::Cluster).await
     }
 
     /// Changes the table as [`Self::change_once`] does, on this node or not at all: another one has passed the change on,
@@ -123,7 +140,7 @@ impl Routing {
     /// # Errors
     /// As for [`Self::change`]; [`RoutingError::NotLeader`] where another node takes changes.
     pub async fn change_here(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, Some(request_id), Reach::Node).await
+        self.desk.order(change, Some(request_id), self.author.clone(), Reach::Node).await
     }
 
     /// What a change would leave behind: all is asked of it that [`Routing::change`] asks, and nothing is kept.
@@ -134,7 +151,7 @@ impl Routing {
     /// With why the change would be refused.
     pub fn rehearse(&self, change: Change) -> Result<Changed, RoutingError> {
         let mut draft = Draft::new(&self.snapshot());
-        draft.make(change, None).map(|(_, applied)| applied.changed)
+        draft.make(change, None, None).map(|(_, applied)| applied.changed)
     }
 
     /// Takes over what a new configuration says.

@@ -10,10 +10,10 @@ use super::apply::{Editor, check_etag};
 use super::change::Changed;
 use super::check::check_reason;
 use super::error::RoutingError;
+use super::images::Place;
 use super::listings::canonical;
 use super::model::{Access, Listing, MAX_BARRED, MAX_LISTINGS, MAX_SUSPENSIONS, Suspension};
 use super::wire;
-use crate::config::is_node_label;
 use crate::mail::Domain;
 
 /// Suspensions that one change ends: what it writes stays small.
@@ -37,9 +37,7 @@ impl Editor {
         let revision = self.revision;
         let entry = Suspension { domain: domain.clone(), since, until, reason: reason.to_owned(), revision };
         let entry = Arc::new(entry);
-        self.applied.is_changed = true;
-        self.applied.table.put_suspension(entry.clone());
-        self.applied.table.set_suspensions_revision(revision);
+        self.put_suspension(domain, Some(&entry));
         Ok(Changed::Suspension(entry))
     }
 
@@ -47,21 +45,25 @@ impl Editor {
         let table = &self.applied.table;
         let old = table.suspension(domain).ok_or_else(|| RoutingError::SuspensionNotFound(domain.clone()))?;
         check_etag(etag, old.revision, || old.resource_name())?;
-        self.remove_suspension(domain);
+        self.put_suspension(domain, None);
         Ok(Changed::Removed)
     }
 
     pub(super) fn end_suspensions(&mut self) -> Changed {
         let over = self.applied.table.suspensions().filter(|suspension| suspension.is_over(self.at));
         let over: Vec<_> = over.take(MAX_SUSPENSIONS_ENDED).cloned().collect();
-        over.iter().for_each(|suspension| self.remove_suspension(&suspension.domain));
+        over.iter().for_each(|suspension| self.put_suspension(&suspension.domain, None));
         Changed::Removed
     }
 
-    fn remove_suspension(&mut self, domain: &Domain) {
-        self.applied.table.remove_suspension(domain);
+    /// Puts what suspends a destination in the place of what did, or nothing.
+    pub(super) fn put_suspension(&mut self, domain: &Domain, entry: Option<&Arc<Suspension>>) {
+        self.applied.touch(Place::Suspension(domain.clone()));
+        match entry {
+            Some(entry) => self.applied.table.put_suspension(entry.clone()),
+            None => self.applied.table.remove_suspension(domain),
+        }
         self.applied.table.set_suspensions_revision(self.revision);
-        self.applied.is_changed = true;
     }
 
     pub(super) fn list(
@@ -86,26 +88,21 @@ impl Editor {
         let (since, revision) = (self.at, self.revision);
         let reason = reason.to_owned();
         let entry = Arc::new(Listing { network, access, reason, since, until, revision });
-        self.applied.is_changed = true;
-        self.applied.table.put_listing(entry.clone());
+        self.put_listing(network, Some(&entry));
         Ok(Changed::Listing(entry))
     }
 
     pub(super) fn unlist(&mut self, network: &IpNet, etag: Option<u64>) -> Result<Changed, RoutingError> {
         check_form(*network)?;
-        let table = &mut self.applied.table;
+        let table = &self.applied.table;
         let old = table.listing_of(network).ok_or(RoutingError::ListingNotFound(*network))?;
         check_etag(etag, old.revision, || old.resource_name())?;
-        table.remove_listing(network);
-        self.applied.is_changed = true;
+        self.put_listing(*network, None);
         self.sweep_listings();
         Ok(Changed::Removed)
     }
 
     pub(super) fn bar_node(&mut self, name: &str) -> Result<Changed, RoutingError> {
-        if !is_node_label(name) {
-            return Err(RoutingError::NodeName(name.to_owned()));
-        }
         let table = &mut self.applied.table;
         if !table.is_barred(name) {
             if table.barred().count() >= MAX_BARRED {
@@ -131,8 +128,16 @@ impl Editor {
     /// which is the same wherever it is applied.
     fn sweep_listings(&mut self) {
         for network in self.applied.table.listings_over(self.at, MAX_SWEPT) {
-            self.applied.table.remove_listing(&network);
-            self.applied.is_changed = true;
+            self.put_listing(network, None);
+        }
+    }
+
+    /// Puts what is said of a network in the place of what was, or nothing.
+    pub(super) fn put_listing(&mut self, network: IpNet, entry: Option<&Arc<Listing>>) {
+        self.applied.touch(Place::Listing(network));
+        match entry {
+            Some(entry) => self.applied.table.put_listing(entry.clone()),
+            None => self.applied.table.remove_listing(&network),
         }
     }
 }

@@ -217,11 +217,8 @@ fn a_node_is_barred_once_and_admitted_again() {
 }
 
 #[test]
-fn a_name_that_no_node_can_have_and_one_too_many_are_not_barred() {
+fn one_node_too_many_is_not_barred() {
     let mut world = World::new();
-    for name in ["", "a.b", "Linda", "-", &"a".repeat(64)] {
-        assert_eq!(world.refused(bar(name)), "NODE_NAME_INVALID", "{name}");
-    }
     (0..MAX_BARRED).for_each(|at| drop(world.make(bar(&format!("n{at}")))));
     assert_eq!(world.refused(bar("more")), "TOO_MANY_REMOVED_NODES");
     world.make(bar("n0"));

@@ -101,10 +101,18 @@ impl Rebuilt {
         Ok(())
     }
 
+    /// Takes the next revision of [`Table::history_records`].
+    ///
+    /// # Errors
+    /// When it cannot be read, or does not follow the one before it.
+    pub fn add_revision(&mut self, record: &[u8]) -> Result<(), EncodingError> {
+        self.table.history.add(record)
+    }
+
     /// The table.
     ///
     /// # Errors
-    /// When there was no head, or there are not as many records as it says.
+    /// When there was no head, there are not as many records as it says, or its history is another's.
     pub fn finish(self) -> Result<Table, EncodingError> {
         let Self { table, head } = self;
         let said = head.ok_or(EncodingError::NoHead)?;
@@ -120,6 +128,10 @@ impl Rebuilt {
             if said != found {
                 return Err(EncodingError::Count { what, said, found });
             }
+        }
+        if !table.history.leads_to(said.revision) {
+            let detail = format!("it does not end with revision {}", said.revision);
+            return Err(unreadable("the history of the table", detail));
         }
         if said.greatest_id != found.greatest_id {
             let detail = format!("record {} has a greater one", table.greatest_id());
@@ -168,11 +180,7 @@ fn head(table: &Table) -> v1::Head {
     v1::Head {
         format: FORMAT,
         revision: table.revision(),
-        coverage: match table.coverage() {
-            Coverage::Empty => 1,
-            Coverage::Lost => 2,
-            Coverage::Whole => 3,
-        },
+        coverage: coverage_code(table.coverage()),
         greatest_id: table.greatest_id().to_bytes().to_vec(),
         destinations: table.destination_count() as u64,
         domains: table.domain_count() as u64,
@@ -184,7 +192,15 @@ fn head(table: &Table) -> v1::Head {
     }
 }
 
-fn coverage(code: u32) -> Result<Coverage, EncodingError> {
+pub(super) fn coverage_code(coverage: Coverage) -> u32 {
+    match coverage {
+        Coverage::Empty => 1,
+        Coverage::Lost => 2,
+        Coverage::Whole => 3,
+    }
+}
+
+pub(super) fn coverage(code: u32) -> Result<Coverage, EncodingError> {
     match code {
         1 => Ok(Coverage::Empty),
         2 => Ok(Coverage::Lost),

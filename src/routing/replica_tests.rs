@@ -11,6 +11,7 @@ fn stamped(at: u64, change: Change) -> Stamped {
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
         first_id: Ulid(u128::from(at)),
         request_id: None,
+        author: None,
         change,
     }
 }

@@ -18,7 +18,7 @@ fn id(text: &str) -> RequestId {
 /// What a request does to a table, so long after the start.
 fn request(table: &mut Table, after: Duration, of: &str, change: Change) -> Result<Changed, RoutingError> {
     let first_id = Ulid(table.greatest_id().0 + 1);
-    let stamped = Stamped { at: START + after, first_id, request_id: Some(id(of)), change };
+    let stamped = Stamped { at: START + after, first_id, request_id: Some(id(of)), author: None, change };
     let applied = apply(table, &stamped)?;
     *table = applied.table;
     Ok(applied.changed)

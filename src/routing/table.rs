@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use super::change::{Change, Changed};
 use super::error::RoutingError;
+use super::history::{History, Revision};
 use super::listings::Listings;
 use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
 use super::requests::{Request, RequestId, Requests};
@@ -57,6 +58,7 @@ pub struct Table {
     pub(super) listings: Listings,
     barred: RedBlackTreeSetSync<Box<str>>,
     requests: Requests,
+    pub(super) history: History,
     options: Arc<RoutingOptions>,
 }
 
@@ -92,6 +94,7 @@ impl Table {
             listings: Listings::new(),
             barred: RedBlackTreeSetSync::new_sync(),
             requests: Requests::new(),
+            history: History::new(),
             options: Arc::new(options),
         }
     }
@@ -418,6 +421,11 @@ impl Table {
         self.requests.put(request);
     }
 
+    /// See [`History::push`].
+    pub(super) fn record(&mut self, revision: Revision) {
+        self.history.push(revision);
+    }
+
     /// By this revision the suspensions are others.
     pub(super) fn set_suspensions_revision(&mut self, revision: u64) {
         self.suspensions_revision = revision;
@@ -462,6 +470,7 @@ impl std::fmt::Debug for Table {
             .field("suspensions", &self.suspensions.size())
             .field("listings", &self.listings.len())
             .field("requests", &self.requests.len())
+            .field("history", &self.history.len())
             .finish_non_exhaustive()
     }
 }

@@ -60,9 +60,10 @@ pub(crate) fn in_memory(options: RoutingOptions) -> Routing {
             if taken.is_empty() {
                 return;
             }
-            for Order { change, request_id, answer, .. } in taken {
+            for Order { change, request_id, author, answer, .. } in taken {
                 draft.restart(replica.table());
-                let changed = draft.attempt(change, request_id).and_then(|stamped| replica.apply(&stamped));
+                let changed =
+                    draft.attempt(change, request_id, author).and_then(|stamped| replica.apply(&stamped));
                 replica.publish();
                 answer.give(changed);
             }
@@ -136,7 +137,8 @@ impl World {
     pub(super) fn try_applied(&mut self, change: Change) -> Result<Applied, RoutingError> {
         self.at += Duration::from_millis(1);
         let first_id = self.ids.take(self.at, change.creations());
-        let applied = apply(&self.table, &Stamped { at: self.at, first_id, request_id: None, change })?;
+        let applied =
+            apply(&self.table, &Stamped { at: self.at, first_id, request_id: None, author: None, change })?;
         admit(&applied)?;
         self.table = applied.table.clone();
         Ok(applied)

@@ -3,6 +3,7 @@
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::author::Author;
 use super::change::{Change, Changed};
 use super::error::RoutingError;
 use super::requests::RequestId;
@@ -17,6 +18,8 @@ pub struct Order {
     pub change: Change,
     /// What its client calls it.
     pub request_id: Option<RequestId>,
+    /// Who asks for it; `None`: a node does, or it is not known.
+    pub author: Option<Author>,
     /// Since when it waits.
     pub since: Instant,
     /// Who may carry it out.
@@ -75,10 +78,12 @@ impl Desk {
         &self,
         change: Change,
         request_id: Option<RequestId>,
+        author: Option<Author>,
         reach: Reach,
     ) -> Result<Changed, RoutingError> {
         let (answer, answered) = oneshot::channel();
-        let order = Order { change, request_id, since: Instant::now(), reach, answer: Answer(answer) };
+        let (since, answer) = (Instant::now(), Answer(answer));
+        let order = Order { change, request_id, author, since, reach, answer };
         self.0.send(order).await.map_err(|_| RoutingError::Stopped)?;
         answered.await.map_err(|_| RoutingError::Stopped)?
     }

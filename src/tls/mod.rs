@@ -41,6 +41,7 @@ pub use roots::trusted_roots;
 pub use rustls::RootCertStore;
 pub use server::{
     Acceptor, ServerFiles, ServerIdentity, ServerStream, ServerUse, StartTls, Trust, announce_change,
+    client_subject,
 };
 pub use sts::{
     Certainty, HTTPS_PORT, MAX_AGE, MAX_POLICY_OCTETS, MAX_WAIT, Sts, StsMode, StsPolicies, StsPolicy,

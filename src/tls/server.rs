@@ -253,6 +253,15 @@ impl Acceptor {
     }
 }
 
+/// The subject of the certificate that a client has shown, `CN=ana`; none where it is empty.
+#[must_use]
+pub fn client_subject<S>(stream: &ServerStream<S>) -> Option<String> {
+    let shown = stream.get_ref().1.peer_certificates()?.first()?;
+    let (_, certificate) = X509Certificate::from_der(shown).ok()?;
+    let subject = certificate.subject().to_string();
+    (!subject.is_empty()).then_some(subject)
+}
+
 impl Trust {
     /// Of the file's octets.
     pub(crate) fn of(octets: &[u8]) -> Self {

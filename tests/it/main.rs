@@ -21,6 +21,7 @@ mod floors;
 mod formats;
 mod forwarding;
 mod header_lines;
+mod history;
 mod judgement;
 mod loops;
 mod lost_store;

@@ -26,12 +26,23 @@ use super::wire::Malformed;
 use super::wire::change::{decode_error, encode_error};
 use crate::proto::cluster::v1;
 use crate::proto::cluster::v1::{change_answer_part, change_part};
-use crate::routing::{Change, Changed, MAX_STAMPED_OCTETS, RequestId, Routing, RoutingError};
+use crate::routing::{Author, Change, Changed, MAX_STAMPED_OCTETS, RequestId, Routing, RoutingError};
 
 /// Octets of a piece.
 const MAX_PIECE_OCTETS: usize = 256 << 10;
 /// Pieces of an answer that wait to be sent.
 const MAX_WAITING: usize = 2;
+
+/// A change on its way to another node.
+#[derive(Debug)]
+pub struct PassedOn {
+    /// What its client calls it, or this node.
+    pub request_id: RequestId,
+    /// Who asked for it.
+    pub author: Option<Author>,
+    /// As [`Change::encode`] has it.
+    pub octets: Arc<[u8]>,
+}
 
 /// What became of a change, as who leads tells it.
 #[derive(Debug)]
@@ -59,16 +70,19 @@ impl Peers {
     pub async fn change(
         &self,
         (name, to): (&NodeName, NodeId),
-        request_id: &RequestId,
-        octets: &Arc<[u8]>,
+        change: &PassedOn,
     ) -> Result<Outcome, Unpassed> {
+        let octets = &change.octets;
         let complete = Arc::new(AtomicBool::new(false));
         let pass = || async {
             let disk = self.node().disk();
+            let (author, address) = Author::tell(change.author.as_ref());
             let head = v1::ChangeHead {
                 header: Some(self.header(&disk, cluster_of(&disk), Some(to)).encode()),
-                request_id: request_id.to_string(),
+                request_id: change.request_id.to_string(),
                 octets: octets.len() as u64,
+                author,
+                address,
             };
             self.pass(name, head, octets, &complete).await
         };
@@ -155,6 +169,7 @@ fn parts(
 #[derive(Debug)]
 pub(super) struct Passed {
     request_id: RequestId,
+    author: Option<Author>,
     change: Change,
 }
 
@@ -165,6 +180,7 @@ pub(super) async fn receive(
 ) -> Result<Passed, Status> {
     let request_id =
         RequestId::parse(&head.request_id).map_err(|_| Refusal::from(Malformed("a request id")))?;
+    let author = Author::told(&head.author, &head.address);
     let mut arriving = Arriving::new(head.octets, MAX_STAMPED_OCTETS)?;
     while !arriving.is_whole() {
         let Some(change_part::Part::Octets(piece)) = next(parts).await?.and_then(|piece| piece.part) else {
@@ -175,7 +191,7 @@ pub(super) async fn receive(
     let octets = arriving.finish()?;
     let decoded = spawn_blocking(move || Change::decode(&octets)).await;
     match decoded {
-        Ok(Ok(change)) => Ok(Passed { request_id, change }),
+        Ok(Ok(change)) => Ok(Passed { request_id, author, change }),
         Ok(Err(_)) | Err(_) => Err(Refusal::from(Malformed("a change")).into()),
     }
 }
@@ -183,7 +199,7 @@ pub(super) async fn receive(
 impl Passed {
     /// Has it carried out here, or not at all.
     pub(super) async fn carry_out(self, routing: &Routing) -> Outcome {
-        let changed = routing.change_here(self.request_id, self.change).await;
+        let changed = routing.by(self.author).change_here(self.request_id, self.change).await;
         Outcome { changed, revision: routing.snapshot().revision() }
     }
 }

@@ -33,7 +33,7 @@ mod service;
 mod snapshot;
 mod wire;
 
-pub use change::{Outcome, Unpassed};
+pub use change::{Outcome, PassedOn, Unpassed};
 pub use node::{Greeting, Joining, LocalNode, Report, TableDigest};
 pub use peers::{Addresses, Peers};
 pub use raft::{Network, RaftPeer};

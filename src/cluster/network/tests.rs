@@ -13,7 +13,7 @@ use crate::cluster::test_state::{create_domain, create_rule, domain};
 use crate::cluster::types::Member;
 use crate::mail::Address;
 use crate::proto::cluster::v1;
-use crate::routing::{Change, Changed, Matcher, NewRule, RequestId, RuleAction};
+use crate::routing::{Author, Change, Changed, Matcher, NewRule, RequestId, RollBack, RuleAction};
 use crate::tls::LinkTls;
 use crate::tls::test_authority::{Authority, link_identity};
 
@@ -51,6 +51,32 @@ async fn a_change_ordered_on_a_follower_is_there_when_it_is_answered_and_then_ev
     }
     let digests: BTreeSet<_> = world.nodes.iter().map(|node| node.routing.snapshot().digest()).collect();
     assert_eq!(digests.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_node_says_who_ordered_a_change_on_a_follower_and_where_it_came_from() {
+    let world = World::new().await;
+    let follower = &world.nodes[world.follower().await];
+    let author = Author::new("ana", "192.0.2.7".parse().ok());
+    let of_ana = follower.routing.by(author.clone());
+    of_ana.change(create_domain("one.example")).await.unwrap();
+    of_ana.change(create_domain("two.example")).await.unwrap();
+    of_ana.change(Change::RollBack(RollBack::to(1, Some(2)))).await.unwrap();
+    follower.routing.change(create_rule("info")).await.unwrap();
+    for node in &world.nodes {
+        node.until_rules(1).await;
+        let table = node.routing.snapshot();
+        let by: Vec<_> =
+            table.history().map(|revision| (revision.what.clone(), revision.author.clone())).collect();
+        assert_eq!(by[0].1, None);
+        assert_eq!(by[1], ("history rollback 1".to_owned(), author.clone()));
+        assert_eq!((&by[2].1, &by[3].1, table.domain_count()), (&author, &author, 1));
+    }
+    let histories: BTreeSet<Vec<_>> =
+        world.nodes.iter().map(|node| node.routing.snapshot().history_records().collect()).collect();
+    assert_eq!(histories.len(), 1);
+    let late = follower.routing.change(Change::RollBack(RollBack::to(1, Some(2)))).await.unwrap_err();
+    assert_eq!(late.reason(), "ETAG_MISMATCH");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +167,13 @@ async fn a_change_past_an_entry_and_then_a_snapshot_past_a_message_arrive() {
     assert!(matches!(&*new.node.standing.lock(), Standing::State(state) if state.cluster == CLUSTER));
     let digest = world.nodes[leader].routing.snapshot().digest();
     assert_eq!(new.routing.snapshot().digest(), digest);
+    assert!(new.routing.snapshot().history().eq(world.nodes[leader].routing.snapshot().history()));
     change(&new, create_rule("info")).await;
+    // What that takes back is past an entry, too.
+    change(&new, Change::RollBack(RollBack::to(1, None))).await;
+    assert_eq!((new.routing.snapshot().rules_count(), new.routing.snapshot().domain_count()), (0, 1));
+    world.nodes[leader].until_rules(0).await;
+    assert_eq!(world.nodes[leader].routing.snapshot().digest(), new.routing.snapshot().digest());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,7 +332,12 @@ async fn streams_that_break_off_or_bring_too_much_change_nothing() {
     let mut client = amir.strange_client(&linda.tls);
     let encoded = create_domain("one.example").encode().unwrap();
     let head = |octets| {
-        let head = v1::ChangeHead { header: Some(header(1, 2)), request_id: "a".to_owned(), octets };
+        let head = v1::ChangeHead {
+            header: Some(header(1, 2)),
+            request_id: "a".to_owned(),
+            octets,
+            ..v1::ChangeHead::default()
+        };
         v1::ChangePart { part: Some(v1::change_part::Part::Head(head)) }
     };
     let piece = |octets: &[u8]| v1::ChangePart { part: Some(v1::change_part::Part::Octets(octets.to_vec())) };

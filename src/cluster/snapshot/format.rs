@@ -12,11 +12,13 @@ use super::super::types::{SnapshotMeta, StoredMembership};
 use super::Agreed;
 use super::error::Fault;
 use crate::proto::cluster::v1;
-use crate::routing::{MAX_RECORD_OCTETS, Rebuilt, RoutingOptions};
+use crate::routing::{MAX_RECORD_OCTETS, MAX_REVISION_OCTETS, Rebuilt, RoutingOptions};
 
 const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'T', b'\r', b'\n', 0x1a, b'\n'];
-/// The version that is written; others are refused.
-const VERSION: u32 = 1;
+/// The version of a table without a history.
+const WITHOUT_HISTORY: u32 = 1;
+/// The version of one that has some; later ones are refused.
+const WITH_HISTORY: u32 = 2;
 /// Largest beginning, in octets: a log id and some hundred octets a member.
 const MAX_META_OCTETS: usize = 1 << 20;
 /// Octets that are read, and written, at once.
@@ -29,7 +31,9 @@ const BUFFER_OCTETS: usize = 64 << 10;
 pub(super) fn write(to: impl Write, meta: &SnapshotMeta, agreed: &Agreed) -> io::Result<()> {
     let mut writer = Writer { to: BufWriter::with_capacity(BUFFER_OCTETS, to), sum: Context::new(&SHA256) };
     writer.put(&MAGIC)?;
-    writer.put(&VERSION.to_be_bytes())?;
+    let mut history = agreed.table.history_records().peekable();
+    let version = if history.peek().is_some() { WITH_HISTORY } else { WITHOUT_HISTORY };
+    writer.put(&version.to_be_bytes())?;
     writer.piece(&encode_meta(meta).encode_to_vec())?;
     for record in agreed.table.records() {
         writer.piece(&record)?;
@@ -39,6 +43,12 @@ pub(super) fn write(to: impl Write, meta: &SnapshotMeta, agreed: &Agreed) -> io:
         writer.piece(&part.encode().encode_to_vec())?;
     }
     writer.piece(&[])?;
+    if version == WITH_HISTORY {
+        for revision in history {
+            writer.piece(&revision)?;
+        }
+        writer.piece(&[])?;
+    }
     writer.to.write_all(writer.sum.finish().as_ref())?;
     writer.to.flush()
 }
@@ -83,7 +93,7 @@ impl<R: Read> Reader<R> {
             return Err(Fault::NoSnapshot);
         }
         let version = u32::from_be_bytes(self.array()?);
-        if version != VERSION {
+        if version != WITHOUT_HISTORY && version != WITH_HISTORY {
             return Err(Fault::Version(version));
         }
         let mut piece = Vec::new();
@@ -98,6 +108,9 @@ impl<R: Read> Reader<R> {
             rebuilt.add(&piece)?;
         }
         let staging = self.staging()?;
+        if version == WITH_HISTORY {
+            self.history(&mut rebuilt)?;
+        }
         self.end()?;
         Ok((meta, Agreed { table: rebuilt.finish()?, staging }))
     }
@@ -111,6 +124,17 @@ impl<R: Read> Reader<R> {
             }
             let part = Part::decode(v1::Part::decode(piece.as_slice())?).map_err(Fault::Part)?;
             staging.add(part).map_err(Fault::Staging)?;
+        }
+    }
+
+    fn history(&mut self, rebuilt: &mut Rebuilt) -> Result<(), Fault> {
+        let mut piece = Vec::new();
+        loop {
+            self.piece(&mut piece, MAX_REVISION_OCTETS)?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            rebuilt.add_revision(&piece)?;
         }
     }
 

@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! 8  magic
-//! 4  version: 1
+//! 4  version: 2; 1 where the table has no history, which is then not there
 //!    a piece: postroad.cluster.v1.SnapshotMeta
 //!    pieces: the records of the table (postroad.routing.v1.Record), the head first
 //!    a piece without octets
 //!    pieces: the parts that are there of a change too large for an entry (postroad.cluster.v1.Part)
+//!    a piece without octets
+//!    pieces: the history of the table (postroad.routing.v1.Revision), the oldest revision first
 //!    a piece without octets
 //! 32 SHA-256 of all before
 //! ```

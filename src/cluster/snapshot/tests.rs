@@ -2,8 +2,8 @@ use data_encoding::HEXLOWER;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cluster::test_state::{create_rule, meta, options, replica, staging, stamped};
-use crate::routing::{Coverage, Replica};
+use crate::cluster::test_state::{create_domain, create_rule, meta, options, replica, staging, stamped};
+use crate::routing::{Author, Coverage, Replica, Stamped};
 
 /// With some parts of a change.
 fn agreed(table: &Table) -> Agreed {
@@ -50,6 +50,7 @@ fn a_snapshot_comes_back_as_it_was() {
     assert!(parts.parts().eq(staging().parts()) && parts.parts().count() == 2);
     assert_eq!((found, snapshots.current().unwrap().meta), (meta(9), meta(9)));
     assert_eq!(again.digest(), table.digest());
+    assert!(again.history().eq(table.history()) && again.history().count() == 8);
     assert_eq!((again.domain_count(), again.rules_count(), again.destination_count()), (2, 2, 1));
     assert_eq!((again.suspension_count(), again.listing_count(), again.coverage()), (2, 2, Coverage::Whole));
     assert_eq!(names(&dir), [NAME]);
@@ -95,6 +96,43 @@ fn the_format_stays_what_it_is() {
     ];
     let table = Replica::new(options()).table().clone();
     assert_eq!(HEXLOWER.encode(&octets(&meta(9), &table)), expected.concat());
+}
+
+/// Version 2 as it stands on disks: that of a table with a history.
+#[test]
+fn the_format_with_a_history_stays_what_it_is() {
+    let mut replica = Replica::new(options());
+    let author = Author::new("ana", "192.0.2.7".parse().ok());
+    replica.apply(&Stamped { author, ..stamped(1, create_domain("one.example")) }).unwrap();
+    let whole = octets(&meta(9), replica.table());
+    let history = [
+        // revision 1 of the table; the end
+        "00000046",
+        "08011081d095ffbc31",
+        "1a03616e6122093139322e302e322e37",
+        "2a16646f6d61696e20616464206f6e652e6578616d706c65",
+        "32130a0d3a0b6f6e652e6578616d706c650a023001",
+        "00000000",
+    ];
+    let history = HEXLOWER.decode(history.concat().as_bytes()).unwrap();
+    let end = whole.len() - 32;
+    assert_eq!(HEXLOWER.encode(&whole[end - history.len()..end]), HEXLOWER.encode(&history));
+    assert_eq!(whole[8..12], [0, 0, 0, 2]);
+    let (_, Agreed { table, .. }) = format::read(whole.as_slice(), options()).unwrap();
+    assert!(table.history().eq(replica.table().history()));
+    assert_eq!(table.oldest_revision(), 0);
+}
+
+#[test]
+fn a_snapshot_of_the_time_before_histories_has_none() {
+    let table = replica().table().clone();
+    let mut rebuilt = crate::routing::Rebuilt::new(options());
+    table.records().for_each(|record| rebuilt.add(&record).unwrap());
+    let whole = octets(&meta(9), &rebuilt.finish().unwrap());
+    assert_eq!(whole[8..12], [0, 0, 0, 1]);
+    let (_, Agreed { table: again, .. }) = format::read(whole.as_slice(), options()).unwrap();
+    assert_eq!((again.digest(), again.history().count()), (table.digest(), 0));
+    assert_eq!(again.oldest_revision(), table.revision());
 }
 
 #[test]
@@ -155,10 +193,10 @@ fn a_damaged_file_and_one_of_a_later_version_are_named_and_left_as_they_are() {
     assert_eq!(refused(b"a note"), "PATH cannot be read at offset 0: it ends in the middle");
     assert_eq!(refused(b"a longer note"), "PATH cannot be read at offset 8: it is no snapshot");
     let mut later = whole;
-    later[11] = 2;
+    later[11] = 3;
     assert_eq!(
         refused(&later),
-        "PATH cannot be read at offset 12: it is of format version 2, which this version of Postroad does not know"
+        "PATH cannot be read at offset 12: it is of format version 3, which this version of Postroad does not know"
     );
 }
 

@@ -14,7 +14,7 @@ type Told = BTreeMap<String, usize>;
 /// A queue whose notifications wait: their way is suspended.
 async fn world(configure: impl FnOnce(&mut Settings)) -> World {
     let world = World::with(Limits::default(), configure).await;
-    world.queue.suspend(domain("sender.example"), None, "they are read".to_owned()).await.unwrap();
+    world.queue.suspend(None, domain("sender.example"), None, "they are read".to_owned()).await.unwrap();
     world
 }
 
