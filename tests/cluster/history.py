@@ -56,6 +56,11 @@ class History:
     def count(self, outcome):
         return sum(event.kind == "write" and event.outcome == outcome for event in self.events)
 
+    def longest_gap(self, since, until):
+        """The longest time between two, in which no write was answered."""
+        answers = [e.answered for e in list(self.events) if e.kind == "write" and e.outcome == OK and since < e.answered < until]
+        return max(later - earlier for earlier, later in itertools.pairwise([since, *sorted(answers), until]))
+
     def judge(self, final):
         """All that is wrong, by the registers as all nodes show them in the end: {key: (value, revision)}."""
         writes = [event for event in self.events if event.kind == "write"]
