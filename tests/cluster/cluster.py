@@ -10,10 +10,9 @@ import urllib.error
 import urllib.request
 
 import disk
-import world as around
 from mail import takes_mail
 from tools import run, until
-from world import BIN, DOMAIN, NAMES
+from world import BIN, DNS, DOMAIN, NAMES, PORT
 
 LINK_PORT, ADMIN_PORT, HTTP_PORT = 50052, 50051, 8080
 NOTHING_DONE = {"NO_LEADER", "NO_MAJORITY", "NOT_LEADER", "OVERTAKEN", "CLUSTER_STOPPED", "TABLE_LOST"}
@@ -171,12 +170,12 @@ private_key_file = "{shared}/dkim.pem"
 [srs]
 secret_file = "{shared}/srs.secret"
 [delivery]
-port = {around.PORT}
+port = {PORT}
 private_addresses = "allow"
 retry_first = "1s"
 retry_longest = "2s"
 [dns]
-servers = ["{around.DNS}:53"]
+servers = ["{DNS}:53"]
 [http]
 listen = "{self.address}:{HTTP_PORT}"
 [admin]
@@ -260,7 +259,7 @@ peers = [{peers}]
         return True
 
     def was_unwell(self, begun, ended):
-        return any(since <= ended and (until_ is None or begun <= until_) for since, until_ in list(self.unwell))
+        return any(since <= ended and (well is None or begun <= well) for since, well in list(self.unwell))
 
     def last_words(self, lines=5):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -56,10 +56,10 @@ class History:
     def count(self, outcome):
         return sum(event.kind == "write" and event.outcome == outcome for event in self.events)
 
-    def longest_gap(self, since, until):
+    def longest_gap(self, since, end):
         """The longest time between two, in which no write was answered."""
-        answers = [e.answered for e in list(self.events) if e.kind == "write" and e.outcome == OK and since < e.answered < until]
-        return max(later - earlier for earlier, later in itertools.pairwise([since, *sorted(answers), until]))
+        answers = [e.answered for e in list(self.events) if e.kind == "write" and e.outcome == OK and since < e.answered < end]
+        return max(later - earlier for earlier, later in itertools.pairwise([since, *sorted(answers), end]))
 
     def judge(self, final):
         """All that is wrong, by the registers as all nodes show them in the end: {key: (value, revision)}."""

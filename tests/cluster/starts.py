@@ -6,7 +6,7 @@ import traceback
 
 import rounds
 from cluster import READY_WITHIN, Cluster
-from mail import takes_mail
+from mail import answer_to, takes_mail
 from tools import until
 
 
@@ -140,6 +140,28 @@ def all_are_wiped(cluster, chance):
     return all_is_well(cluster, begun)
 
 
+def all_lose_their_table(cluster, chance):
+    """What they agreed on is gone on every disk, and the rest is there: they know that there was a table, and until a whole one
+    is applied no address is said not to exist."""
+    formed(cluster, chance)
+    cluster.nodes[0].change("domain", "add", "other.test")
+    for node in cluster.nodes:
+        node.kill()
+        node.wipe(node.data / "raft")
+    cluster.has_route = False
+    begun = time.monotonic()
+    start_all(cluster, chance)
+    until(cluster.all_vote, READY_WITHIN, cluster.what_keeps("three nodes vote"))
+    chance.choice(cluster.nodes).add_route()
+    until(lambda: all([takes_mail(node) for node in cluster.nodes]), READY_WITHIN, cluster.what_keeps("all take mail"))
+    took = time.monotonic() - begun
+    for node in cluster.nodes:
+        code, text = answer_to(node, "info@other.test")
+        assert code == 451, f"{node.name} has lost the table, and says {code} {text} to info@other.test"
+        assert "the routing table is lost" in node.state(), f"{node.name} has lost the table, and says: {node.state()}"
+    return took
+
+
 def some_die_while_it_is_founded(cluster, chance):
     """One or two, at any moment of the first two seconds; they come back with their disks, or without."""
     deaths = sorted((chance.uniform(0, 2), node) for node in chance.sample(cluster.nodes, chance.choice((1, 1, 2))))
@@ -162,4 +184,4 @@ def some_die_while_it_is_founded(cluster, chance):
 
 
 KINDS = [one_is_replaced, some_die_while_it_is_founded, one_has_an_old_table, one_is_replaced, some_die_while_it_is_founded,
-         two_have_old_tables, one_is_replaced, some_die_while_it_is_founded, one_has_an_old_table, all_are_wiped]
+         two_have_old_tables, one_is_replaced, some_die_while_it_is_founded, all_lose_their_table, all_are_wiped]
