@@ -21,7 +21,9 @@ pub enum Bootstrap {
 #[derive(Debug, Error)]
 pub enum OperateError {
     /// A node of its own.
-    #[error("this node is a cluster of its own: its file has no [cluster]")]
+    #[error(
+        "this node takes no part in a cluster of several: its file has no [cluster], or its log says why"
+    )]
     NoSection,
     /// What the rules say.
     #[error(transparent)]
@@ -54,7 +56,7 @@ pub enum OperateError {
     Call(#[from] CallError),
     /// There is one to join.
     #[error(
-        "{name} is in cluster {cluster}, which this node joins by itself: take {name} out of cluster.peers first"
+        "{name} is in cluster {cluster}, which a blank node joins by itself: take {name} out of cluster.peers first"
     )]
     ClusterThere {
         /// A member.

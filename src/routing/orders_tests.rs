@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::routing::test_table::{World, domain};
-use crate::routing::{Change, Coverage, MAX_REASON_CHARS, NewDomain};
+use crate::routing::{Change, Coverage, MAX_REASON_CHARS, NewDomain, Table};
 
 fn suspend(name: &str, until: Option<SystemTime>, reason: &str) -> Change {
     Change::Suspend { domain: domain(name), until, reason: reason.to_owned() }
@@ -212,8 +212,8 @@ fn a_node_is_barred_once_and_admitted_again() {
     assert_eq!(world.refused(admit("amir")), "NODE_NOT_REMOVED");
     world.make(admit("linda"));
     assert!(!world.table.is_barred("linda"));
-    // Who may be a member says nothing of what there is to route.
-    assert_eq!(world.table.coverage(), Coverage::Empty);
+    world.make(bar("linda"));
+    assert_eq!(world.table.clone().for_another_cluster().barred().count(), 0);
 }
 
 #[test]
@@ -228,10 +228,14 @@ fn one_node_too_many_is_not_barred() {
 fn only_a_table_that_was_never_told_anything_can_be_said_to_be_lost() {
     let mut world = World::new();
     world.make(Change::DeclareLost);
-    assert_eq!(world.table.coverage(), Coverage::Lost);
-    world.make(Change::CreateDomain(NewDomain::new(domain("one.example"))));
+    assert_eq!(world.table.coverage(), Coverage::Whole);
+    world.table = Table::new(world.table.options().clone());
+    world.make(bar("linda"));
+    // Who may be a member says nothing of what there is to route.
+    assert_eq!(world.table.coverage(), Coverage::Empty);
+    world.make(Change::DeclareLost);
+    world.make(Change::CreateDomain(NewDomain::new(domain("another.example"))));
     assert_eq!(world.table.coverage(), Coverage::Lost);
     world.make(Change::DeclareWhole);
-    world.make(Change::DeclareLost);
     assert_eq!(world.table.coverage(), Coverage::Whole);
 }

@@ -52,6 +52,8 @@ const UNKNOWN: &str = "REFUSED_ELSEWHERE";
 
 /// Every reason of [`RoutingError::reason`].
 const REASONS: &[&str] = &[
+    "NODE_NOT_REMOVED",
+    "TOO_MANY_REMOVED_NODES",
     "DOMAIN_EXISTS",
     "DOMAIN_NOT_FOUND",
     "DOMAIN_NOT_EMPTY",

@@ -111,6 +111,12 @@ impl Table {
         Self { coverage: Coverage::Lost, ..self }
     }
 
+    /// This table as that of another cluster, from which nobody was removed.
+    #[must_use]
+    pub fn for_another_cluster(self) -> Self {
+        Self { barred: RedBlackTreeSetSync::new_sync(), ..self }
+    }
+
     /// How many changes made this table: each adds one.
     #[must_use]
     pub fn revision(&self) -> u64 {

@@ -98,6 +98,12 @@ impl View {
         }
     }
 
+    /// Shows a table even where readers keep what they have, and has them keep this one then.
+    pub fn show_at_once(&self, table: Table) {
+        let showing = self.shown.showing.lock();
+        self.swap(table, &showing.options);
+    }
+
     fn swap(&self, mut table: Table, options: &RoutingOptions) {
         table.set_options(options.clone());
         let revision = table.suspensions_revision();

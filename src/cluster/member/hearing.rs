@@ -16,8 +16,6 @@ use super::super::network::{Greeting, Peers};
 
 /// How often a peer is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
-/// How long an operator waits for what a peer says of itself.
-const LOOKS_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer counts: a peer that was not heard of for this long is silent.
 pub(super) const COUNTS_FOR: Duration = Duration::from_secs(3);
 
@@ -75,10 +73,10 @@ impl Hearing {
         }
     }
 
-    /// Asks every peer once more, for an operator who wants to know how they are now.
-    pub(super) async fn look(&self, peers: &Peers) {
+    /// Asks every peer once more, and waits so long for their answers.
+    pub(super) async fn look(&self, peers: &Peers, within: Duration) {
         let names = peers.names();
-        join_all(names.iter().map(|name| self.ask_once(peers, name, LOOKS_WITHIN))).await;
+        join_all(names.iter().map(|name| self.ask_once(peers, name, within))).await;
     }
 
     fn tell_silent(&self, peers: &Peers) {
@@ -117,22 +115,6 @@ impl Hearing {
             .iter()
             .map(|(name, heard)| (name.clone(), (heard.greeting.clone(), heard.at.elapsed())))
             .collect()
-    }
-
-    /// Asks all peers anew, and waits until each of these has answered, or is silent.
-    pub(super) async fn ask_anew(&self, names: &BTreeSet<NodeName>) {
-        self.wrote();
-        let all_heard = async {
-            let is_missing = |name: &NodeName, heard: &BTreeMap<NodeName, Heard>| {
-                heard.get(name).is_none_or(|heard| heard.asked == Asked::Before)
-            };
-            while let heard = self.heard()
-                && names.iter().any(|name| is_missing(name, &heard))
-            {
-                self.news().await;
-            }
-        };
-        drop(timeout(COUNTS_FOR, all_heard).await);
     }
 
     /// What counts now, for the rules.

@@ -177,7 +177,8 @@ impl Local {
     pub(super) fn report(&self) -> Report {
         let leads = self.engine.load().as_deref().is_some_and(|engine| {
             let metrics = engine.raft.metrics().borrow().clone();
-            metrics.running_state.is_ok() && metrics.current_leader == Some(metrics.id)
+            let leads = metrics.current_leader == Some(metrics.id) && metrics.replication.is_some();
+            metrics.running_state.is_ok() && leads
         });
         self.shown.report(leads)
     }

@@ -240,10 +240,12 @@ async fn identify(place: &Place) -> Result<Known, DiskError> {
     let (standing, has_cluster) = (mark.clone(), identity.adopted.is_some());
     let standing = spawn_blocking(move || {
         // What was under way when the process ended: the table is under raft/.
-        if has_cluster {
+        let stands = standing.read()?;
+        if has_cluster && stands == Standing::InStore {
             standing.take_over()?;
+            return standing.read();
         }
-        standing.read()
+        Ok(stands)
     })
     .await??;
     let table = match standing {

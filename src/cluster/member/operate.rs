@@ -15,13 +15,16 @@ use super::local::Order;
 use crate::clock;
 use crate::config::{DifferenceKind, SharedDigests};
 
+/// How long it is waited for what a peer says of itself.
+const LOOKS_WITHIN: Duration = Duration::from_secs(1);
+
 /// What each node says of itself, this one among them, and how long ago.
 type Greetings = BTreeMap<NodeName, (Greeting, Duration)>;
 
 impl Handle {
     /// How the cluster is: every peer is asked before.
     pub async fn status_now(&self) -> Status {
-        self.hearing.look(&self.peers).await;
+        self.hearing.look(&self.peers, LOOKS_WITHIN).await;
         self.status()
     }
 
@@ -29,8 +32,7 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> Status {
         let own = self.local.name();
-        let mut greetings = self.hearing.greetings();
-        greetings.insert(own.clone(), (self.local.greeting(), Duration::ZERO));
+        let greetings = self.greetings();
         let disk = self.local.disk();
         let state = latest(&disk, &greetings);
         let leader = self.leader(&greetings, state.as_ref());
@@ -52,11 +54,11 @@ impl Handle {
             }
         };
         let nodes: Vec<NodeStatus> = names.iter().map(node).collect();
-        let hindrance = self.hindrance(leader.is_some());
+        let hindrance = self.hindrance(leader.is_some() && is_decided(&greetings, state.as_ref()));
         Status {
             cluster: state.map(|state| state.cluster),
             takes_changes: hindrance.is_none(),
-            detail: hindrance.unwrap_or_else(|| taken(&nodes)),
+            detail: hindrance.unwrap_or_else(|| taken(&nodes, self.reason.borrow().as_deref())),
             told_by: own,
             nodes,
         }
@@ -83,16 +85,21 @@ impl Handle {
         let known = || nodes.iter().map(|node| node.name.clone()).collect();
         let unknown = || OperateError::UnknownNode { name: name.to_owned(), known: known() };
         let removed = nodes.iter().find(|node| node.name.to_string() == name).ok_or_else(unknown)?;
-        if removed.role != Role::Voter {
+        let (disk, greetings) = (self.local.disk(), self.greetings());
+        let voters = latest(&disk, &greetings).map(|state| state.membership.voters).unwrap_or_default();
+        if !voters.contains_key(&removed.name) {
             return Ok(());
         }
-        let is_left = |node: &&NodeStatus| node.role == Role::Voter && node.name != removed.name;
-        let left: Vec<&NodeStatus> = nodes.iter().filter(is_left).collect();
+        let is_there = |name: &NodeName, id: NodeId| {
+            let found = greetings.get(name).filter(|(_, ago)| *ago < COUNTS_FOR);
+            found.is_some_and(|(greeting, _)| greeting.answer.disk.id == id)
+        };
+        let left: Vec<_> = voters.iter().filter(|(name, _)| **name != removed.name).collect();
         if left.is_empty() {
             return Err(OperateError::OnlyVoter(removed.name.clone()));
         }
-        let silent: Vec<NodeName> =
-            left.iter().filter(|node| node.heard != Some(Heard::Now)).map(|node| node.name.clone()).collect();
+        let missing = left.iter().filter(|(name, id)| !is_there(name, **id));
+        let silent: Vec<NodeName> = missing.map(|(name, _)| (*name).clone()).collect();
         if (left.len() - silent.len()) * 2 > left.len() {
             return Ok(());
         }
@@ -116,6 +123,12 @@ impl Handle {
         Err(OperateError::UnknownNode { name: name.to_owned(), known })
     }
 
+    fn greetings(&self) -> Greetings {
+        let mut greetings = self.hearing.greetings();
+        greetings.insert(self.local.name(), (self.local.greeting(), Duration::ZERO));
+        greetings
+    }
+
     /// Every name there is: of the file, of the membership, of those removed.
     fn names(&self, state: Option<&State>) -> BTreeSet<NodeName> {
         let mut names = self.local.terms.load().names.clone();
@@ -129,7 +142,11 @@ impl Handle {
     /// Who leads: as Raft here knows it, else as those say of themselves who know the latest term.
     fn leader(&self, greetings: &Greetings, state: Option<&State>) -> Option<NodeName> {
         if let Some(raft) = self.local.raft() {
-            let leader = raft.metrics().borrow().current_leader?;
+            let metrics = raft.metrics().borrow().clone();
+            let leader = metrics.current_leader?;
+            if leader == metrics.id && metrics.replication.is_none() {
+                return None;
+            }
             let is_named = |name: &&NodeName| {
                 member_as(name, state) == Some(leader) || answers_as(name, greetings) == Some(leader)
             };
@@ -165,20 +182,32 @@ impl Handle {
                 "this node has stopped taking part in the cluster, and takes no changes: its log says why";
             return Some(said.to_owned());
         }
-        if let Some(reason) = self.reason.borrow().clone() {
-            return Some(format!("no change is taken here: {reason}"));
+        if is_led && !self.local.is_held() {
+            return None;
         }
-        if !is_led {
-            return Some("no change is taken: nobody leads, and an election is under way".to_owned());
-        }
-        self.local.is_held().then(|| {
-            "no change is taken here yet: this node fetches what the others have of the table".to_owned()
+        let reason = self.reason.borrow().clone();
+        Some(match reason {
+            Some(reason) => format!("no change is taken here: {reason}"),
+            None if is_led => {
+                "no change is taken here yet: this node fetches what the others have of the table".to_owned()
+            }
+            None => "no change is taken: nobody leads, and an election is under way".to_owned(),
         })
     }
 }
 
+/// Whether a majority of the voters answers.
+fn is_decided(greetings: &Greetings, state: Option<&State>) -> bool {
+    let heard = greetings.values().filter(|(_, ago)| *ago < COUNTS_FOR);
+    let ids = heard.map(|(greeting, _)| greeting.answer.disk.id).collect();
+    state.is_some_and(|state| state.membership.is_led_by(&ids))
+}
+
 /// What there is to say where changes are taken.
-fn taken(nodes: &[NodeStatus]) -> String {
+fn taken(nodes: &[NodeStatus], reason: Option<&str>) -> String {
+    if let Some(reason) = reason {
+        return format!("changes are taken; {reason}");
+    }
     let voters: Vec<&NodeStatus> = nodes.iter().filter(|node| node.role == Role::Voter).collect();
     let silent: Vec<String> = nodes
         .iter()
@@ -189,8 +218,8 @@ fn taken(nodes: &[NodeStatus]) -> String {
         return "changes are taken".to_owned();
     }
     let answering = voters.iter().filter(|node| node.heard == Some(Heard::Now)).count();
-    let spare = (answering.saturating_sub(1) * 2 > voters.len()).then_some("");
-    let warning = spare.unwrap_or("; without one more of the voters none will be");
+    let is_last = answering.saturating_sub(1) * 2 <= voters.len();
+    let warning = if is_last { "; once another voter is lost, none will be" } else { "" };
     format!("changes are taken; {} cannot be reached{warning}", silent.join(", "))
 }
 

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::super::disk::{Again, Damage, DiskError, Found, Identity, Remains, Standing, left, read};
+use super::super::disk::{Again, Bound, Damage, DiskError, Found, Identity, Remains, Standing, left, read};
 use super::super::part::{Keeper, MAX_LOG_ENTRIES, Part, end};
 use super::super::propose::{Proposer, refuse};
 use super::steward::Steward;
@@ -57,64 +57,80 @@ impl Steward {
         self.held = false;
         self.local.hold(false);
         self.switch().await;
-        if self.identity.was_shown {
-            self.note_table().await;
-        }
+        self.is_noted = !self.identity.was_shown;
     }
 
-    /// Notes in the store that the table is under `raft/`. Where the table that was there is lost, and nobody had another, it
-    /// is said in the cluster's: one domain that is added does not speak for all that there were.
-    async fn note_table(&self) {
-        let (mark, table) = (self.mark.clone(), self.view.snapshot());
+    /// Notes in the store that the table is under `raft/`. Where the table that was there is lost, and nobody who founded the
+    /// cluster had another, that is said in the cluster first: one domain that is added does not speak for all that there were.
+    pub(super) async fn note_table(&mut self) {
+        if self.is_noted || self.held {
+            return;
+        }
+        let founded = !matches!(self.identity.bound, Bound::Free);
+        let may_be_lost = founded && self.view.snapshot().coverage() == Coverage::Empty;
+        let mark = self.mark.clone();
         let noted = spawn_blocking(move || {
-            let is_lost = table.coverage() == Coverage::Empty && mark.read()? == Standing::Lost;
-            mark.take_over().map(|()| is_lost)
+            let is_lost = may_be_lost && mark.read()? == Standing::Lost;
+            if is_lost { Ok(false) } else { mark.take_over().map(|()| true) }
         });
         match noted.await {
-            Ok(Ok(true)) => {
-                let routing = self.local.routing_of_node();
-                tokio::spawn(async move {
-                    if let Err(error) = routing.change(Change::DeclareLost).await {
-                        tracing::error!(%error, "it cannot be said in the cluster that the table is lost");
-                    }
-                });
-            }
-            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => self.is_noted = true,
+            Ok(Ok(false)) => self.tell_loss(),
             Ok(Err(error)) => {
-                tracing::error!(%error, "it cannot be noted in store/ that raft/ has the table")
+                tracing::error!(%error, "it cannot be noted in store/ that raft/ has the table");
+                self.is_noted = true;
             }
             Err(error) => tracing::error!(%error, "it cannot be noted in store/ that raft/ has the table"),
         }
     }
 
-    /// Whether what this node has is what the cluster has, or, where nobody leads, the table as this node knew it last.
+    fn tell_loss(&mut self) {
+        if self.telling_loss.as_ref().is_some_and(|telling| !telling.is_finished()) {
+            return;
+        }
+        let routing = self.local.routing_of_node();
+        self.telling_loss = Some(tokio::spawn(async move {
+            if let Err(error) = routing.change(Change::DeclareLost).await {
+                tracing::warn!(%error, "it cannot be said in the cluster yet that its table is lost");
+            }
+        }));
+    }
+
+    /// Whether what this node has is what the cluster has, or, where that cannot be said, the table as this node knew it last.
     async fn has_all(&self) -> bool {
         let knew =
             self.identity.was_shown && self.view.latest(Table::revision) >= self.view.snapshot().revision();
         let is_last_known = knew && self.held_since.elapsed() >= SHOWN_AFTER;
         let Running::Part { part, .. } = &self.running else { return is_last_known };
         let metrics = part.raft.metrics().borrow().clone();
-        match metrics.current_leader {
+        let heard = self.hearing.heard();
+        let applied = metrics.last_applied.map_or(0, |id| id.index);
+        let has_all_of_leader = match metrics.current_leader {
             // Whoever led when it stopped takes itself for the leader, until others say otherwise.
             Some(leader) if leader == metrics.id => {
                 matches!(timeout(LEADS_WITHIN, part.raft.ensure_linearizable()).await, Ok(Ok(_)))
             }
             Some(leader) => {
-                let heard = self.hearing.heard();
                 let leads = heard.values().find(|heard| heard.answer.disk.id == leader);
                 let last = leads.and_then(|heard| heard.answer.disk.settled()).map(|state| state.last.index);
-                last.is_some_and(|last| metrics.last_applied.is_some_and(|applied| applied.index >= last))
+                last.is_some_and(|last| applied >= last)
             }
-            None => is_last_known,
-        }
+            None => false,
+        };
+        let cluster = self.identity.adopted.map(|adopted| adopted.cluster);
+        let of_cluster = heard.values().filter_map(|heard| heard.answer.disk.settled());
+        let mut of_cluster = of_cluster.filter(|state| Some(state.cluster) == cluster);
+        has_all_of_leader || (is_last_known && !of_cluster.any(|state| state.last.index > applied))
     }
 
     /// Shows what this node has as what is left of the table: it hears of no change any more, so that it can say of nothing
     /// that it does not exist.
     pub(super) fn show_remains(&self) {
-        if self.view.snapshot().coverage() == Coverage::Whole {
-            self.view.show(self.view.latest(Table::clone).remains());
-            self.view.release();
+        let (shown, latest) = (self.view.snapshot(), self.view.latest(Table::clone));
+        let table = if latest.revision() > shown.revision() { latest } else { Table::clone(&shown) };
+        let is_shown = table.revision() == shown.revision() && shown.coverage() != Coverage::Whole;
+        if !is_shown {
+            self.view.show_at_once(table.remains());
         }
     }
 
@@ -179,6 +195,9 @@ impl Steward {
                     self.hold();
                 }
                 self.running = Running::Failed { at: Instant::now(), again };
+                if again == Again::Never {
+                    self.show_remains();
+                }
             }
             Err(error) => {
                 self.remember().await;

@@ -27,6 +27,7 @@ use super::Handle;
 use super::electorate::Leading;
 use super::hearing::Hearing;
 use super::local::{Local, Logged, Order};
+use super::ordered::StandingBack;
 use super::seat::{Desk, Running};
 use super::writing::{Kept, Source, Writing, writing};
 use crate::routing::{Orders, Table, View};
@@ -69,6 +70,10 @@ pub(super) struct Steward {
     pub(super) held_since: Instant,
     /// Why nothing is done, as the log said it last.
     pub(super) told: watch::Sender<Option<String>>,
+    /// Whether the store says where the table is.
+    pub(super) is_noted: bool,
+    pub(super) telling_loss: Option<JoinHandle<()>>,
+    pub(super) standing_back: StandingBack,
 }
 
 impl Steward {
@@ -102,6 +107,9 @@ impl Steward {
             held: true,
             held_since: Instant::now(),
             told,
+            is_noted: true,
+            telling_loss: None,
+            standing_back: StandingBack::No,
         }
     }
 
@@ -121,6 +129,7 @@ impl Steward {
                 asking = self.hearing.ask(&self.peers);
             }
             self.catch_up().await;
+            self.note_table().await;
             let goes_on = self.step().await;
             self.lead();
             self.stand_back();
@@ -246,13 +255,19 @@ impl Steward {
         };
         let table = match source {
             None => None,
-            Some(Source::Empty) => Some(Table::new(self.place.options.clone())),
+            Some(Source::Empty) => {
+                let mark = self.mark.clone();
+                let is_lost = spawn_blocking(move || mark.read()).await?? == Standing::Lost;
+                let options = self.place.options.clone();
+                Some(if is_lost { Table::lost(options) } else { Table::new(options) })
+            }
             Some(Source::Old) => Some(before(&self.place, Standing::InStore).await?),
             Some(Source::Present) => {
                 self.stop().await;
                 let dir = self.identity.dir(&self.place.folder());
                 let options = self.place.options.clone();
-                Some(spawn_blocking(move || inherited(&dir, options)).await?)
+                let table = spawn_blocking(move || inherited(&dir, options)).await?;
+                Some(table.for_another_cluster())
             }
         };
         let takes_over = source == Some(Source::Old);
@@ -375,8 +390,11 @@ impl Steward {
             Order::Adopt(cluster, answer) => self.adopt(cluster, answer).await,
             Order::Consent(request, answer) => self.consent(&request, answer).await,
             Order::Bootstrap(extent, answer) => {
-                let founded = self.bootstrap(extent).await;
-                let _gone = answer.send(founded);
+                // Whoever ordered it has gone, and does not wait for it any more.
+                if !answer.is_closed() {
+                    let founded = self.bootstrap(extent).await;
+                    let _gone = answer.send(founded);
+                }
             }
         }
     }

@@ -174,11 +174,15 @@ impl Peers {
     /// # Errors
     /// When it does not answer in time, or refuses.
     pub async fn drain(&self, name: &NodeName, ordered: bool) -> Result<Report, CallError> {
-        let disk = self.shared.node.disk();
-        let header = Some(self.header(&disk, cluster_of(&disk), None).encode());
-        let mut client = self.client(name, Size::Short)?;
-        let call = client.drain(v1::DrainRequest { header, ordered });
-        let answer = self.answer(name, GREETED_WITHIN, call).await?;
+        let ask = || async {
+            let disk = self.shared.node.disk();
+            let to = self.shared.acquaintances.greeted(name);
+            let header = Some(self.header(&disk, cluster_of(&disk), to).encode());
+            let mut client = self.client(name, Size::Short)?;
+            self.answer(name, GREETED_WITHIN, client.drain(v1::DrainRequest { header, ordered })).await
+        };
+        self.hello(name).await?;
+        let answer = self.greeted(name, ask).await?;
         let report = decode_report(answer.report.unwrap_or_default());
         report.map_err(|cause| CallError::malformed(name, cause))
     }

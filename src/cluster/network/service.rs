@@ -226,7 +226,7 @@ impl ClusterService for Service {
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
         let certified = certified(&request);
         let v1::DrainRequest { header, ordered } = request.into_inner();
-        let known = self.know(certified.as_ref(), header)?;
+        let (known, _) = self.admit(certified.as_ref(), header)?;
         tracing::info!(by = %known.header.name, ordered, "an operator orders new sessions to be refused, or taken");
         let report = encode_report(&self.peers.node().drain(ordered));
         Ok(Response::new(v1::DrainResponse { report: Some(report) }))
