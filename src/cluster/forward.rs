@@ -4,6 +4,8 @@
 //!   twice.
 //! - Where nothing was done, because the other did not lead or could not be reached, it is looked again who leads, a few
 //!   times, within the time that a change may wait. Where that is this node by now, the order comes back to it.
+//! - Where it is not known whether it was done, because the one that led is cut off, it is repeated under its request id with
+//!   the one that leads then, and nothing is done twice.
 //! - When a client hears that its change was made, this node's own table has it.
 
 use std::sync::Arc;
@@ -47,6 +49,8 @@ enum Tried {
     Told(Outcome),
     /// Nothing was done, for this reason.
     Nothing(RoutingError),
+    /// It may have been done: under its request id it can be repeated.
+    Doubtful,
 }
 
 impl Forwarder {
@@ -79,7 +83,7 @@ impl Forwarder {
             None
         };
         let passed = PassedOn { request_id: id, author, octets: octets.into() };
-        let (mut tried, mut refused) = (None, RoutingError::Overtaken);
+        let (mut tried, mut refused, mut answer) = (None, RoutingError::Overtaken, answer);
         for _ in 0..MAX_TRIES {
             let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());
             if answer.is_in_vain() || left.is_zero() {
@@ -99,6 +103,7 @@ impl Forwarder {
                     return None;
                 }
                 Tried::Nothing(error) => (tried, refused) = (Some(leader), error),
+                Tried::Doubtful => (tried, answer) = (Some(leader), answer.in_doubt(request_id.clone())),
             }
         }
         answer.give(Err(refused));
@@ -106,7 +111,13 @@ impl Forwarder {
     }
 
     async fn pass(&self, leader: NodeId, name: &NodeName, change: &PassedOn) -> Tried {
-        let passed = self.peers.change((name, leader), change).await;
+        let mut metrics = self.raft.metrics();
+        let another_leads = metrics.wait_for(|now| now.current_leader.is_some_and(|now| now != leader));
+        let passed = tokio::select! {
+            passed = self.peers.change((name, leader), change) => passed,
+            // The one that did may be cut off, and what waits for it waits long.
+            Ok(_) = another_leads => return Tried::Doubtful,
+        };
         match passed {
             Ok(outcome) => match outcome.changed {
                 Err(error) if DOES_NOT_LEAD.contains(&error.reason()) => Tried::Nothing(error),
@@ -122,10 +133,7 @@ impl Forwarder {
             }
             Err(Unpassed::Unknown(error)) => {
                 tracing::warn!(leader = %name, %error, "a change that was passed on was not confirmed");
-                Tried::Told(Outcome {
-                    changed: Err(RoutingError::Unconfirmed { request_id: None }),
-                    revision: 0,
-                })
+                Tried::Doubtful
             }
         }
     }

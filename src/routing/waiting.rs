@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::author::Author;
 use super::change::{Change, Changed};
-use super::error::RoutingError;
+use super::error::{ErrorKind, RoutingError};
 use super::requests::RequestId;
 
 /// Orders that wait; who has another waits in front of the channel.
@@ -39,19 +39,42 @@ pub enum Reach {
 
 /// Where somebody waits for what becomes of a change. Who drops it says [`RoutingError::Stopped`].
 #[derive(Debug)]
-pub struct Answer(oneshot::Sender<Result<Changed, RoutingError>>);
+pub struct Answer {
+    sender: oneshot::Sender<Result<Changed, RoutingError>>,
+    doubt: Option<Doubt>,
+}
+
+/// An earlier try may have been carried out.
+#[derive(Debug)]
+struct Doubt {
+    /// What its client calls the request.
+    request_id: Option<RequestId>,
+}
 
 impl Answer {
     /// Whether nobody waits any more.
     #[must_use]
     pub fn is_in_vain(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
+    }
+
+    /// Notes that an earlier try may have been carried out: that another is not says nothing then.
+    #[must_use]
+    pub fn in_doubt(self, request_id: Option<RequestId>) -> Self {
+        Self { doubt: Some(Doubt { request_id }), ..self }
     }
 
     /// Tells it.
     pub fn give(self, outcome: Result<Changed, RoutingError>) {
+        let is_no_proof = |error: &RoutingError| error.kind() == ErrorKind::Unavailable;
+        let outcome = match (outcome, self.doubt) {
+            (Err(error), Some(Doubt { request_id })) if is_no_proof(&error) => {
+                Err(RoutingError::Unconfirmed { request_id })
+            }
+            (outcome, _) => outcome,
+        };
         // A caller that has gone away does not need the answer.
-        let _ = self.0.send(outcome);
+        let _ = self.sender.send(outcome);
     }
 }
 
@@ -82,7 +105,7 @@ impl Desk {
         reach: Reach,
     ) -> Result<Changed, RoutingError> {
         let (answer, answered) = oneshot::channel();
-        let (since, answer) = (Instant::now(), Answer(answer));
+        let (since, answer) = (Instant::now(), Answer { sender: answer, doubt: None });
         let order = Order { change, request_id, author, since, reach, answer };
         self.0.send(order).await.map_err(|_| RoutingError::Stopped)?;
         answered.await.map_err(|_| RoutingError::Stopped)?

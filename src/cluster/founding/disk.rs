@@ -171,6 +171,11 @@ impl Membership {
         self.voters.iter().chain(over.into_iter().flatten())
     }
 
+    /// How many members there are.
+    pub(super) fn members(&self) -> usize {
+        self.voters.len() + self.learners.len()
+    }
+
     /// Whether the id is its only member.
     #[must_use]
     pub fn is_only(&self, me: NodeId) -> bool {

@@ -23,7 +23,7 @@
 //!
 //! Decided in November 2026:
 //! - A cluster of one that founded itself without `[cluster]` and has a table is a cluster like any other: blank peers
-//!   join it, and two of them are two clusters, between which the operator chooses. Only a table that Raft never held
+//!   join it, once all answer, since a silent one may have such a table too; and two of them are two clusters, between which the operator chooses. Only a table that Raft never held
 //!   ([`Standing::OldTable`]) needs a founding; it gives way to a cluster that somebody chose, not to one that founded
 //!   itself.
 //! - A name is barred, committed, before its id leaves the membership: a node that finds itself in no membership and

@@ -177,7 +177,8 @@ fn report_missing_majority(view: &View<'_>) -> Option<Step> {
     let peers = view.settled_peers().map(|(_, state)| state).filter(|state| state.cluster == mine.cluster);
     let membership = &peers.chain([mine]).max_by_key(|state| state.last)?.membership;
     let (present, ids) = (view.present(), view.present_ids());
-    if membership.is_led_by(&ids) {
+    // Who they are is not known before the log is read.
+    if membership.voters.is_empty() || membership.is_led_by(&ids) {
         return None;
     }
     let (gone, silent): (Members, Members) = membership
@@ -223,8 +224,14 @@ fn wait_for_leader(view: &View<'_>) -> Option<Step> {
     state.membership.has(view.disk.id).then(|| wait(Reason::Leader(state.cluster)))
 }
 
+/// A cluster of one that founded itself has a table that nobody chose: a silent peer may have another such.
 fn ask_to_join(view: &View<'_>) -> Option<Step> {
     let (of, state) = to_join(view)?;
+    let is_unchosen = state.origin == Origin::Alone && state.membership.members() == 1;
+    let silent = view.silent();
+    if is_unchosen && !silent.is_empty() {
+        return Some(wait(Reason::Silent(silent)));
+    }
     let (cluster, of) = (state.cluster, of.clone());
     let message = Message::AskToJoin { cluster, of: of.clone() };
     Some(Step::Send(message, Reason::Joining { cluster, of }))

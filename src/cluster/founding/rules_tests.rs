@@ -238,3 +238,25 @@ fn a_silent_majority_is_waited_for_and_a_lost_one_is_alarmed() {
          the node whose table shall count"
     );
 }
+
+#[test]
+fn a_table_that_nobody_chose_is_joined_only_when_all_answer() {
+    let of_lone = |id, name: &str| disk(id, Standing::State(super::State { revision: 1, ..lone(id, name) }));
+    let node = Node::new("c", blank(3)).hears("a", of_lone(1, "a"));
+    let expected = "waiting for b: a cluster is founded only when every name in cluster.peers answers";
+    assert_eq!(node.says(), expected);
+    let ask = Message::AskToJoin { cluster: OTHER, of: "a".into() };
+    let asks = |node: &Node| matches!(node.next(), Step::Send(message, _) if message == ask);
+    assert!(asks(&node.hears("b", blank(2))));
+    // Somebody joined it: it is a cluster like any other.
+    let mut joined = super::State { revision: 1, ..lone(1, "a") };
+    joined.membership.learners = members(&[("b", 2)]);
+    assert!(asks(&Node::new("c", blank(3)).hears("a", disk(1, Standing::State(joined)))));
+}
+
+#[test]
+fn who_does_not_know_the_members_yet_misses_no_majority() {
+    let unread =
+        super::State { membership: super::super::test_nodes::membership(&[], &[]), ..state(CLUSTER, &[]) };
+    assert_eq!(Node::new("a", disk(1, Standing::State(unread))).says(), "serves");
+}

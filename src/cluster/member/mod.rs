@@ -147,7 +147,7 @@ impl Member {
         }
         view.hold();
         let peers = Peers::new(place.name.clone(), local.clone(), tls, &addresses);
-        let (told, reason) = watch::channel(None);
+        let (told, reason) = watch::channel(Some(steward::FETCHES.to_owned()));
         let hearing = Hearing::new();
         let handle = Handle { peers, local, hearing, metrics, reason };
         let steward = Steward::new(&handle, (place, lock), (identity, mark), (voters, timing), (view, told));

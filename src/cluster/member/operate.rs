@@ -188,9 +188,6 @@ impl Handle {
         let reason = self.reason.borrow().clone();
         Some(match reason {
             Some(reason) => format!("no change is taken here: {reason}"),
-            None if is_led => {
-                "no change is taken here yet: this node fetches what the others have of the table".to_owned()
-            }
             None => "no change is taken: nobody leads, and an election is under way".to_owned(),
         })
     }

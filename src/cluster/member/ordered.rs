@@ -15,6 +15,8 @@ use super::steward::Steward;
 
 /// How long a peer has to show that it is there, before a cluster is founded without it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// How long ago a voter was heard who may give its vote: shorter than anybody waits before it asks for votes.
+const HEARD_LATELY: Duration = Duration::from_millis(1500);
 /// How long others have to lead in the place of a node that stands back: several elections.
 const OTHERS_LEAD_WITHIN: Duration = Duration::from_secs(10);
 
@@ -92,8 +94,20 @@ impl Steward {
         };
         let leads = !matches!(self.standing_back, StandingBack::Since(_));
         let engine = part.raft.runtime_config();
-        engine.elect(leads);
+        // Who hears no majority gets no vote of one: its terms would only depose who leads when it is back.
+        engine.elect(leads && self.hears_majority());
         engine.heartbeat(leads);
+    }
+
+    fn hears_majority(&self) -> bool {
+        let greetings = self.hearing.greetings().into_values();
+        let lately = greetings.filter(|(_, ago)| *ago < HEARD_LATELY);
+        let ids = lately.map(|(greeting, _)| greeting.answer.disk.id).chain([self.identity.node]).collect();
+        // Who votes is not known before the log is read.
+        self.local
+            .disk()
+            .settled()
+            .is_none_or(|state| state.membership.voters.is_empty() || state.membership.is_led_by(&ids))
     }
 
     /// Whether those of the voters who answer, and are not drained themselves, are a majority without this node.

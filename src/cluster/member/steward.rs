@@ -37,6 +37,9 @@ use crate::telemetry::labels::MemberState;
 /// How often the steward looks, if nothing happens.
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
+/// What a node says whose readers wait for the table of the others.
+pub(super) const FETCHES: &str = "fetching what the others have of the routing table";
+
 /// What a call to a peer came to.
 pub(super) enum Called {
     Consented(ClusterId, NodeId),
@@ -443,13 +446,14 @@ impl Steward {
     /// Says once what is waited for, and what an operator must do.
     fn tell(&self, rest: &Rest) {
         let reason = match rest {
-            Rest::Serve => None,
+            Rest::Serve => self.held.then(|| FETCHES.to_owned()),
             Rest::Wait(reason) | Rest::Alarm(reason) | Rest::Refuse(reason) => Some(reason.to_string()),
         };
-        if *self.told.borrow() == reason {
+        if self.told.borrow().as_ref() == reason.as_ref() {
             return;
         }
         match rest {
+            Rest::Serve if self.held => tracing::info!("this node fetches what the others have of the table"),
             Rest::Serve => tracing::info!("this node is part of a cluster that takes changes"),
             Rest::Wait(reason) => tracing::warn!(%reason, "this node waits"),
             Rest::Alarm(reason) | Rest::Refuse(reason) => {
