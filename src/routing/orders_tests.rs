@@ -202,7 +202,7 @@ fn bar(name: &str) -> Change {
 
 #[test]
 fn a_node_is_barred_once_and_admitted_again() {
-    let mut world = World::new();
+    let mut world = World::empty();
     world.make(bar("linda"));
     let revision = world.table.revision();
     world.make(bar("linda"));
@@ -226,7 +226,7 @@ fn one_node_too_many_is_not_barred() {
 
 #[test]
 fn only_a_table_that_was_never_told_anything_can_be_said_to_be_lost() {
-    let mut world = World::new();
+    let mut world = World::empty();
     world.make(Change::DeclareLost);
     assert_eq!(world.table.coverage(), Coverage::Lost);
     world.make(Change::CreateDomain(NewDomain::new(domain("one.example"))));
