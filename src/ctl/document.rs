@@ -15,6 +15,9 @@ const MAX_DOCUMENT_OCTETS: u64 = 64 << 20;
 /// Largest answer: an export, or a change for every resource.
 pub(super) const MAX_ANSWER_OCTETS: usize = 256 << 20;
 
+/// What is said of a repeat.
+pub(super) const DONE_BEFORE: &str = "it was done when it was asked first, and is not done again";
+
 /// Which file, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApplyArgs {
@@ -48,11 +51,19 @@ pub(super) async fn apply(
 ) -> Result<(), Failure> {
     let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
     let yaml = read(&args.file).await?;
-    let request = ApplyRoutingDocumentRequest { yaml, prune: args.prune, dry_run: args.dry_run };
+    let ApplyArgs { prune, dry_run, .. } = args;
+    let request = ApplyRoutingDocumentRequest { yaml, prune, dry_run, request_id: session.request_id() };
     let response = session
         .write(request, |wire, request| async move { client(wire).apply_routing_document(request).await })
         .await?;
-    if output.is_table() { show(&response.changes, response.dry_run, output) } else { output.json(&response) }
+    if !output.is_table() {
+        return output.json(&response);
+    }
+    if response.repeated {
+        output.talk(DONE_BEFORE);
+        return Ok(());
+    }
+    show(&response.changes, response.dry_run, output)
 }
 
 pub(super) async fn export(
