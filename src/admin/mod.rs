@@ -2,7 +2,7 @@
 //!
 //! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once ([`permits`]), how
 //! long, and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
-//! may change something leaves a line in the log ([`audit`]); what changes the routing table can be repeated ([`write`]).
+//! may change something leaves a line in the log ([`audit`]); what changes the routing table can be repeated ([`mod@write`]).
 //!
 //! - Token file, certificate, key and client CA follow the configuration ([`terms`]): a token that is gone is refused at
 //!   the next call, and ends its streams.

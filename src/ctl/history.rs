@@ -75,8 +75,11 @@ async fn roll_back(order: &Order, server: &ServerArgs, output: &mut Output<'_>) 
         dry_run,
         request_id: session.request_id(),
     };
-    let response =
-        session.write(request, |wire, request| async move { client(wire).roll_back(request).await }).await?;
+    let response = session
+        .call(document::kind(dry_run), request, |wire, request| async move {
+            client(wire).roll_back(request).await
+        })
+        .await?;
     if !output.is_table() {
         return output.json(&response);
     }

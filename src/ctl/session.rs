@@ -99,7 +99,7 @@ impl Interceptor for Bearer {
 
 /// What a call does, and so whether it may be made twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Nothing: it may.
     Read,
     /// It changes something once, whatever is repeated under its id: it may.
@@ -200,7 +200,8 @@ impl Session {
         self.call(Kind::Order, request, call).await
     }
 
-    async fn call<R: Clone, T, F>(
+    /// Makes a call that may be one or another.
+    pub(super) async fn call<R: Clone, T, F>(
         &self,
         kind: Kind,
         request: R,
