@@ -6,6 +6,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::auth::Actor;
 use super::status;
+use super::write::Write;
 use crate::cluster::founding::{ClusterId, NodeId};
 use crate::cluster::network::Report;
 use crate::cluster::operate::{Bootstrap, Office, OperateError};
@@ -52,19 +53,28 @@ impl ClusterService for Nodes {
         &self,
         request: Request<RemoveMemberRequest>,
     ) -> Result<Response<Cluster>, Status> {
-        let actor = Actor::of(&request);
-        let RemoveMemberRequest { name } = request.into_inner();
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
+        let RemoveMemberRequest { name, request_id: _ } = request.into_inner();
         let node = node(&name)?;
-        actor.about(&name);
-        self.office.may_remove(&node).map_err(|error| refused(&error, &name))?;
-        self.change(Change::BarNode { name: node }, &actor, &name).await
+        write.actor.about(&name);
+        if before.is_none() {
+            self.office.may_remove(&node).map_err(|error| refused(&error, &name))?;
+            write.change(&self.routing, Change::BarNode { name: node }, &name).await?;
+        }
+        self.changed(&write.actor, &name).await
     }
 
     async fn admit_member(&self, request: Request<AdmitMemberRequest>) -> Result<Response<Cluster>, Status> {
-        let actor = Actor::of(&request);
-        let AdmitMemberRequest { name } = request.into_inner();
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
+        let AdmitMemberRequest { name, request_id: _ } = request.into_inner();
         let node = node(&name)?;
-        self.change(Change::AdmitNode { name: node }, &actor, &name).await
+        write.actor.about(&name);
+        if before.is_none() {
+            write.change(&self.routing, Change::AdmitNode { name: node }, &name).await?;
+        }
+        self.changed(&write.actor, &name).await
     }
 
     async fn drain_member(&self, request: Request<DrainMemberRequest>) -> Result<Response<Member>, Status> {
@@ -96,10 +106,7 @@ impl Nodes {
         }
     }
 
-    async fn change(&self, change: Change, actor: &Actor, name: &str) -> Result<Response<Cluster>, Status> {
-        actor.about(name);
-        let changed = self.routing.by(actor.author()).change(change).await;
-        changed.map_err(|error| status::routing(&error, name))?;
+    async fn changed(&self, actor: &Actor, name: &str) -> Result<Response<Cluster>, Status> {
         actor.did(name, self.routing.snapshot().revision());
         Ok(Response::new(self.cluster().await))
     }

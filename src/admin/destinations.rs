@@ -7,6 +7,7 @@ use tonic::{Code, Request, Response, Status};
 use super::access::Role;
 use super::auth::Actor;
 use super::status::Reason;
+use super::write::Write;
 use super::{convert, names, page, status};
 use crate::mail::Address;
 use crate::proto::admin::v1::destination_service_server::DestinationService;
@@ -59,26 +60,33 @@ impl DestinationService for Destinations {
         &self,
         request: Request<CreateDestinationRequest>,
     ) -> Result<Response<Destination>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
         let request = request.into_inner();
         let destination = request.destination.ok_or_else(|| status::invalid("destination", "is required"))?;
         let address = Address::parse(&destination.address)
             .map_err(|error| status::invalid("destination.address", error))?;
-        if request.verified && actor.role < Role::Admin {
+        if request.verified && write.actor.role < Role::Admin {
             let message = "taking a destination as verified needs the role admin";
-            let metadata = [("role", actor.role.as_str()), ("required_role", Role::Admin.as_str())];
+            let metadata = [("role", write.actor.role.as_str()), ("required_role", Role::Admin.as_str())];
             return Err(status::new(Code::PermissionDenied, Reason::PermissionDenied, message, &metadata));
+        }
+        if let Some(done) = before {
+            return answer(done, &write.actor);
         }
         let resource = format!("destinations/{address}");
         let change = Change::CreateDestination { address, verified: request.verified };
-        self.change(change, &actor, &resource).await.map(Response::new)
+        self.change(change, &write, &resource).await
     }
 
     async fn verify_destination(
         &self,
         request: Request<VerifyDestinationRequest>,
     ) -> Result<Response<Destination>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return answer(done, &write.actor);
+        }
         let request = request.into_inner();
         let found = names::destination(&self.routing.snapshot(), "name", &request.name)?;
         let etag = convert::etag_from("etag", &request.etag)?;
@@ -86,52 +94,44 @@ impl DestinationService for Destinations {
             return Ok(Response::new(convert::destination(&found)));
         }
         let change = Change::UpdateDestination { address: found.address.clone(), verified: true, etag };
-        self.change(change, &actor, &found.resource_name()).await.map(Response::new)
+        self.change(change, &write, &found.resource_name()).await
     }
 
     async fn delete_destination(
         &self,
         request: Request<DeleteDestinationRequest>,
     ) -> Result<Response<pbjson_types::Empty>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if write.before(&self.routing)?.is_some() {
+            return Ok(Response::new(pbjson_types::Empty {}));
+        }
         let request = request.into_inner();
         let found = names::destination(&self.routing.snapshot(), "name", &request.name)?;
         let etag = convert::etag_from("etag", &request.etag)?;
         let change = Change::DeleteDestination { address: found.address.clone(), etag };
         let resource = found.resource_name();
         let by_id = format!("destinations/{}", found.id);
-        actor.about(&by_id);
-        self.routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, &resource))?;
-        actor.did(&by_id, self.routing.snapshot().revision());
+        write.actor.about(&by_id);
+        write.change(&self.routing, change, &resource).await?;
+        write.actor.did(&by_id, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Destinations {
-    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Destination, Status> {
-        let changed = self
-            .routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, resource))?;
-        match changed {
-            Changed::Destination(destination) => {
-                // By id: mail addresses in the log are `log.addresses`' affair.
-                actor.did(&format!("destinations/{}", destination.id), destination.revision);
-                Ok(convert::destination(&destination))
-            }
-            Changed::Domain(_)
-            | Changed::Rule(_)
-            | Changed::Suspension(_)
-            | Changed::Listing(_)
-            | Changed::Removed
-            | Changed::Whole
-            | Changed::Batch(_) => Err(status::unexpected("a destination")),
-        }
+    async fn change(
+        &self,
+        change: Change,
+        write: &Write,
+        resource: &str,
+    ) -> Result<Response<Destination>, Status> {
+        answer(write.change(&self.routing, change, resource).await?, &write.actor)
     }
+}
+
+fn answer(changed: Changed, actor: &Actor) -> Result<Response<Destination>, Status> {
+    let Changed::Destination(destination) = changed else { return Err(status::unexpected("a destination")) };
+    // By id: mail addresses in the log are `log.addresses`' affair.
+    actor.did(&format!("destinations/{}", destination.id), destination.revision);
+    Ok(Response::new(convert::destination(&destination)))
 }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::convert::Longest;
+use super::write::Write;
 use super::{convert, names, page, status};
 use crate::blocklist::{Blocklist, ZoneReport, ZoneVerdict};
 use crate::clock;
@@ -59,41 +60,45 @@ impl DnsblService for Listings {
         &self,
         request: Request<BlockNetworkRequest>,
     ) -> Result<Response<Listing>, Status> {
-        let actor = Actor::of(&request);
-        let BlockNetworkRequest { network, reason, duration } = request.into_inner();
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return answer(done, &write.actor);
+        }
+        let BlockNetworkRequest { network, reason, duration, request_id: _ } = request.into_inner();
         let (network, until) = (names::network("network", &network)?, end(duration.as_ref())?);
         let change = Change::Block { network, until, reason };
-        self.list(network, change, &actor).await.map(Response::new)
+        self.list(network, change, &write).await
     }
 
     async fn allow_network(
         &self,
         request: Request<AllowNetworkRequest>,
     ) -> Result<Response<Listing>, Status> {
-        let actor = Actor::of(&request);
-        let AllowNetworkRequest { network, reason, duration } = request.into_inner();
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return answer(done, &write.actor);
+        }
+        let AllowNetworkRequest { network, reason, duration, request_id: _ } = request.into_inner();
         let (network, until) = (names::network("network", &network)?, end(duration.as_ref())?);
         let change = Change::Allow { network, until, reason };
-        self.list(network, change, &actor).await.map(Response::new)
+        self.list(network, change, &write).await
     }
 
     async fn remove_listing(
         &self,
         request: Request<RemoveListingRequest>,
     ) -> Result<Response<pbjson_types::Empty>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
         let request = request.into_inner();
         let network = names::listing("name", &request.name)?;
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = routing::Listing::resource_name_of(&network);
-        actor.about(&resource);
-        let change = Change::Unlist { network, etag };
-        self.routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, &resource))?;
-        actor.did(&resource, self.routing.snapshot().revision());
+        write.actor.about(&resource);
+        if before.is_none() {
+            write.change(&self.routing, Change::Unlist { network, etag }, &resource).await?;
+        }
+        write.actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 
@@ -112,19 +117,17 @@ impl DnsblService for Listings {
 }
 
 impl Listings {
-    async fn list(&self, network: IpNet, change: Change, actor: &Actor) -> Result<Listing, Status> {
+    async fn list(&self, network: IpNet, change: Change, write: &Write) -> Result<Response<Listing>, Status> {
         let resource = routing::Listing::resource_name_of(&network);
-        actor.about(&resource);
-        let changed = self
-            .routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, &resource))?;
-        let Changed::Listing(listing) = changed else { return Err(status::unexpected("a listing")) };
-        actor.did(&resource, listing.revision);
-        Ok(convert::listing(&listing))
+        write.actor.about(&resource);
+        answer(write.change(&self.routing, change, &resource).await?, &write.actor)
     }
+}
+
+fn answer(changed: Changed, actor: &Actor) -> Result<Response<Listing>, Status> {
+    let Changed::Listing(listing) = changed else { return Err(status::unexpected("a listing")) };
+    actor.did(&listing.resource_name(), listing.revision);
+    Ok(Response::new(convert::listing(&listing)))
 }
 
 /// When a listing ends that is to last so long from now on.

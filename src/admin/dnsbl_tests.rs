@@ -107,7 +107,7 @@ async fn what_cannot_be_blocked_is_refused_with_what_is_wrong() {
     world.json("dnsbl block 192.0.2.7 --for 10years").await;
     let mut client = DnsblServiceClient::new(world.channel().await);
     let duration = Some(pbjson_types::Duration { seconds: i64::MAX, nanos: -1 });
-    let request = BlockNetworkRequest { network: "192.0.2.8".to_owned(), reason: String::new(), duration };
+    let request = BlockNetworkRequest { network: "192.0.2.8".to_owned(), duration, ..Default::default() };
     assert_eq!(client.block_network(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
@@ -142,8 +142,11 @@ async fn a_listing_that_somebody_wrote_anew_is_not_removed_by_the_etag_of_before
     let before = world.json("dnsbl block 192.0.2.0/24").await["etag"].as_str().unwrap().to_owned();
     let now = world.json("dnsbl allow 192.0.2.0/24").await["etag"].as_str().unwrap().to_owned();
     let mut client = DnsblServiceClient::new(world.channel().await);
-    let remove =
-        |etag: &str| RemoveListingRequest { name: "listings/192.0.2.0-24".to_owned(), etag: etag.to_owned() };
+    let remove = |etag: &str| RemoveListingRequest {
+        name: "listings/192.0.2.0-24".to_owned(),
+        etag: etag.to_owned(),
+        ..Default::default()
+    };
     let status = client.remove_listing(remove(&before)).await.unwrap_err();
     assert_eq!(
         (status.code(), &*status.get_details_error_info().unwrap().reason),

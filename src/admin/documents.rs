@@ -1,10 +1,15 @@
 //! `RoutingService`: the whole routing table as a document. What it holds and how it differs from the table is
 //! the routing module's; here it comes and goes.
+//!
+//! One that needs several steps is planned from what the table is, so that a repeat goes on with the rest. Each step has an id
+//! derived from that of the request, the last one that itself: by it the whole is known to be done.
+
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::auth::Actor;
 use super::status;
+use super::write::Write;
 use crate::proto::admin::v1::routing_change::Verb;
 use crate::proto::admin::v1::routing_service_server::RoutingService;
 use crate::proto::admin::v1::{
@@ -12,8 +17,8 @@ use crate::proto::admin::v1::{
     ExportRoutingDocumentResponse, RoutingChange,
 };
 use crate::routing::{
-    Change, Changed, Coverage, Document, MAX_CHANGES_PER_BATCH, Matcher, NewRule, Prune, Routing,
-    RoutingError, Rule, RuleAction, Table, plan,
+    Change, Changed, Coverage, Document, Matcher, NewRule, Prune, Routing, RoutingError, Rule, RuleAction,
+    Table, plan,
 };
 
 /// What errors that are about no single resource name.
@@ -23,6 +28,8 @@ pub(super) const RESOURCE: &str = "routing";
 #[derive(Debug)]
 pub(super) struct Documents {
     pub(super) routing: Routing,
+    /// Changes that are made at a time.
+    pub(super) step: usize,
 }
 
 #[tonic::async_trait]
@@ -31,35 +38,23 @@ impl RoutingService for Documents {
         &self,
         request: Request<ApplyRoutingDocumentRequest>,
     ) -> Result<Response<ApplyRoutingDocumentResponse>, Status> {
-        let actor = Actor::of(&request);
-        let ApplyRoutingDocumentRequest { yaml, prune, dry_run } = request.into_inner();
-        actor.about(RESOURCE);
-        let prune = if prune { Prune::Yes } else { Prune::No };
-        let table = self.routing.snapshot();
-        let (planned, mut shown) = blocking(move || planned(&yaml, &table, prune)).await?;
-        let steps = planned.chunks(MAX_CHANGES_PER_BATCH).map(|step| Change::Batch(step.to_vec()));
+        let (write, request) = blocking(move || Ok((Write::of(&request)?, request.into_inner()))).await?;
+        let ApplyRoutingDocumentRequest { yaml, prune, dry_run, request_id: _ } = request;
+        write.actor.about(RESOURCE);
+        let wanted = Arc::new(Wanted { yaml, prune: if prune { Prune::Yes } else { Prune::No } });
+        let mut response = ApplyRoutingDocumentResponse { changes: Vec::new(), dry_run, repeated: false };
         if dry_run {
-            // The first step is asked everything; later ones stand on it, and it is not there.
-            if let Some(first) = steps.take(1).next() {
-                let routing = self.routing.clone();
-                blocking(move || routing.rehearse(first).map_err(|error| status::routing(&error, RESOURCE)))
-                    .await?;
-            }
-            actor.rehearsed(RESOURCE);
-            return Ok(Response::new(ApplyRoutingDocumentResponse { changes: shown, dry_run }));
+            response.changes = self.rehearse(wanted).await?;
+            write.actor.rehearsed(RESOURCE);
+            return Ok(Response::new(response));
         }
-        let mut names = shown.iter_mut();
-        for step in steps {
-            let changed = self
-                .routing
-                .by(actor.author())
-                .change(step)
-                .await
-                .map_err(|error| status::routing(&error, RESOURCE))?;
-            name_created(&changed, &mut names);
+        if write.before(&self.routing)?.is_some() {
+            response.repeated = true;
+        } else {
+            response.changes = self.carry_out(wanted, &write).await?;
         }
-        actor.did(RESOURCE, self.routing.snapshot().revision());
-        Ok(Response::new(ApplyRoutingDocumentResponse { changes: shown, dry_run }))
+        write.actor.did(RESOURCE, self.routing.snapshot().revision());
+        Ok(Response::new(response))
     }
 
     async fn export_routing_document(
@@ -76,6 +71,52 @@ impl RoutingService for Documents {
             .await?;
         let yaml = if is_lost { format!("{NOT_ALL}{yaml}") } else { yaml };
         Ok(Response::new(ExportRoutingDocumentResponse { yaml }))
+    }
+}
+
+/// What a caller asks for.
+struct Wanted {
+    yaml: String,
+    prune: Prune,
+}
+
+impl Documents {
+    async fn rehearse(&self, wanted: Arc<Wanted>) -> Result<Vec<RoutingChange>, Status> {
+        let (planned, shown) = self.planned(wanted).await?;
+        // The first step is asked everything; later ones stand on it, and it is not there.
+        if let Some(first) = planned.chunks(self.step).next() {
+            let (routing, first) = (self.routing.clone(), Change::Batch(first.to_vec()));
+            blocking(move || routing.rehearse(first).map_err(|error| status::routing(&error, RESOURCE)))
+                .await?;
+        }
+        Ok(shown)
+    }
+
+    /// Makes the steps that are not made yet, and says what they changed.
+    async fn carry_out(&self, wanted: Arc<Wanted>, write: &Write) -> Result<Vec<RoutingChange>, Status> {
+        let (mut made, mut number) = (Vec::new(), write.steps_before(&self.routing)?);
+        loop {
+            let (planned, shown) = self.planned(wanted.clone()).await?;
+            let mut steps = planned.chunks(self.step).zip(shown.chunks(self.step)).peekable();
+            loop {
+                let Some((step, shown)) = steps.next() else { return Ok(made) };
+                let is_last = steps.peek().is_none();
+                let step_of = if is_last { write.clone() } else { write.step(number + 1) };
+                number += 1;
+                let changed = step_of.change(&self.routing, Change::Batch(step.to_vec()), RESOURCE).await?;
+                // The call that this one repeats was still at it, and what it planned may be something else.
+                if !is_last && is_repeat(&changed) {
+                    break;
+                }
+                made.extend(named(&changed, shown));
+            }
+        }
+    }
+
+    /// The changes that lead from the table to the document, and as they are told.
+    async fn planned(&self, wanted: Arc<Wanted>) -> Result<(Vec<Change>, Vec<RoutingChange>), Status> {
+        let table = self.routing.snapshot();
+        blocking(move || planned(&wanted.yaml, &table, wanted.prune)).await
     }
 }
 
@@ -99,14 +140,22 @@ fn planned(yaml: &str, table: &Table, prune: Prune) -> Result<(Vec<Change>, Vec<
     Ok((changes, shown))
 }
 
-/// Gives the rules that were created their names.
-fn name_created<'c>(changed: &Changed, names: &mut impl Iterator<Item = &'c mut RoutingChange>) {
-    let Changed::Batch(changed) = changed else { return };
-    for (changed, shown) in changed.iter().zip(names) {
-        if let Changed::Rule(rule) = changed {
-            shown.name = rule.resource_name();
+/// Whether a step, none of which is empty, was made before: then it is not told what it made.
+fn is_repeat(changed: &Changed) -> bool {
+    matches!(changed, Changed::Batch(made) if made.is_empty())
+}
+
+/// The changes of a step with the names of the rules that it created.
+fn named(changed: &Changed, shown: &[RoutingChange]) -> Vec<RoutingChange> {
+    let mut named = shown.to_vec();
+    if let Changed::Batch(changed) = changed {
+        for (changed, shown) in changed.iter().zip(&mut named) {
+            if let Changed::Rule(rule) = changed {
+                shown.name = rule.resource_name();
+            }
         }
     }
+    named
 }
 
 fn shown(change: &Change, table: &Table) -> RoutingChange {
@@ -182,3 +231,7 @@ pub(super) fn described(domain: &crate::mail::Domain, matcher: &Matcher, action:
         RuleAction::Reject(text) => format!("{local}@{domain}: reject with \"{text}\""),
     }
 }
+
+#[cfg(test)]
+#[path = "documents_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::mask::Mask;
+use super::write::Write;
 use super::{convert, names, page, status};
 use crate::proto::admin::v1::domain_service_server::DomainService;
 use crate::proto::admin::v1::{
@@ -49,7 +50,10 @@ impl DomainService for Domains {
     }
 
     async fn create_domain(&self, request: Request<CreateDomainRequest>) -> Result<Response<Domain>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return answer(done, &write.actor);
+        }
         let domain = request.into_inner().domain.ok_or_else(|| status::invalid("domain", "is required"))?;
         let name = names::new_domain("domain.name", &domain.name)?;
         let new = NewDomain {
@@ -59,11 +63,14 @@ impl DomainService for Domains {
             name,
         };
         let resource = format!("domains/{}", new.name);
-        self.change(Change::CreateDomain(new), &actor, &resource).await.map(Response::new)
+        self.change(Change::CreateDomain(new), &write, &resource).await
     }
 
     async fn update_domain(&self, request: Request<UpdateDomainRequest>) -> Result<Response<Domain>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return answer(done, &write.actor);
+        }
         let request = request.into_inner();
         let domain = request.domain.ok_or_else(|| status::invalid("domain", "is required"))?;
         let mask = Mask::read(request.update_mask.as_ref(), &["enabled", "on_tempfail", "subaddressing"])?;
@@ -81,52 +88,46 @@ impl DomainService for Domains {
         let etag = convert::etag_from("domain.etag", &domain.etag)?;
         let resource = entry.resource_name();
         let change = Change::UpdateDomain { name: entry.name.clone(), patch, etag };
-        self.change(change, &actor, &resource).await.map(Response::new)
+        self.change(change, &write, &resource).await
     }
 
     async fn delete_domain(
         &self,
         request: Request<DeleteDomainRequest>,
     ) -> Result<Response<pbjson_types::Empty>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
         let request = request.into_inner();
+        if before.is_some() {
+            write.actor.did(&request.name, self.routing.snapshot().revision());
+            return Ok(Response::new(pbjson_types::Empty {}));
+        }
         let entry = names::domain(&self.routing.snapshot(), "name", &request.name)?;
         let rules = if request.force { RulesOfDeleted::Delete } else { RulesOfDeleted::Keep };
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = entry.resource_name();
         let change = Change::DeleteDomain { name: entry.name.clone(), rules, etag };
-        actor.about(&resource);
-        self.routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, &resource))?;
-        actor.did(&resource, self.routing.snapshot().revision());
+        write.actor.about(&resource);
+        write.change(&self.routing, change, &resource).await?;
+        write.actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Domains {
-    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Domain, Status> {
-        actor.about(resource);
-        let changed = self
-            .routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, resource))?;
-        match changed {
-            Changed::Domain(entry) => {
-                actor.did(resource, entry.revision);
-                Ok(convert::domain(&entry))
-            }
-            Changed::Rule(_)
-            | Changed::Destination(_)
-            | Changed::Suspension(_)
-            | Changed::Listing(_)
-            | Changed::Removed
-            | Changed::Whole
-            | Changed::Batch(_) => Err(status::unexpected("a domain")),
-        }
+    async fn change(
+        &self,
+        change: Change,
+        write: &Write,
+        resource: &str,
+    ) -> Result<Response<Domain>, Status> {
+        write.actor.about(resource);
+        answer(write.change(&self.routing, change, resource).await?, &write.actor)
     }
+}
+
+fn answer(changed: Changed, actor: &Actor) -> Result<Response<Domain>, Status> {
+    let Changed::Domain(entry) = changed else { return Err(status::unexpected("a domain")) };
+    actor.did(&entry.resource_name(), entry.revision);
+    Ok(Response::new(convert::domain(&entry)))
 }

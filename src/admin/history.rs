@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::auth::Actor;
 use super::documents::{RESOURCE, blocking, described};
+use super::write::Write;
 use super::{convert, page, status};
 use crate::clock;
 use crate::proto::admin::v1::history_service_server::HistoryService;
@@ -58,12 +58,20 @@ impl HistoryService for Histories {
         &self,
         request: Request<RollBackRequest>,
     ) -> Result<Response<RollBackResponse>, Status> {
-        let actor = Actor::of(&request);
-        let RollBackRequest { name, etag, dry_run } = request.into_inner();
+        let write = Write::of(&request)?;
+        let RollBackRequest { name, etag, dry_run, request_id: _ } = request.into_inner();
         let etag = convert::etag_from("etag", &etag)?;
         let plan = Plan { to: number(&name)?, etag, dry_run };
-        actor.about(&name);
-        let response = self.carry_out(plan, &actor).await?;
+        write.actor.about(&name);
+        if !dry_run && write.before(&self.routing)?.is_some() {
+            let revision = self.routing.snapshot().revision();
+            write.actor.did(&name, revision);
+            return Ok(Response::new(RollBackResponse {
+                repeated: true,
+                ..response(Vec::new(), revision, false)
+            }));
+        }
+        let response = self.carry_out(plan, &write).await?;
         Ok(Response::new(response))
     }
 }
@@ -88,7 +96,7 @@ impl Plan {
 
 impl Histories {
     /// Looks up what is restored, and has just that done: of a table that is another by then nothing is.
-    async fn carry_out(&self, plan: Plan, actor: &Actor) -> Result<RollBackResponse, Status> {
+    async fn carry_out(&self, plan: Plan, write: &Write) -> Result<RollBackResponse, Status> {
         if let Some(etag) = plan.etag {
             self.see(etag).await;
         }
@@ -100,14 +108,14 @@ impl Histories {
             let changes = self.planned(plan, table).await?;
             if plan.dry_run || changes.is_empty() {
                 if plan.dry_run {
-                    actor.rehearsed(&resource_name(plan.to));
+                    write.actor.rehearsed(&resource_name(plan.to));
                 }
                 return Ok(response(changes, revision, plan.dry_run));
             }
             let change = Change::RollBack(RollBack::to(plan.to, Some(revision)));
-            match self.routing.by(actor.author()).change(change).await {
+            match self.routing.asked_by(write.asker()).change(change).await {
                 Ok(_) => {
-                    actor.did(&resource_name(plan.to), revision + 1);
+                    write.actor.did(&resource_name(plan.to), revision + 1);
                     return Ok(response(changes, revision + 1, plan.dry_run));
                 }
                 Err(error) if error.reason() == OVERTAKEN && plan.etag.is_none() && left > 1 => {
@@ -147,7 +155,7 @@ impl Histories {
 }
 
 fn response(changes: Vec<RoutingChange>, revision: u64, dry_run: bool) -> RollBackResponse {
-    RollBackResponse { changes, revision: wire_number(revision), dry_run }
+    RollBackResponse { changes, revision: wire_number(revision), dry_run, repeated: false }
 }
 
 fn number(name: &str) -> Result<u64, Status> {

@@ -74,7 +74,7 @@ async fn a_rollback_says_what_it_does_and_brings_back_the_same_rule() {
     assert_eq!((&restored["createTime"], &restored["etag"]), (&rule["createTime"], &json!("5")));
     assert_eq!(listed(&world.json("history --limit 1").await), [("5", "history rollback 2")]);
     // Where it is there already, there is nothing to do, and no revision of that.
-    let nothing = json!({"changes": [], "revision": "5", "dryRun": false});
+    let nothing = json!({"changes": [], "revision": "5", "dryRun": false, "repeated": false});
     assert_eq!(world.json("history rollback 2").await, nothing);
     // And back again.
     let back = world.json("history rollback 4").await;

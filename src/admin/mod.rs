@@ -2,7 +2,7 @@
 //!
 //! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once ([`permits`]), how
 //! long, and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
-//! may change something leaves a line in the log ([`audit`]).
+//! may change something leaves a line in the log ([`audit`]); what changes the routing table can be repeated ([`mod@write`]).
 //!
 //! - Token file, certificate, key and client CA follow the configuration ([`terms`]): a token that is gone is refused at
 //!   the next call, and ends its streams.
@@ -33,6 +33,7 @@ mod rules;
 mod status;
 mod terms;
 mod traces;
+mod write;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ use crate::proto::admin::v1::resolve_service_server::ResolveServiceServer;
 use crate::proto::admin::v1::routing_service_server::RoutingServiceServer;
 use crate::proto::admin::v1::rule_service_server::RuleServiceServer;
 use crate::proto::admin::v1::trace_service_server::TraceServiceServer;
-use crate::routing::Routing;
+use crate::routing::{MAX_CHANGES_PER_BATCH, Routing};
 use crate::telemetry::Metrics;
 use failures::Failures;
 use guard::GuardLayer;
@@ -202,11 +203,11 @@ async fn routes<L: Clone>(
     let dnsbl = DnsblServiceServer::new(dnsbl::Listings { routing: routing.clone(), blocklist });
     let cluster = ClusterServiceServer::new(cluster::Nodes { routing: routing.clone(), office });
     let history = HistoryServiceServer::new(history::Histories { routing: routing.clone() });
-    let documents = RoutingServiceServer::new(documents::Documents { routing });
+    let queue = QueueServiceServer::new(queue::Queues { queue, routing: routing.clone() });
+    let documents = RoutingServiceServer::new(documents::Documents { routing, step: MAX_CHANGES_PER_BATCH });
     let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
     let events = EventServiceServer::new(events);
     let traces = TraceServiceServer::new(traces::Traces { journal });
-    let queue = QueueServiceServer::new(queue::Queues { queue });
     Ok(server
         .add_service(domains.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))

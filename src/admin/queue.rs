@@ -10,6 +10,7 @@ use super::auth::Actor;
 use super::convert::{self, Longest};
 use super::page;
 use super::status::{self, Kind, Reason};
+use super::write::Write;
 use crate::clock;
 use crate::mail::{Address, Domain, TraceId};
 use crate::pipeline::queue::{self, Queue, QueueError};
@@ -22,7 +23,7 @@ use crate::proto::admin::v1::{
     MessageFilter, MessageSelection, OrderResult, QueuedMessage, ResumeDestinationRequest,
     RetryMessagesRequest, RetryMessagesResponse, SuspendDestinationRequest, Suspension,
 };
-use crate::routing::{self, Changed, MAX_REASON_CHARS};
+use crate::routing::{self, Changed, MAX_REASON_CHARS, Routing};
 use crate::spool::{CopyState, Described, LastAttempt, QueuedCopy};
 
 /// Messages that one call acts on.
@@ -37,6 +38,8 @@ const MAX_NAME_OCTETS: usize = 320;
 /// Answers from the queue.
 pub(super) struct Queues {
     pub(super) queue: Queue,
+    /// Which remembers what was suspended and resumed.
+    pub(super) routing: Routing,
 }
 
 #[tonic::async_trait]
@@ -132,8 +135,11 @@ impl QueueService for Queues {
         &self,
         request: Request<SuspendDestinationRequest>,
     ) -> Result<Response<Suspension>, Status> {
-        let actor = Actor::of(&request);
-        let SuspendDestinationRequest { domain, reason, duration } = request.into_inner();
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return suspended(&done, &write.actor);
+        }
+        let SuspendDestinationRequest { domain, reason, duration, request_id: _ } = request.into_inner();
         let domain = parse_domain("domain", &domain)?;
         if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
             let text = format!("is longer than {MAX_REASON_CHARS} characters, or holds control characters");
@@ -141,25 +147,27 @@ impl QueueService for Queues {
         }
         let until =
             duration.map(|duration| convert::end_of(clock::now(), &duration, &MAX_SUSPENSION)).transpose()?;
-        let changed = self.queue.suspend(actor.author(), domain, until, reason).await.map_err(failed)?;
-        let Changed::Suspension(suspended) = changed else { return Err(status::unexpected("a suspension")) };
-        actor.did(&suspended.resource_name(), suspended.revision);
-        Ok(Response::new(suspension(&suspended)))
+        let changed = self.queue.suspend(write.asker(), domain, until, reason).await.map_err(failed)?;
+        suspended(&changed, &write.actor)
     }
 
     async fn resume_destination(
         &self,
         request: Request<ResumeDestinationRequest>,
     ) -> Result<Response<pbjson_types::Empty>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
         let name = request.into_inner().name;
         let domain = name
             .strip_prefix("queue/suspensions/")
             .ok_or_else(|| status::invalid("name", "is not of the form queue/suspensions/DOMAIN"))?;
         let domain = parse_domain("name", domain)?;
-        actor.about(&name);
-        let revision = self.queue.resume(actor.author(), &domain).await.map_err(failed)?;
-        actor.did(&format!("queue/suspensions/{domain}"), revision);
+        write.actor.about(&name);
+        let revision = match before {
+            Some(_) => self.routing.snapshot().revision(),
+            None => self.queue.resume(write.asker(), &domain).await.map_err(failed)?,
+        };
+        write.actor.did(&format!("queue/suspensions/{domain}"), revision);
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
@@ -354,6 +362,12 @@ fn attempt(last: &LastAttempt, detail: Detail) -> Attempt {
         text: last.lines.join("\n"),
         dialogue: if detail == Detail::Full { last.dialogue.clone() } else { Vec::new() },
     }
+}
+
+fn suspended(changed: &Changed, actor: &Actor) -> Result<Response<Suspension>, Status> {
+    let Changed::Suspension(suspended) = changed else { return Err(status::unexpected("a suspension")) };
+    actor.did(&suspended.resource_name(), suspended.revision);
+    Ok(Response::new(suspension(suspended)))
 }
 
 fn suspension(suspension: &routing::Suspension) -> Suspension {

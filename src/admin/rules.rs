@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::Actor;
 use super::mask::Mask;
+use super::write::Write;
 use super::{convert, names, page, status};
 use crate::proto::admin::v1::rule::State;
 use crate::proto::admin::v1::rule_service_server::RuleService;
@@ -54,7 +55,10 @@ impl RuleService for Rules {
     }
 
     async fn create_rule(&self, request: Request<CreateRuleRequest>) -> Result<Response<Rule>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return self.answer(done, &write.actor);
+        }
         let request = request.into_inner();
         let rule = request.rule.ok_or_else(|| status::invalid("rule", "is required"))?;
         let domain = names::domain(&self.routing.snapshot(), "parent", &request.parent)?;
@@ -66,12 +70,15 @@ impl RuleService for Rules {
             label: rule.display_name,
             enabled: rule.enabled.unwrap_or(true),
         };
-        self.change(Change::CreateRule(new), &actor, &domain.resource_name()).await.map(Response::new)
+        self.change(Change::CreateRule(new), &write, &domain.resource_name()).await
     }
 
     async fn update_rule(&self, request: Request<UpdateRuleRequest>) -> Result<Response<Rule>, Status> {
         const FIELDS: [&str; 5] = ["display_name", "enabled", "priority", "matcher", "action"];
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        if let Some(done) = write.before(&self.routing)? {
+            return self.answer(done, &write.actor);
+        }
         let request = request.into_inner();
         let rule = request.rule.ok_or_else(|| status::invalid("rule", "is required"))?;
         let mask = Mask::read(request.update_mask.as_ref(), &FIELDS)?;
@@ -94,52 +101,41 @@ impl RuleService for Rules {
         }
         let etag = convert::etag_from("rule.etag", &rule.etag)?;
         let change = Change::UpdateRule { id: stored.id, patch, etag };
-        self.change(change, &actor, &stored.resource_name()).await.map(Response::new)
+        self.change(change, &write, &stored.resource_name()).await
     }
 
     async fn delete_rule(
         &self,
         request: Request<DeleteRuleRequest>,
     ) -> Result<Response<pbjson_types::Empty>, Status> {
-        let actor = Actor::of(&request);
+        let write = Write::of(&request)?;
+        let before = write.before(&self.routing)?;
         let request = request.into_inner();
+        if before.is_some() {
+            write.actor.did(&request.name, self.routing.snapshot().revision());
+            return Ok(Response::new(pbjson_types::Empty {}));
+        }
         let rule = names::rule(&self.routing.snapshot(), "name", &request.name)?;
         let etag = convert::etag_from("etag", &request.etag)?;
         let resource = rule.resource_name();
         let change = Change::DeleteRule { id: rule.id, etag };
-        actor.about(&resource);
-        self.routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, &resource))?;
-        actor.did(&resource, self.routing.snapshot().revision());
+        write.actor.about(&resource);
+        write.change(&self.routing, change, &resource).await?;
+        write.actor.did(&resource, self.routing.snapshot().revision());
         Ok(Response::new(pbjson_types::Empty {}))
     }
 }
 
 impl Rules {
-    async fn change(&self, change: Change, actor: &Actor, resource: &str) -> Result<Rule, Status> {
-        actor.about(resource);
-        let changed = self
-            .routing
-            .by(actor.author())
-            .change(change)
-            .await
-            .map_err(|error| status::routing(&error, resource))?;
-        match changed {
-            Changed::Rule(rule) => {
-                actor.did(&rule.resource_name(), rule.revision);
-                Ok(shown(&self.routing.snapshot(), &rule))
-            }
-            Changed::Domain(_)
-            | Changed::Destination(_)
-            | Changed::Suspension(_)
-            | Changed::Listing(_)
-            | Changed::Removed
-            | Changed::Whole
-            | Changed::Batch(_) => Err(status::unexpected("a rule")),
-        }
+    async fn change(&self, change: Change, write: &Write, resource: &str) -> Result<Response<Rule>, Status> {
+        write.actor.about(resource);
+        self.answer(write.change(&self.routing, change, resource).await?, &write.actor)
+    }
+
+    fn answer(&self, changed: Changed, actor: &Actor) -> Result<Response<Rule>, Status> {
+        let Changed::Rule(rule) = changed else { return Err(status::unexpected("a rule")) };
+        actor.did(&rule.resource_name(), rule.revision);
+        Ok(Response::new(shown(&self.routing.snapshot(), &rule)))
     }
 }
 

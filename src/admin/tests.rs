@@ -40,6 +40,8 @@ mod history_service;
 mod queue_service;
 #[path = "strangers_tests.rs"]
 mod strangers;
+#[path = "write_tests.rs"]
+mod writes;
 
 /// A node's admin side on a free port.
 struct World {
@@ -297,7 +299,8 @@ async fn errors_carry_reason_domain_metadata_and_what_they_are_about() {
     world.json("domain add example.com").await;
     let mut client = DomainServiceClient::new(world.channel().await);
     let named = |name: &str| wire::Domain { name: name.to_owned(), ..wire::Domain::default() };
-    let create = |name: &str| CreateDomainRequest { domain: Some(named(name)) };
+    let create =
+        |name: &str| CreateDomainRequest { domain: Some(named(name)), ..CreateDomainRequest::default() };
 
     let status = client.create_domain(create("domains/example.com")).await.unwrap_err();
     let details = status.get_error_details();
@@ -312,6 +315,7 @@ async fn errors_carry_reason_domain_metadata_and_what_they_are_about() {
     let update = |etag: &str, path: &str| UpdateDomainRequest {
         domain: Some(wire::Domain { etag: etag.to_owned(), ..named("domains/example.com") }),
         update_mask: Some(pbjson_types::FieldMask { paths: vec![path.to_owned()] }),
+        ..UpdateDomainRequest::default()
     };
     let status = client.update_domain(update("", "enabled.x")).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);

@@ -57,7 +57,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         }
         Verb::Members => output.list("members", &get(session).await?.members),
         Verb::Bootstrap(Bootstrap { admit: Some(name), .. }) => {
-            let request = AdmitMemberRequest { name: resource_name(&name) };
+            let request = AdmitMemberRequest { name: resource_name(&name), request_id: session.request_id() };
             let found = session
                 .write(request, |wire, request| async move { Client::new(wire).admit_member(request).await })
                 .await?;
@@ -66,7 +66,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::Bootstrap(Bootstrap { admit: None, abandon_others }) => {
             let request = BootstrapClusterRequest { abandon_others };
             let found = session
-                .write(
+                .order(
                     request,
                     |wire, request| async move { Client::new(wire).bootstrap_cluster(request).await },
                 )
@@ -74,7 +74,8 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             changed(&found, output)
         }
         Verb::Remove { node } => {
-            let request = RemoveMemberRequest { name: resource_name(&node) };
+            let request =
+                RemoveMemberRequest { name: resource_name(&node), request_id: session.request_id() };
             let found = session
                 .write(request, |wire, request| async move { Client::new(wire).remove_member(request).await })
                 .await?;
@@ -83,7 +84,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::Drain { node, undo: false } => {
             let request = DrainMemberRequest { name: resource_name(&node) };
             let found = session
-                .write(request, |wire, request| async move { Client::new(wire).drain_member(request).await })
+                .order(request, |wire, request| async move { Client::new(wire).drain_member(request).await })
                 .await?;
             output.resource(&found)?;
             output.next(&format!("cluster drain {node} --undo"));
@@ -92,7 +93,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::Drain { node, undo: true } => {
             let request = UndrainMemberRequest { name: resource_name(&node) };
             let found = session
-                .write(
+                .order(
                     request,
                     |wire, request| async move { Client::new(wire).undrain_member(request).await },
                 )

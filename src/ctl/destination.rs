@@ -48,7 +48,11 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::List => output.list("destinations", &list(session).await?),
         Verb::Remove { address } => {
             let name = resource_name(&address);
-            let request = DeleteDestinationRequest { name: name.clone(), etag: String::new() };
+            let request = DeleteDestinationRequest {
+                name: name.clone(),
+                etag: String::new(),
+                request_id: session.request_id(),
+            };
             session
                 .write(
                     request,
@@ -63,14 +67,15 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
 async fn add(address: String, verified: bool, session: &Session) -> Result<Destination, Failure> {
     let name = resource_name(&address);
     let destination = Some(Destination { address, ..Destination::default() });
-    let request = CreateDestinationRequest { destination, verified };
+    let request = CreateDestinationRequest { destination, verified, request_id: session.request_id() };
     let created = session
         .write(request, |wire, request| async move { Client::new(wire).create_destination(request).await })
         .await;
     match created {
         // A rule has created it unverified, as rules do.
         Err(failure) if verified && failure.is(Code::AlreadyExists) => {
-            let request = VerifyDestinationRequest { name, etag: String::new() };
+            let request =
+                VerifyDestinationRequest { name, etag: String::new(), request_id: session.request_id_of(2) };
             session
                 .write(
                     request,

@@ -63,14 +63,24 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             if output.is_table() { show(&found, output) } else { output.json(&found) }
         }
         Verb::Block(Order { network, duration, reason }) => {
-            let request = BlockNetworkRequest { network, reason, duration: duration.map(Into::into) };
+            let request = BlockNetworkRequest {
+                network,
+                reason,
+                duration: duration.map(Into::into),
+                request_id: session.request_id(),
+            };
             let listing = session
                 .write(request, |wire, request| async move { Client::new(wire).block_network(request).await })
                 .await?;
             listed(&listing, output)
         }
         Verb::Allow(Order { network, duration, reason }) => {
-            let request = AllowNetworkRequest { network, reason, duration: duration.map(Into::into) };
+            let request = AllowNetworkRequest {
+                network,
+                reason,
+                duration: duration.map(Into::into),
+                request_id: session.request_id(),
+            };
             let listing = session
                 .write(request, |wire, request| async move { Client::new(wire).allow_network(request).await })
                 .await?;
@@ -79,7 +89,11 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::List => output.list("listings", &listings(session).await?),
         Verb::Remove { network } => {
             let name = resource_name(&network);
-            let request = RemoveListingRequest { name: name.clone(), etag: String::new() };
+            let request = RemoveListingRequest {
+                name: name.clone(),
+                etag: String::new(),
+                request_id: session.request_id(),
+            };
             session
                 .write(
                     request,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, printable};
 use super::output::Output;
-use super::session::{DOCUMENT_DEADLINE, ServerArgs, Session, Wire, file_up_to};
+use super::session::{DOCUMENT_DEADLINE, Kind, ServerArgs, Session, Wire, file_up_to};
 use crate::proto::admin::v1::routing_change::Verb;
 use crate::proto::admin::v1::routing_service_client::RoutingServiceClient;
 use crate::proto::admin::v1::{ApplyRoutingDocumentRequest, ExportRoutingDocumentRequest, RoutingChange};
@@ -14,6 +14,9 @@ use crate::proto::admin::v1::{ApplyRoutingDocumentRequest, ExportRoutingDocument
 const MAX_DOCUMENT_OCTETS: u64 = 64 << 20;
 /// Largest answer: an export, or a change for every resource.
 pub(super) const MAX_ANSWER_OCTETS: usize = 256 << 20;
+
+/// What is said of a repeat.
+pub(super) const DONE_BEFORE: &str = "it was done when it was asked first, and is not done again";
 
 /// Which file, and how.
 #[derive(Debug, clap::Args)]
@@ -48,11 +51,21 @@ pub(super) async fn apply(
 ) -> Result<(), Failure> {
     let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
     let yaml = read(&args.file).await?;
-    let request = ApplyRoutingDocumentRequest { yaml, prune: args.prune, dry_run: args.dry_run };
+    let ApplyArgs { prune, dry_run, .. } = args;
+    let request = ApplyRoutingDocumentRequest { yaml, prune, dry_run, request_id: session.request_id() };
     let response = session
-        .write(request, |wire, request| async move { client(wire).apply_routing_document(request).await })
+        .call(kind(dry_run), request, |wire, request| async move {
+            client(wire).apply_routing_document(request).await
+        })
         .await?;
-    if output.is_table() { show(&response.changes, response.dry_run, output) } else { output.json(&response) }
+    if !output.is_table() {
+        return output.json(&response);
+    }
+    if response.repeated {
+        output.talk(DONE_BEFORE);
+        return Ok(());
+    }
+    show(&response.changes, response.dry_run, output)
 }
 
 pub(super) async fn export(
@@ -84,6 +97,11 @@ async fn read(path: &Path) -> Result<String, Failure> {
         return Err(Failure::Local(format!("standard input: larger than {MAX_DOCUMENT_OCTETS} octets")));
     }
     String::from_utf8(octets).map_err(|_| Failure::Local(format!("{}: not UTF-8", path.display())))
+}
+
+/// A dry run changes nothing.
+pub(super) fn kind(dry_run: bool) -> Kind {
+    if dry_run { Kind::Read } else { Kind::Write }
 }
 
 /// Prints what was done to each resource, or would be.

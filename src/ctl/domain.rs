@@ -135,8 +135,12 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::Enable { name } => enable(&name, true, session, output).await,
         Verb::Disable { name } => enable(&name, false, session, output).await,
         Verb::Remove { name } => {
-            let request =
-                DeleteDomainRequest { name: resource_name(&name), etag: String::new(), force: true };
+            let request = DeleteDomainRequest {
+                name: resource_name(&name),
+                etag: String::new(),
+                force: true,
+                request_id: session.request_id(),
+            };
             session
                 .write(request.clone(), |wire, request| async move {
                     Client::new(wire).delete_domain(request).await
@@ -155,7 +159,7 @@ async fn add(
 ) -> Result<(), Failure> {
     let mut domain = Domain { name: resource_name(name), ..Domain::default() };
     settings.fill(&mut domain);
-    let request = CreateDomainRequest { domain: Some(domain) };
+    let request = CreateDomainRequest { domain: Some(domain), request_id: session.request_id() };
     let domain = session
         .write(request.clone(), |wire, request| async move { Client::new(wire).create_domain(request).await })
         .await?;
@@ -181,7 +185,11 @@ async fn update(
     session: &Session,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let request = UpdateDomainRequest { domain: Some(domain), update_mask: Some(FieldMask { paths }) };
+    let request = UpdateDomainRequest {
+        domain: Some(domain),
+        update_mask: Some(FieldMask { paths }),
+        request_id: session.request_id(),
+    };
     let domain = session
         .write(request.clone(), |wire, request| async move { Client::new(wire).update_domain(request).await })
         .await?;

@@ -18,6 +18,13 @@ pub enum Failure {
     Local(String),
     /// The server refused.
     Refused(Box<Status>),
+    /// A write ended so, and may have been made.
+    Unknown {
+        /// How it ended.
+        cause: Box<Self>,
+        /// The id to repeat it under.
+        request_id: String,
+    },
     /// Standard output failed.
     Output(io::Error),
 }
@@ -28,7 +35,7 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Local(_) | Self::Refused(_) | Self::Output(_) => 1,
+            Self::Local(_) | Self::Refused(_) | Self::Unknown { .. } | Self::Output(_) => 1,
         }
     }
 
@@ -36,7 +43,7 @@ impl Failure {
     pub(super) fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
-            Self::Usage(_) | Self::Local(_) | Self::Refused(_) => false,
+            Self::Usage(_) | Self::Local(_) | Self::Refused(_) | Self::Unknown { .. } => false,
         }
     }
 
@@ -44,7 +51,7 @@ impl Failure {
     pub(super) fn is(&self, code: Code) -> bool {
         match self {
             Self::Refused(status) => status.code() == code,
-            Self::Usage(_) | Self::Local(_) | Self::Output(_) => false,
+            Self::Usage(_) | Self::Local(_) | Self::Unknown { .. } | Self::Output(_) => false,
         }
     }
 }
@@ -54,6 +61,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(text) | Self::Local(text) => f.write_str(&printable(text)),
             Self::Refused(status) => f.write_str(&printable(&refusal(status))),
+            Self::Unknown { cause, request_id } => {
+                let id = quoted(request_id);
+                write!(f, "{cause}; it may have been done: repeat the command with --request-id {id}")
+            }
             Self::Output(error) => write!(f, "standard output: {error}"),
         }
     }
@@ -102,6 +113,12 @@ fn refusal(status: &Status) -> String {
         Some(info) => format!("{text} ({})", info.reason),
         None => text,
     }
+}
+
+/// A word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// One line without control characters, which could move the cursor or change colours.

@@ -69,11 +69,23 @@ async fn roll_back(order: &Order, server: &ServerArgs, output: &mut Output<'_>) 
     let session = Session::with_deadline(server, DOCUMENT_DEADLINE).await?;
     let Order { revision, dry_run, etag } = *order;
     let etag = etag.map(|etag| etag.to_string()).unwrap_or_default();
-    let request = RollBackRequest { name: format!("revisions/{revision}"), etag, dry_run };
-    let response =
-        session.write(request, |wire, request| async move { client(wire).roll_back(request).await }).await?;
+    let request = RollBackRequest {
+        name: format!("revisions/{revision}"),
+        etag,
+        dry_run,
+        request_id: session.request_id(),
+    };
+    let response = session
+        .call(document::kind(dry_run), request, |wire, request| async move {
+            client(wire).roll_back(request).await
+        })
+        .await?;
     if !output.is_table() {
         return output.json(&response);
+    }
+    if response.repeated {
+        output.talk(document::DONE_BEFORE);
+        return Ok(());
     }
     document::show(&response.changes, response.dry_run, output)?;
     output.talk(&format!("the routing table is at revision {}", response.revision));

@@ -2,8 +2,9 @@
 //! touches no file of its own.
 //!
 //! Data goes to standard output, talk to standard error. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
-//! A read is repeated while the server is UNAVAILABLE, three tries within the deadline; a write only when the
-//! server itself said that it did not take it (AIP-194).
+//! A read is repeated while the server is UNAVAILABLE or the connection is lost, three tries within the deadline (AIP-194), and
+//! so is a change of the routing table, under an id of its own (AIP-155); what else is ordered only when the server itself
+//! said that it did not take it.
 
 mod cluster;
 mod completions;

@@ -128,8 +128,12 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             report(&result, if dry_run { "would be cancelled" } else { "cancelled" }, output)
         }
         Verb::Suspend { destination, duration, reason } => {
-            let request =
-                SuspendDestinationRequest { domain: destination, reason, duration: duration.map(Into::into) };
+            let request = SuspendDestinationRequest {
+                domain: destination,
+                reason,
+                duration: duration.map(Into::into),
+                request_id: session.request_id(),
+            };
             let suspension = session
                 .write(request, |wire, request| async move {
                     Client::new(wire).suspend_destination(request).await
@@ -164,7 +168,7 @@ async fn retry(
     let results = pages::all(async |page_token| {
         let request = RetryMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
         let page = session
-            .write(request, |wire, request| async move { Client::new(wire).retry_messages(request).await })
+            .order(request, |wire, request| async move { Client::new(wire).retry_messages(request).await })
             .await?;
         Ok((page.result.into_iter().collect(), page.next_page_token))
     });
@@ -179,7 +183,7 @@ async fn cancel(
     let results = pages::all(async |page_token| {
         let request = CancelMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
         let page = session
-            .write(request, |wire, request| async move { Client::new(wire).cancel_messages(request).await })
+            .order(request, |wire, request| async move { Client::new(wire).cancel_messages(request).await })
             .await?;
         Ok((page.result.into_iter().collect(), page.next_page_token))
     });
@@ -214,7 +218,7 @@ fn report(result: &OrderResult, done: &str, output: &mut Output<'_>) -> Result<(
 
 async fn resume(destination: &str, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
     let name = format!("queue/suspensions/{}", destination.trim_start_matches("queue/suspensions/"));
-    let request = ResumeDestinationRequest { name: name.clone() };
+    let request = ResumeDestinationRequest { name: name.clone(), request_id: session.request_id() };
     session
         .write(request, |wire, request| async move { Client::new(wire).resume_destination(request).await })
         .await?;

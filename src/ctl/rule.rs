@@ -135,7 +135,7 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             let mut rule = Rule::default();
             settings.fill(&mut rule);
             let parent = domain::resource_name(&domain);
-            let request = CreateRuleRequest { parent, rule: Some(rule) };
+            let request = CreateRuleRequest { parent, rule: Some(rule), request_id: session.request_id() };
             let rule = session
                 .write(request, |wire, request| async move { Client::new(wire).create_rule(request).await })
                 .await?;
@@ -162,7 +162,11 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
         Verb::Enable { id } => enable(&id, true, session, output).await,
         Verb::Disable { id } => enable(&id, false, session, output).await,
         Verb::Remove { id } => {
-            let request = DeleteRuleRequest { name: resource_name(&id), etag: String::new() };
+            let request = DeleteRuleRequest {
+                name: resource_name(&id),
+                etag: String::new(),
+                request_id: session.request_id(),
+            };
             session
                 .write(request, |wire, request| async move { Client::new(wire).delete_rule(request).await })
                 .await?;
@@ -183,7 +187,7 @@ async fn update(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let update_mask = Some(FieldMask { paths });
-    let request = UpdateRuleRequest { rule: Some(rule), update_mask };
+    let request = UpdateRuleRequest { rule: Some(rule), update_mask, request_id: session.request_id() };
     let rule = session
         .write(request, |wire, request| async move { Client::new(wire).update_rule(request).await })
         .await?;

@@ -1,4 +1,4 @@
-//! Owns the connection to the server: TLS, the token, deadlines, tries.
+//! Owns the connection to the server: TLS, the token, deadlines, tries, and the id under which a write may be tried again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,12 +15,13 @@ use tonic_types::StatusExt;
 
 use super::failure::Failure;
 use crate::error_text::error_text;
+use crate::routing::RequestId;
 
 /// For one command's call, all tries together.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// For a call about the whole routing table.
 pub(super) const DOCUMENT_DEADLINE: Duration = Duration::from_secs(300);
-/// Tries of a call that finds the server UNAVAILABLE (AIP-194).
+/// Tries of a call that finds the server UNAVAILABLE (AIP-194), or loses the connection.
 const TRIES: u32 = 3;
 /// Pause before the second try, doubled for each further one; jitter adds up to as much again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ const MAX_FILE_OCTETS: u64 = 1024 * 1024;
 /// Where a node listens that says nothing else.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 
-/// Which server, and who we are.
+/// Which server, who we are, and which request this is.
 #[derive(Debug, Args)]
 pub(super) struct ServerArgs {
     /// The node's admin listener, http://HOST:PORT or https://HOST:PORT.
@@ -68,6 +69,9 @@ pub(super) struct ServerArgs {
         requires = "certificate_file"
     )]
     private_key_file: Option<PathBuf>,
+    /// Repeats a change of the routing table that was tried under this id: it is made once. Without it, one is drawn.
+    #[arg(long, global = true, value_name = "ID", value_parser = RequestId::parse)]
+    request_id: Option<RequestId>,
 }
 
 impl ServerArgs {
@@ -93,13 +97,15 @@ impl Interceptor for Bearer {
     }
 }
 
-/// Whether a call may be made twice.
+/// What a call does, and so whether it may be made twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// It changes nothing.
-    Safe,
-    /// Only when the server said that it did not take it.
-    IfNotTaken,
+pub(super) enum Kind {
+    /// Nothing: it may.
+    Read,
+    /// It changes something once, whatever is repeated under its id: it may.
+    Write,
+    /// It does something each time: only when the server said that it did not take it.
+    Order,
 }
 
 /// A server to talk to.
@@ -108,6 +114,7 @@ pub(super) struct Session {
     wire: Wire,
     server: String,
     limit: Duration,
+    request_id: RequestId,
 }
 
 impl Session {
@@ -143,10 +150,21 @@ impl Session {
             None => None,
         };
         let wire = InterceptedService::new(endpoint.connect_lazy(), Bearer(token));
-        Ok(Self { wire, server: args.server.clone(), limit })
+        let request_id = args.request_id.clone().unwrap_or_else(RequestId::draw);
+        Ok(Self { wire, server: args.server.clone(), limit, request_id })
     }
 
-    /// Makes a call that changes nothing, again while the server is UNAVAILABLE.
+    /// The id of the command's write.
+    pub(super) fn request_id(&self) -> String {
+        self.request_id.to_string()
+    }
+
+    /// The id of another write of the command.
+    pub(super) fn request_id_of(&self, number: usize) -> String {
+        self.request_id.step(number).to_string()
+    }
+
+    /// Makes a call that changes nothing, again while the server is UNAVAILABLE or the connection is lost.
     pub(super) async fn read<R: Clone, T, F>(
         &self,
         request: R,
@@ -155,10 +173,10 @@ impl Session {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.call(Repeat::Safe, request, call).await
+        self.call(Kind::Read, request, call).await
     }
 
-    /// Makes a call that changes something, again only when the server said that it did not take it.
+    /// Makes a call that changes something and has an id, again as one that changes nothing.
     pub(super) async fn write<R: Clone, T, F>(
         &self,
         request: R,
@@ -167,12 +185,25 @@ impl Session {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.call(Repeat::IfNotTaken, request, call).await
+        self.call(Kind::Write, request, call).await
     }
 
-    async fn call<R: Clone, T, F>(
+    /// Makes a call that does something and has no id, again only when the server said that it did not take it.
+    pub(super) async fn order<R: Clone, T, F>(
         &self,
-        repeat: Repeat,
+        request: R,
+        call: impl Fn(Wire, Request<R>) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.call(Kind::Order, request, call).await
+    }
+
+    /// Makes a call that may be one or another.
+    pub(super) async fn call<R: Clone, T, F>(
+        &self,
+        kind: Kind,
         request: R,
         call: impl Fn(Wire, Request<R>) -> F,
     ) -> Result<T, Failure>
@@ -180,38 +211,82 @@ impl Session {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let end = Instant::now() + self.limit;
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut doubt) = (FIRST_PAUSE, Doubt::No);
         for last in (1..=TRIES).map(|number| number == TRIES) {
             let mut request = Request::new(request.clone());
             request.set_timeout(end.saturating_duration_since(Instant::now()));
-            let Ok(answer) = timeout_at(end, call(self.wire.clone(), request)).await else { break };
+            let Ok(answer) = timeout_at(end, call(self.wire.clone(), request)).await else {
+                doubt = Doubt::Yes;
+                break;
+            };
             let status = match answer {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
-            let again = match repeat {
-                Repeat::Safe => true,
-                Repeat::IfNotTaken => not_taken(&status),
+            let is_over = status.code() != Code::Unavailable && !is_lost(&status);
+            doubt = doubt.after(&status);
+            let again = match kind {
+                Kind::Read | Kind::Write => true,
+                Kind::Order => not_taken(&status),
             };
-            if last || status.code() != Code::Unavailable || !again {
-                return Err(self.failure(status));
+            if last || is_over || !again {
+                return Err(self.ended(self.failure(status), kind, doubt));
             }
             let jitter = pause.mul_f64(rand::rng().random::<f64>());
             tokio::time::sleep_until(end.min(Instant::now() + pause + jitter)).await;
             pause *= 2;
         }
-        Err(Failure::Local(format!("{} did not answer within {} s", self.server, self.limit.as_secs())))
+        let late = format!("{} did not answer within {} s", self.server, self.limit.as_secs());
+        Err(self.ended(Failure::Local(late), kind, doubt))
+    }
+
+    /// What came of the tries together.
+    fn ended(&self, failure: Failure, kind: Kind, doubt: Doubt) -> Failure {
+        match (kind, doubt) {
+            (Kind::Write, Doubt::Yes) => {
+                Failure::Unknown { cause: Box::new(failure), request_id: self.request_id() }
+            }
+            (Kind::Read | Kind::Order, _) | (_, Doubt::No) => failure,
+        }
     }
 
     /// Says which server could not be reached; what the server said stands for itself.
     pub(super) fn failure(&self, status: Status) -> Failure {
+        let cause =
+            || std::error::Error::source(&status).map_or_else(|| status.message().to_owned(), error_text);
         if status.code() == Code::Unavailable && status.get_details_error_info().is_none() {
-            let cause =
-                std::error::Error::source(&status).map_or_else(|| status.message().to_owned(), error_text);
-            return Failure::Local(format!("{} cannot be reached: {cause}", self.server));
+            return Failure::Local(format!("{} cannot be reached: {}", self.server, cause()));
+        }
+        if is_lost(&status) {
+            return Failure::Local(format!("the connection to {} was lost: {}", self.server, cause()));
         }
         status.into()
     }
+}
+
+/// Whether what was asked may have been done, for all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    No,
+    Yes,
+}
+
+impl Doubt {
+    /// After a further try, which ended so: a server that refuses ends all doubt, one that is UNAVAILABLE leaves what was.
+    fn after(self, status: &Status) -> Self {
+        if status.code() == Code::DeadlineExceeded || is_lost(status) {
+            Self::Yes
+        } else if status.code() == Code::Unavailable {
+            self
+        } else {
+            Self::No
+        }
+    }
+}
+
+/// Whether the connection ended before the answer: the status is our own transport's, and no connection that could not be made.
+fn is_lost(status: &Status) -> bool {
+    std::error::Error::source(status).is_some() && !not_taken(status)
 }
 
 /// Whether a write that failed is known to have changed nothing: the server says so itself, or no connection
@@ -221,7 +296,9 @@ fn not_taken(status: &Status) -> bool {
         let mut cause = std::error::Error::source(status);
         while let Some(error) = cause {
             let io = error.downcast_ref::<std::io::Error>();
-            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            if error.is::<tonic::ConnectError>()
+                || io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
+            {
                 return true;
             }
             cause = error.source();

@@ -100,18 +100,16 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     if routes > 0 && applied.table.coverage() == Coverage::Empty {
         applied.table.set_coverage(Coverage::Whole);
     }
-    // That a request is remembered is a change too: at one revision there is one table.
-    let remembered =
-        stamped.request_id.clone().map(|id| Request::new(id, at, &stamped.change, &applied.changed));
-    applied.is_changed |= applied.table.coverage() != table.coverage() || remembered.is_some();
+    applied.is_changed |= applied.table.coverage() != table.coverage();
+    // A request that changed nothing is not remembered: that would be a change too, since at one revision there is one table.
     if applied.is_changed {
         let (number, what) = (table.revision() + 1, summary(&stamped.change, table));
         let (author, before) = (stamped.author.clone(), Some(applied.before(table)));
         applied.table.set_revision(number);
         applied.table.record(Revision { number, at, author, what, before });
-    }
-    if let Some(request) = remembered {
-        applied.table.remember(request);
+        if let Some(id) = &stamped.request_id {
+            applied.table.remember(Request::new(id, at, &stamped.change, &applied.changed));
+        }
     }
     Ok(applied)
 }

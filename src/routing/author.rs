@@ -5,8 +5,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::requests::RequestId;
+
 /// Longest name of an author, in octets; a certificate's subject may be longer, and is cut.
 pub const MAX_AUTHOR_OCTETS: usize = 128;
+
+/// Who asks for a change, and what they call the request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asker {
+    /// `None`: a node, or it is not known.
+    pub author: Option<Author>,
+    /// `None`: it is not to be repeated.
+    pub request_id: Option<RequestId>,
+}
 
 /// Who asked for a change, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,10 +64,11 @@ impl Stamped {
     pub fn encode(&self) -> Result<Vec<u8>, EncodingError> {
         let change = Some(encode_change(&self.change));
         let at_ms = wire::to_millis(self.at);
-        let request_id = self.request_id.as_ref().map(RequestId::to_string);
+        let (request_id, asked) = self.request_id.as_ref().map(RequestId::tell).unzip();
         let first_id = self.first_id.to_bytes().to_vec();
         let (author, address) = Author::tell(self.author.as_ref());
-        let stamped = v1::Stamped { at_ms, first_id, change, request_id, author, address };
+        let asked = asked.unwrap_or_default();
+        let stamped = v1::Stamped { at_ms, first_id, change, request_id, author, address, asked };
         check_length(STAMPED, stamped.encoded_len(), MAX_STAMPED_OCTETS)?;
         Ok(stamped.encode_to_vec())
     }
@@ -80,10 +81,12 @@ impl Stamped {
         check_length(STAMPED, octets.len(), MAX_STAMPED_OCTETS)?;
         let stamped =
             v1::Stamped::decode(octets).map_err(|cause| EncodingError::Malformed { what: STAMPED, cause })?;
+        let request_id =
+            |text: &str| decode_request_id("the request id of a stamped change", text, &stamped.asked);
         Ok(Self {
             at: time("the time of a stamped change", stamped.at_ms)?,
             first_id: id("the first id of a stamped change", &stamped.first_id)?,
-            request_id: request_id("the request id of a stamped change", stamped.request_id.as_deref())?,
+            request_id: stamped.request_id.as_deref().map(request_id).transpose()?,
             author: Author::told(&stamped.author, &stamped.address),
             change: decode_change(given("the change of a stamped change", stamped.change)?)?,
         })
@@ -115,8 +118,12 @@ impl Change {
 
 /// SHA-256 of a change as it was ordered: that of one that is the same is the same.
 pub(super) fn change_digest(change: &Change) -> [u8; SHA256_OUTPUT_LEN] {
+    sha256(&encode_order(change).encode_to_vec())
+}
+
+pub(super) fn sha256(octets: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut digest = [0; SHA256_OUTPUT_LEN];
-    digest.copy_from_slice(digest::digest(&SHA256, &encode_order(change).encode_to_vec()).as_ref());
+    digest.copy_from_slice(digest::digest(&SHA256, octets).as_ref());
     digest
 }
 
@@ -393,10 +400,6 @@ pub(super) fn tempfail(field: &'static str, code: u32) -> Result<Option<OnTempfa
 pub(super) fn id(field: &'static str, octets: &[u8]) -> Result<Ulid, EncodingError> {
     let id = octets.try_into().map(Ulid::from_bytes);
     id.map_err(|_| unreadable(field, format!("a ULID has 16 octets, and this {}", octets.len())))
-}
-
-fn request_id(field: &'static str, text: Option<&str>) -> Result<Option<RequestId>, EncodingError> {
-    text.map(|text| decode_request_id(field, text)).transpose()
 }
 
 pub(super) fn domain(field: &'static str, text: &str) -> Result<Domain, EncodingError> {

@@ -51,7 +51,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use author::{Author, MAX_AUTHOR_OCTETS};
+pub use author::{Asker, Author, MAX_AUTHOR_OCTETS};
 pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
     Stamped, TempfailSetting,
@@ -88,7 +88,7 @@ use self::waiting::Desk;
 pub struct Routing {
     view: View,
     desk: Desk,
-    author: Option<Author>,
+    asker: Asker,
 }
 
 impl Routing {
@@ -96,13 +96,19 @@ impl Routing {
     #[must_use]
     pub fn agreed(view: View) -> (Self, Orders) {
         let (desk, orders) = waiting::waiting();
-        (Self { view, desk, author: None }, orders)
+        (Self { view, desk, asker: Asker::default() }, orders)
     }
 
     /// The same, changed by this author.
     #[must_use]
     pub fn by(&self, author: Option<Author>) -> Self {
-        Self { author, ..self.clone() }
+        self.asked_by(Asker { author, request_id: None })
+    }
+
+    /// The same, changed for this client; a change is made once for a request with an id, as [`Self::change_once`] has it.
+    #[must_use]
+    pub fn asked_by(&self, asker: Asker) -> Self {
+        Self { asker, ..self.clone() }
     }
 
     /// The table as it is now. Take it once for what must fit together.
@@ -122,7 +128,8 @@ impl Routing {
     /// # Errors
     /// With why nothing was changed; after [`RoutingError::Unconfirmed`] it may still be made.
     pub async fn change(&self, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, None, self.author.clone(), Reach::Cluster).await
+        let Asker { author, request_id } = self.asker.clone();
+        self.desk.order(change, request_id, author, Reach::Cluster).await
     }
 
     /// Changes the table as [`Self::change`] does, unless that was done for this request within
@@ -131,7 +138,7 @@ impl Routing {
     /// # Errors
     /// As for [`Self::change`].
     pub async fn change_once(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, Some(request_id), self.author.clone(), Reach::Cluster).await
+        self.desk.order(change, Some(request_id), self.asker.author.clone(), Reach::Cluster).await
     }
 
     /// Changes the table as [`Self::change_once`] does, on this node or not at all: another one has passed the change on,
@@ -140,7 +147,7 @@ impl Routing {
     /// # Errors
     /// As for [`Self::change`]; [`RoutingError::NotLeader`] where another node takes changes.
     pub async fn change_here(&self, request_id: RequestId, change: Change) -> Result<Changed, RoutingError> {
-        self.desk.order(change, Some(request_id), self.author.clone(), Reach::Node).await
+        self.desk.order(change, Some(request_id), self.asker.author.clone(), Reach::Node).await
     }
 
     /// What a change would leave behind: all is asked of it that [`Routing::change`] asks, and nothing is kept.

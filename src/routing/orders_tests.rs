@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::routing::test_table::{World, domain};
-use crate::routing::{Change, Coverage, MAX_REASON_CHARS, NewDomain, Table};
+use crate::routing::{Change, Coverage, MAX_REASON_CHARS, NewDomain};
 
 fn suspend(name: &str, until: Option<SystemTime>, reason: &str) -> Change {
     Change::Suspend { domain: domain(name), until, reason: reason.to_owned() }
@@ -202,7 +202,7 @@ fn bar(name: &str) -> Change {
 
 #[test]
 fn a_node_is_barred_once_and_admitted_again() {
-    let mut world = World::new();
+    let mut world = World::empty();
     world.make(bar("linda"));
     let revision = world.table.revision();
     world.make(bar("linda"));
@@ -229,7 +229,7 @@ fn only_a_table_that_was_never_told_anything_can_be_said_to_be_lost() {
     let mut world = World::new();
     world.make(Change::DeclareLost);
     assert_eq!(world.table.coverage(), Coverage::Whole);
-    world.table = Table::new(world.table.options().clone());
+    let mut world = World::empty();
     world.make(bar("linda"));
     // Who may be a member says nothing of what there is to route.
     assert_eq!(world.table.coverage(), Coverage::Empty);

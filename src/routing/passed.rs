@@ -52,8 +52,6 @@ const UNKNOWN: &str = "REFUSED_ELSEWHERE";
 
 /// Every reason of [`RoutingError::reason`].
 const REASONS: &[&str] = &[
-    "NODE_NOT_REMOVED",
-    "TOO_MANY_REMOVED_NODES",
     "DOMAIN_EXISTS",
     "DOMAIN_NOT_FOUND",
     "DOMAIN_NOT_EMPTY",
@@ -75,6 +73,8 @@ const REASONS: &[&str] = &[
     "SUSPENSION_NOT_FOUND",
     "LISTING_NOT_FOUND",
     "NETWORK_INVALID",
+    "NODE_NOT_REMOVED",
+    "TOO_MANY_REMOVED_NODES",
     "REASON_INVALID",
     "RULE_CYCLE",
     "RULES_TOO_DEEP",

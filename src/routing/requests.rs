@@ -1,20 +1,23 @@
 //! Requests that were carried out, by the ids that their clients gave them, and what they left behind: whoever repeats one
 //! gets the same answer, and nothing is done twice (AIP-155).
 //!
-//! An id is for one change: with another one it is refused, since the answer to the first would be none to that.
+//! An id is for one request: with another one it is refused, since the answer to the first would be none to that. A repeat is
+//! known by what its client asked, where that is told ([`RequestId::of`]), and else by its change: of the same request another
+//! time, or another table, makes another change.
 //!
-//! What was refused is not remembered: it changed nothing, and may be tried anew. Of a batch it is remembered that it was
-//! made, and not each thing that it made, which would be as large as the table.
+//! What was refused, or changed nothing, is not remembered: it may be tried anew, and fills no history. Of a batch it is
+//! remembered that it was made, and not each thing that it made, which would be as large as the table.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::SHA256_OUTPUT_LEN;
+use data_encoding::HEXLOWER;
 use rpds::{HashTrieMapSync, RedBlackTreeSetSync};
 
 use super::change::{Change, Changed};
-use super::encoding::{EncodingError, change_digest, given, time, unreadable};
+use super::encoding::{EncodingError, change_digest, given, sha256, time, unreadable};
 use super::error::RoutingError;
 use super::records::{
     decode_destination, decode_domain, decode_listing, decode_rule, decode_suspension, encode_destination,
@@ -31,9 +34,15 @@ pub const MAX_REQUESTS: usize = 10_000;
 /// How long one is remembered, by the times that changes are stamped with.
 pub const REQUEST_REMEMBERED: Duration = Duration::from_secs(60 * 60);
 
+type Digest = [u8; SHA256_OUTPUT_LEN];
+
 /// What a client calls a request of its own, so that it can repeat it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(Arc<str>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId {
+    text: Arc<str>,
+    /// SHA-256 of what the client asked, if it is not known by the change.
+    asked: Option<Digest>,
+}
 
 impl RequestId {
     /// What a client gave.
@@ -45,44 +54,81 @@ impl RequestId {
         if !fits || !text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
             return Err(RoutingError::RequestId);
         }
-        Ok(Self(text.into()))
+        Ok(Self { text: text.into(), asked: None })
     }
 
     /// One for a request whose client gave none: 128 random bits.
     #[must_use]
     pub fn draw() -> Self {
-        Self(format!("{:032x}", rand::random::<u128>()).into())
+        Self { text: format!("{:032x}", rand::random::<u128>()).into(), asked: None }
+    }
+
+    /// The id of what was asked in these octets: a repeat is known by them, whatever change they make by then.
+    #[must_use]
+    pub fn of(self, asked: &[u8]) -> Self {
+        Self { asked: Some(sha256(asked)), ..self }
+    }
+
+    /// The id of a step of the request, each of which has its own: `ID/2`, or a digest of that where it would be too long.
+    #[must_use]
+    pub fn step(&self, number: usize) -> Self {
+        let text = format!("{}/{number}", self.text);
+        let text =
+            if text.len() > MAX_REQUEST_ID_OCTETS { HEXLOWER.encode(&sha256(text.as_bytes())) } else { text };
+        Self { text: text.into(), asked: self.asked }
+    }
+
+    /// For the wire: the id, and the digest of what was asked, or nothing.
+    pub(crate) fn tell(&self) -> (String, Vec<u8>) {
+        (self.to_string(), self.asked.map(|asked| asked.to_vec()).unwrap_or_default())
+    }
+
+    /// What [`Self::tell`] gave.
+    ///
+    /// # Errors
+    /// When it is not of that form.
+    pub(crate) fn told(text: &str, asked: &[u8]) -> Result<Self, RoutingError> {
+        let known = match asked {
+            [] => None,
+            asked => Some(Digest::try_from(asked).map_err(|_| RoutingError::RequestId)?),
+        };
+        Ok(Self { asked: known, ..Self::parse(text)? })
+    }
+
+    /// What a request for this change is known by.
+    fn mark(&self, change: &Change) -> Digest {
+        self.asked.unwrap_or_else(|| change_digest(change))
     }
 
     /// As it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// A request that was carried out.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) id: RequestId,
+    pub(super) id: Arc<str>,
     /// When its change was stamped.
     pub(super) at: SystemTime,
-    /// SHA-256 of that.
-    pub(super) change: [u8; SHA256_OUTPUT_LEN],
+    /// SHA-256 of what was asked, or of the change.
+    mark: Digest,
     /// Without what a batch made.
     pub(super) left: Changed,
 }
 
 impl Request {
-    pub(super) fn new(id: RequestId, at: SystemTime, change: &Change, left: &Changed) -> Self {
+    pub(super) fn new(id: &RequestId, at: SystemTime, change: &Change, left: &Changed) -> Self {
         let left = if let Changed::Batch(_) = left { Changed::Batch(Vec::new()) } else { left.clone() };
-        Self { id, at, change: change_digest(change), left }
+        Self { id: id.text.clone(), at, mark: id.mark(change), left }
     }
 
     fn is_over(&self, at: SystemTime) -> bool {
@@ -97,8 +143,8 @@ fn is_over(done: SystemTime, at: SystemTime) -> bool {
 /// The requests that are remembered. Cloning them is cheap.
 #[derive(Clone)]
 pub(super) struct Requests {
-    by_id: HashTrieMapSync<RequestId, Arc<Request>>,
-    by_age: RedBlackTreeSetSync<(SystemTime, RequestId)>,
+    by_id: HashTrieMapSync<Arc<str>, Arc<Request>>,
+    by_age: RedBlackTreeSetSync<(SystemTime, Arc<str>)>,
 }
 
 impl Requests {
@@ -116,10 +162,28 @@ impl Requests {
         change: &Change,
         at: SystemTime,
     ) -> Result<Option<&Changed>, RoutingError> {
-        let Some(request) = self.by_id.get(id).filter(|request| !request.is_over(at)) else {
+        self.find_marked(id, || id.mark(change), at)
+    }
+
+    /// As [`Self::find`] by what was asked alone, before there is a change; nothing where that is not told.
+    pub(super) fn find_asked(
+        &self,
+        id: &RequestId,
+        at: SystemTime,
+    ) -> Result<Option<&Changed>, RoutingError> {
+        id.asked.map_or(Ok(None), |asked| self.find_marked(id, || asked, at))
+    }
+
+    fn find_marked(
+        &self,
+        id: &RequestId,
+        mark: impl FnOnce() -> Digest,
+        at: SystemTime,
+    ) -> Result<Option<&Changed>, RoutingError> {
+        let Some(request) = self.by_id.get(&id.text).filter(|request| !request.is_over(at)) else {
             return Ok(None);
         };
-        if request.change != change_digest(change) {
+        if request.mark != mark() {
             return Err(RoutingError::RequestIdReused(id.clone()));
         }
         Ok(Some(&request.left))
@@ -170,7 +234,7 @@ pub(super) fn encode_request(request: &Request) -> v1::Request {
         id: request.id.to_string(),
         at_ms: to_millis(request.at),
         left: Some(left),
-        change: request.change.to_vec(),
+        change: request.mark.to_vec(),
     }
 }
 
@@ -185,15 +249,19 @@ pub(super) fn decode_request(request: v1::Request) -> Result<Request, EncodingEr
         Left::Whole(v1::Nothing {}) => Changed::Whole,
         Left::Batch(v1::Nothing {}) => Changed::Batch(Vec::new()),
     };
-    let id = decode_request_id("the id of a request", &request.id)?;
-    let change = <[u8; SHA256_OUTPUT_LEN]>::try_from(request.change);
-    let change =
-        change.map_err(|octets| unreadable("the digest of a request", format!("{} octets", octets.len())))?;
-    Ok(Request { id, at: time("the time of a request", request.at_ms)?, change, left })
+    let id = decode_request_id("the id of a request", &request.id, &[])?.text;
+    let mark = Digest::try_from(request.change);
+    let mark =
+        mark.map_err(|octets| unreadable("the digest of a request", format!("{} octets", octets.len())))?;
+    Ok(Request { id, at: time("the time of a request", request.at_ms)?, mark, left })
 }
 
-pub(super) fn decode_request_id(field: &'static str, text: &str) -> Result<RequestId, EncodingError> {
-    RequestId::parse(text).map_err(|cause| unreadable(field, cause.to_string()))
+pub(super) fn decode_request_id(
+    field: &'static str,
+    text: &str,
+    asked: &[u8],
+) -> Result<RequestId, EncodingError> {
+    RequestId::told(text, asked).map_err(|cause| unreadable(field, cause.to_string()))
 }
 
 #[cfg(test)]

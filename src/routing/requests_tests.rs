@@ -86,27 +86,69 @@ fn what_was_refused_may_be_tried_again() {
     assert!(!enabled(&table));
 }
 
-/// Two nodes at one revision compare their tables, so that what only adds a request is a revision too.
+/// Two nodes at one revision compare their tables: to remember it would be a revision, in a history of changes.
 #[test]
-fn a_request_that_changed_nothing_is_remembered_under_a_revision_of_its_own() {
+fn a_request_that_changed_nothing_is_not_remembered() {
     let mut table = World::empty().table;
     request(&mut table, MOMENT, "a", create("one.example")).unwrap();
-    let before = table.revision();
+    let before = (table.revision(), table.digest());
     request(&mut table, MOMENT, "b", enable(true)).unwrap();
-    assert_eq!(table.revision(), before + 1);
-    request(&mut table, MOMENT, "b", enable(true)).unwrap();
-    assert_eq!(table.revision(), before + 1);
+    assert_eq!((table.revision(), table.digest()), before);
+    request(&mut table, MOMENT, "b", enable(false)).unwrap();
+    assert!(!enabled(&table));
+}
+
+#[test]
+fn a_request_is_known_by_what_was_asked_where_that_is_told() {
+    let mut table = World::empty().table;
+    let mut of = |id: RequestId, change| {
+        let first_id = Ulid(table.greatest_id().0 + 1);
+        let stamped = Stamped { at: START, first_id, request_id: Some(id), author: None, change };
+        let stamped = Stamped::decode(&stamped.encode().unwrap()).unwrap();
+        let applied = apply(&table, &stamped)?;
+        table = rebuilt(&applied.table);
+        Ok::<_, RoutingError>(applied.changed)
+    };
+    let first = of(id("a").of(b"asked"), create("one.example")).unwrap();
+    assert_eq!(of(id("a").of(b"asked"), create("two.example")).unwrap(), first);
+    for other in [id("a").of(b"other"), id("a")] {
+        assert_eq!(of(other, create("one.example")).unwrap_err().reason(), "REQUEST_ID_REUSED");
+    }
+    let left = |id: RequestId| table.left_by_asked(&id, START).map(|left| left.cloned());
+    assert_eq!(left(id("a").of(b"asked")).unwrap(), Some(first));
+    assert_eq!(left(id("b").of(b"asked")).unwrap(), None);
+    assert_eq!(left(id("a")).unwrap(), None, "it is not told what was asked");
+    assert_eq!(left(id("a").of(b"other")).unwrap_err().reason(), "REQUEST_ID_REUSED");
+    assert_eq!((table.domain_count(), table.revision()), (1, 1));
+}
+
+#[test]
+fn each_step_of_a_request_has_an_id_of_its_own_that_fits() {
+    assert_eq!(id("a").step(2).as_str(), "a/2");
+    let long = id(&"x".repeat(62));
+    assert_eq!(long.step(9).as_str().len(), MAX_REQUEST_ID_OCTETS);
+    let steps = [long.step(10), long.step(11), id(&"y".repeat(62)).step(10)];
+    for (number, step) in steps.iter().enumerate() {
+        assert_eq!(&id(step.as_str()), step);
+        assert!(!steps[..number].contains(step));
+    }
 }
 
 #[test]
 fn the_oldest_of_too_many_are_forgotten() {
     let mut table = World::empty().table;
-    let listing = Change::Block { network: "192.0.2.0/24".parse().unwrap(), until: None, reason: "x".into() };
+    let listing = |number: &str| Change::Block {
+        network: "192.0.2.0/24".parse().unwrap(),
+        until: None,
+        reason: number.to_owned(),
+    };
     for number in 0..u32::try_from(MAX_REQUESTS).unwrap() + 2 {
-        request(&mut table, MOMENT * number, &number.to_string(), listing.clone()).unwrap();
+        let name = number.to_string();
+        request(&mut table, MOMENT * number, &name, listing(&name)).unwrap();
     }
     assert_eq!(table.request_count(), MAX_REQUESTS);
-    let known = |number: &str| table.left_by(&id(number), &listing, START + HOUR / 2).unwrap().is_some();
+    let known =
+        |number: &str| table.left_by(&id(number), &listing(number), START + HOUR / 2).unwrap().is_some();
     assert_eq!([known("0"), known("1"), known("2"), known("10001")], [false, false, true, true]);
 }
 
@@ -124,7 +166,7 @@ fn requests_come_back_from_their_records_whatever_they_left_behind() {
         Change::Suspend { domain: domain("dest.example"), until, reason: "down".to_owned() },
         Change::Block { network, until, reason: "spam".to_owned() },
         Change::Unlist { network, etag: None },
-        Change::DeclareWhole,
+        Change::BarNode { name: "linda".to_owned() },
         Change::Batch(rules.collect()),
     ];
     let mut left = Vec::new();

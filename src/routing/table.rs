@@ -284,6 +284,15 @@ impl Table {
         self.requests.find(id, change, at)
     }
 
+    /// As [`Self::left_by`] of a request that tells what was asked ([`RequestId::of`]), before its change is known; nothing of
+    /// another.
+    ///
+    /// # Errors
+    /// As for [`Self::left_by`].
+    pub fn left_by_asked(&self, id: &RequestId, at: SystemTime) -> Result<Option<&Changed>, RoutingError> {
+        self.requests.find_asked(id, at)
+    }
+
     /// The requests that are remembered, the oldest first.
     pub(super) fn requests(&self) -> impl Iterator<Item = &Arc<Request>> {
         self.requests.all()

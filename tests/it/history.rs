@@ -31,6 +31,22 @@ fn lines(log: &Path) -> Vec<serde_json::Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// Whoever has not heard what became of a change asks the node again, which need not have run all the while.
+#[tokio::test]
+async fn a_change_is_not_made_again_after_a_restart() {
+    let world = World::start().await;
+    let logs = ["first.log", "second.log"].map(|name| world.file(name));
+    let (served, ready) = serve(world.node_file(), &logs[0]).await;
+    ctl(&ready, &["domain", "add", "ours.example"]);
+    let add = ["rule", "add", "ours.example", "--to", "info", "--drop", "--request-id", "once"];
+    let rule = ctl(&ready, &add);
+    drop(served);
+    let (_served, ready) = serve(world.node_file(), &logs[1]).await;
+    assert_eq!(ctl(&ready, &add), rule);
+    assert_eq!(ctl(&ready, &["rule", "list", "ours.example"])["rules"].as_array().unwrap().len(), 1);
+    assert_eq!(ctl(&ready, &["history"])["revisions"].as_array().unwrap().len(), 2);
+}
+
 async fn heard(ready: &serde_json::Value, start: &str) {
     let smtp: SocketAddr = ready["smtp"][0].as_str().unwrap().parse().unwrap();
     let mut client = Client::greeted(SENDER, smtp, "mail.sender.example").await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postroad::dev::keys::DkimKey;
+use postroad::routing::Asker;
 use postroad::spool::CopyState;
 
 use crate::support::{ALICE, Act, LIMIT, SENDER_NAME, STRANGER, Stage, World, letter, until};
@@ -154,7 +155,7 @@ async fn a_suspended_destination_gets_nothing_until_it_is_resumed() {
     let world = impatient_at_the_dot().await;
     world.mx.when(Stage::Banner, "", 1, Act::Close);
     let domain = postroad::mail::Domain::parse("dest.example").unwrap();
-    world.node.queue().suspend(None, domain.clone(), None, "maintenance".into()).await.unwrap();
+    world.node.queue().suspend(Asker::default(), domain.clone(), None, "maintenance".into()).await.unwrap();
     world.sender().await.submit(ALICE, INFO, &letter("held")).await.starts("250 2.0.0 Queued");
     let world = world.restarted().await;
     let queue = world.node.queue().clone();
@@ -163,9 +164,9 @@ async fn a_suspended_destination_gets_nothing_until_it_is_resumed() {
     queue.retry(id).await.unwrap();
     world.sender().await.submit(ALICE, INFO, &letter("too")).await.starts("250 2.0.0 Queued");
     assert_eq!(world.mx.taken().len(), 0);
-    queue.resume(None, &domain).await.unwrap();
+    queue.resume(Asker::default(), &domain).await.unwrap();
     until("the queue delivers", || world.mx.taken().len() == 2, LIMIT).await;
-    assert!(queue.resume(None, &domain).await.is_err());
+    assert!(queue.resume(Asker::default(), &domain).await.is_err());
 }
 
 #[tokio::test]
@@ -285,7 +286,7 @@ async fn where_no_server_answered_the_report_names_no_private_domain() {
     })
     .await;
     let domain = postroad::mail::Domain::parse("dest.example").unwrap();
-    world.node.queue().suspend(None, domain, None, "maintenance".into()).await.unwrap();
+    world.node.queue().suspend(Asker::default(), domain, None, "maintenance".into()).await.unwrap();
     world.sender().await.submit(ALICE, INFO, &letter("held")).await.starts("250 2.0.0 Queued");
     until("the report", || world.mx.taken().len() == 1, LIMIT).await;
     let report = world.mx.taken()[0].text();
@@ -298,7 +299,7 @@ async fn where_no_server_answered_the_report_names_no_private_domain() {
 async fn rfc8689_5_a_report_about_a_requiretls_message_requires_tls_too() {
     let world = patient().await;
     let domain = postroad::mail::Domain::parse("dest.example").unwrap();
-    world.node.queue().suspend(None, domain.clone(), None, "maintenance".into()).await.unwrap();
+    world.node.queue().suspend(Asker::default(), domain.clone(), None, "maintenance".into()).await.unwrap();
     let mut client = world.sender().await;
     client.starttls().await;
     client.command(&format!("EHLO {SENDER_NAME}"), "250").await;
@@ -306,7 +307,7 @@ async fn rfc8689_5_a_report_about_a_requiretls_message_requires_tls_too() {
     client.command("RCPT TO:<info@ours.example>", "250").await;
     client.data(&letter("secret")).await.starts("250 2.0.0 Queued");
     let id = world.queued().await[0].id;
-    world.node.queue().resume(None, &domain).await.unwrap();
+    world.node.queue().resume(Asker::default(), &domain).await.unwrap();
     world.node.queue().retry(id).await.unwrap();
     world.emptied().await;
     assert!(world.metrics().await.contains("dsn_sent_total{action=\"failed\"} 1"));

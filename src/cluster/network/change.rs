@@ -77,12 +77,14 @@ impl Peers {
         let pass = || async {
             let disk = self.node().disk();
             let (author, address) = Author::tell(change.author.as_ref());
+            let (request_id, asked) = change.request_id.tell();
             let head = v1::ChangeHead {
                 header: Some(self.header(&disk, cluster_of(&disk), Some(to)).encode()),
-                request_id: change.request_id.to_string(),
+                request_id,
                 octets: octets.len() as u64,
                 author,
                 address,
+                asked,
             };
             self.pass(name, head, octets, &complete).await
         };
@@ -178,8 +180,8 @@ pub(super) async fn receive(
     head: v1::ChangeHead,
     parts: &mut Streaming<v1::ChangePart>,
 ) -> Result<Passed, Status> {
-    let request_id =
-        RequestId::parse(&head.request_id).map_err(|_| Refusal::from(Malformed("a request id")))?;
+    let request_id = RequestId::told(&head.request_id, &head.asked)
+        .map_err(|_| Refusal::from(Malformed("a request id")))?;
     let author = Author::told(&head.author, &head.address);
     let mut arriving = Arriving::new(head.octets, MAX_STAMPED_OCTETS)?;
     while !arriving.is_whole() {

@@ -104,6 +104,25 @@ async fn a_request_repeated_on_another_node_is_carried_out_once() {
     assert_eq!(world.nodes[follower].routing.snapshot().revision(), 1);
 }
 
+/// Of one request each node may make another change, as of one that is for an hour from now on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_known_on_every_node_by_what_was_asked() {
+    let world = World::new().await;
+    let first = world.follower().await;
+    let id = RequestId::parse("once").unwrap().of(b"a domain");
+    let mut answers = Vec::new();
+    for (number, node) in [first, first + 1, first + 2].map(|at| &world.nodes[at % 3]).iter().enumerate() {
+        let change = create_domain(&format!("d{number}.example"));
+        answers.push(node.routing.change_once(id.clone(), change).await.unwrap());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    let other = RequestId::parse("once").unwrap().of(b"another");
+    let refused =
+        world.nodes[first].routing.change_once(other, create_domain("d0.example")).await.unwrap_err();
+    assert_eq!(refused.reason(), "REQUEST_ID_REUSED");
+    assert_eq!(world.nodes[first].routing.snapshot().revision(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_on_a_follower_do_not_wait_for_each_other() {
     let world = World::new().await;

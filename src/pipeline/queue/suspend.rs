@@ -14,7 +14,7 @@ use super::{Inner, Queue, QueueError};
 use crate::clock;
 use crate::mail::Domain;
 use crate::pipeline::deferred::Suspended;
-use crate::routing::{Author, Change, Changed, ErrorKind, RoutingError, Suspension};
+use crate::routing::{Asker, Change, Changed, ErrorKind, RoutingError, Suspension};
 
 /// The longest time between two looks for suspensions that are over: wall time may be set, and one that could not be
 /// taken out of the table is tried again.
@@ -42,13 +42,13 @@ impl Queue {
     /// With why the routing table was not changed.
     pub async fn suspend(
         &self,
-        author: Option<Author>,
+        asker: Asker,
         domain: Domain,
         until: Option<SystemTime>,
         reason: String,
     ) -> Result<Changed, QueueError> {
         let order = Change::Suspend { domain: domain.clone(), until, reason };
-        let changed = self.inner.routing.by(author).change(order).await?;
+        let changed = self.inner.routing.asked_by(asker).change(order).await?;
         self.inner.follow_suspensions();
         tracing::info!(%domain, "deliveries suspended by an operator");
         Ok(changed)
@@ -58,9 +58,9 @@ impl Queue {
     ///
     /// # Errors
     /// When they are not suspended, or with why the routing table was not changed.
-    pub async fn resume(&self, author: Option<Author>, domain: &Domain) -> Result<u64, QueueError> {
+    pub async fn resume(&self, asker: Asker, domain: &Domain) -> Result<u64, QueueError> {
         let order = Change::Resume { domain: domain.clone(), etag: None };
-        match self.inner.routing.by(author).change(order).await {
+        match self.inner.routing.asked_by(asker).change(order).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(QueueError::NotSuspended(domain.clone()));
             }

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::pipeline::deferred::Suspended;
-use crate::routing::Changed;
+use crate::routing::{Asker, Changed};
 
 /// A queue whose suspension of `dest.example` was over an hour ago, and what it is over by.
 async fn over() -> (World, Domain, SystemTime) {
     let (world, dest, now) = (World::new().await, domain("dest.example"), clock::now());
-    world.queue.suspend(None, dest.clone(), Some(now - HOUR), "short".to_owned()).await.unwrap();
+    world.queue.suspend(Asker::default(), dest.clone(), Some(now - HOUR), "short".to_owned()).await.unwrap();
     (world, dest, now)
 }
 
@@ -27,7 +27,7 @@ async fn a_suspension_that_is_renewed_as_the_old_one_ends_stays() {
     let (world, dest, now) = over().await;
     let end = world.queue.inner.end_what_is_over(now);
     // The old one is found over before the renewal, and ended behind it.
-    let renew = world.queue.suspend(None, dest.clone(), Some(now + HOUR), "longer".to_owned());
+    let renew = world.queue.suspend(Asker::default(), dest.clone(), Some(now + HOUR), "longer".to_owned());
     let (renewed, ended) = tokio::join!(biased; renew, end);
     renewed.unwrap();
     ended.unwrap();
@@ -38,7 +38,7 @@ async fn a_suspension_that_is_renewed_as_the_old_one_ends_stays() {
 #[actix_rt::test]
 async fn a_clock_that_is_ahead_ends_no_suspension() {
     let (world, dest, now) = (World::new().await, domain("dest.example"), clock::now());
-    world.queue.suspend(None, dest, Some(now + HOUR), String::new()).await.unwrap();
+    world.queue.suspend(Asker::default(), dest, Some(now + HOUR), String::new()).await.unwrap();
     world.queue.inner.end_what_is_over(now + 2 * HOUR).await.unwrap();
     assert_eq!(world.queue.suspensions().len(), 1);
 }
@@ -71,11 +71,11 @@ async fn the_schedule_obeys_what_stands_whoever_follows_it_last() {
     let (world, dest, now) = over().await;
     let inner = &world.queue.inner;
     inner.end_what_is_over(now).await.unwrap();
-    world.queue.suspend(None, dest.clone(), None, "again".to_owned()).await.unwrap();
+    world.queue.suspend(Asker::default(), dest.clone(), None, "again".to_owned()).await.unwrap();
     // The end of the old one is followed after the new one.
     inner.follow_suspensions();
     assert!(!is_tried(&world, &dest));
-    world.queue.resume(None, &dest).await.unwrap();
+    world.queue.resume(Asker::default(), &dest).await.unwrap();
     assert!(is_tried(&world, &dest));
 }
 
@@ -105,7 +105,7 @@ async fn a_suspension_ends_by_itself_with_its_time_and_leaves_the_table() {
     let _watching = tokio::spawn(world.queue.clone().watch_suspensions(world.stop.clone()));
     let _ending = tokio::spawn(world.queue.clone().end_suspensions(world.stop.clone()));
     let end = Some(clock::now() + Duration::from_secs(1));
-    let changed = world.queue.suspend(None, dest.clone(), end, "short".to_owned()).await.unwrap();
+    let changed = world.queue.suspend(Asker::default(), dest.clone(), end, "short".to_owned()).await.unwrap();
     let Changed::Suspension(suspended) = changed else { panic!("{changed:?}") };
     until(async || world.queue.suspensions().is_empty()).await;
     assert!(suspended.is_over(clock::now()));

@@ -5,6 +5,7 @@ use std::fs;
 
 use super::*;
 use crate::mail::Notify;
+use crate::routing::Asker;
 use crate::spool::FORMAT;
 use crate::wal::{Piece, Scan};
 
@@ -14,7 +15,11 @@ type Told = BTreeMap<String, usize>;
 /// A queue whose notifications wait: their way is suspended.
 async fn world(configure: impl FnOnce(&mut Settings)) -> World {
     let world = World::with(Limits::default(), configure).await;
-    world.queue.suspend(None, domain("sender.example"), None, "they are read".to_owned()).await.unwrap();
+    world
+        .queue
+        .suspend(Asker::default(), domain("sender.example"), None, "they are read".to_owned())
+        .await
+        .unwrap();
     world
 }
 
