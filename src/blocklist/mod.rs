@@ -12,11 +12,15 @@
 //!   quota); they are errors whatever the masks say. So is an answer outside of 127.0.0.0/8.
 //! - Verdicts are cached per zone and address by their TTL, 1 s to 1 h, and concurrent questions for one
 //!   address are asked once. Failures are not cached.
+//! - The nodes of a cluster share verdicts ([`Others`]): each asks the DNS only for what none of them told it. What is told
+//!   are the codes, which each node reads by its own settings; neither failures nor refusals are. Test points are each
+//!   node's own: a zone that is switched off here lists nobody here, whatever others say.
 //! - A subscriber's key is part of the names asked for and of nothing else: no log, no error and no
 //!   `Debug` of this module holds it. (hickory's own debug logs hold every name asked for.)
 
 mod answer;
 mod report;
+mod shared;
 mod zone;
 
 use std::fmt;
@@ -35,6 +39,7 @@ use crate::dns::Dns;
 use crate::telemetry::Metrics;
 
 pub use report::{ZoneReport, ZoneVerdict};
+pub use shared::{Finding, Others, Question, ZoneId};
 use zone::Zone;
 
 /// The times of the blocklists.
@@ -136,11 +141,47 @@ impl Blocklist {
         dns: Dns,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, BlocklistError> {
+        Self::open(zones, options, (dns, metrics), None)
+    }
+
+    /// Like [`Self::new`], of a node that shares what it finds with others.
+    ///
+    /// # Errors
+    /// When a key file cannot be used, or a zone's name is too long.
+    pub fn among(
+        others: Arc<dyn Others>,
+        zones: &[config::Dnsbl],
+        dns: Dns,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, BlocklistError> {
+        Self::open(zones, BlocklistOptions::default(), (dns, metrics), Some(others))
+    }
+
+    fn open(
+        zones: &[config::Dnsbl],
+        options: BlocklistOptions,
+        (dns, metrics): (Dns, Arc<Metrics>),
+        others: Option<Arc<dyn Others>>,
+    ) -> Result<Arc<Self>, BlocklistError> {
         let zones = zones
             .iter()
-            .map(|zone| Zone::new(zone, dns.clone(), metrics.clone()))
+            .map(|zone| Zone::new(zone, dns.clone(), metrics.clone(), others.clone()))
             .collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { zones, options }))
+    }
+
+    /// Keeps what another node found; whether there is such a zone here, and its answer is one.
+    pub fn hear(&self, question: Question, finding: &Finding) -> bool {
+        // Two zones of one domain may be configured: both hear it.
+        let of_zone = self.zones.iter().filter(|zone| zone.id() == question.zone);
+        of_zone.filter(|zone| zone.hear(question.ip, finding)).count() > 0
+    }
+
+    /// What a zone answers, for another node that asks: known here, or asked of the DNS now. Nothing where there is no such
+    /// zone here, or no answer in time.
+    pub async fn find(&self, question: Question) -> Option<Finding> {
+        let deadline = Instant::now() + self.options.time_limit;
+        self.zones.iter().find(|zone| zone.id() == question.zone)?.find(question.ip, deadline).await
     }
 
     /// Asks every zone at once whether it lists a client. Zones that give no answer in time list nobody.

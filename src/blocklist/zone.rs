@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::answer::{Family, LISTINGS, REVERSED_OCTETS, Verdict, reversed};
 use super::report::{ZoneReport, ZoneVerdict, texts};
+use super::shared::{Finding, Others, Question, ZoneId};
 use super::{BlocklistError, BlocklistOptions};
 use crate::config;
 use crate::dns::{Answer, Cause, Dns, DnsError};
@@ -23,9 +24,9 @@ use crate::telemetry::Metrics;
 const MAX_VERDICTS: u64 = 32_768;
 /// Shortest and longest time a verdict is kept. A second, so that one client's session asks once; an hour,
 /// so that a client that was delisted is not refused for longer.
-const VERDICT_TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
+pub(super) const VERDICT_TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
 /// Addresses of an answer that are kept for operators; zones give one to four.
-const MAX_CODES: usize = 16;
+pub(super) const MAX_CODES: usize = 16;
 /// Octets read of a key file: a label and what surrounds it.
 const MAX_KEY_FILE_OCTETS: u64 = 1024;
 /// Longest name in the DNS as text without trailing dot (RFC 1035 §2.3.4).
@@ -38,6 +39,7 @@ const RESULTS: [&str; 6] = ["listed", "not_listed", "error", "timeout", "off", "
 /// A zone. It has no `Debug`: `suffix` and `key` hold the subscriber's key.
 pub(super) struct Zone {
     name: String,
+    id: ZoneId,
     /// What follows the reversed address: the key, if any, and the zone.
     suffix: String,
     /// The subscriber's, which is told to nobody.
@@ -49,6 +51,17 @@ pub(super) struct Zone {
     verdicts: Cache<IpAddr, Arc<OnceCell<Known>>>,
     dns: Dns,
     metrics: Arc<Metrics>,
+    /// The other nodes, of a cluster.
+    others: Option<Arc<dyn Others>>,
+}
+
+/// Who is asked where nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// Other nodes, then the DNS.
+    Anyone,
+    /// The DNS alone: another node asks.
+    Dns,
 }
 
 /// A verdict that was received.
@@ -90,6 +103,7 @@ impl Zone {
         config: &config::Dnsbl,
         dns: Dns,
         metrics: Arc<Metrics>,
+        others: Option<Arc<dyn Others>>,
     ) -> Result<Self, BlocklistError> {
         let zone = config.zone.as_str();
         let key = config.key_file.as_ref().map(|path| read_key(&config.name, path)).transpose()?;
@@ -105,6 +119,7 @@ impl Zone {
         }
         Ok(Self {
             name: config.name.clone(),
+            id: ZoneId::of(config),
             suffix,
             key,
             listed: config.listed.clone(),
@@ -113,12 +128,46 @@ impl Zone {
             verdicts: Cache::builder().max_capacity(MAX_VERDICTS).time_to_live(VERDICT_TTL.1).build(),
             dns,
             metrics,
+            others,
         })
     }
 
     /// The configured name.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What other nodes call it.
+    pub(super) fn id(&self) -> ZoneId {
+        self.id
+    }
+
+    /// Keeps what another node found, where nothing is known; whether it is a verdict by the settings here.
+    pub(super) fn hear(&self, ip: IpAddr, finding: &Finding) -> bool {
+        let verdict = Verdict::read(finding.codes(), &self.listed);
+        if verdict == Verdict::Nonsense || finding.remaining().is_none() {
+            return false;
+        }
+        let told = Arc::new(OnceCell::new_with(Some(Known::told(verdict, finding))));
+        // A question that is under way goes on for those who wait for it.
+        let is_unknown = |cell: &Arc<OnceCell<Known>>| cell.get().is_none_or(Known::is_over);
+        self.verdicts.entry(ip).or_insert_with_if(|| told, is_unknown);
+        true
+    }
+
+    /// What it answers of an address, for another node: known here, or asked for now, by the deadline. Nothing while it is
+    /// switched off.
+    pub(super) async fn find(&self, ip: IpAddr, deadline: tokio::time::Instant) -> Option<Finding> {
+        if *self.health(Family::of(ip)).borrow() != Health::Healthy {
+            return None;
+        }
+        let asked = self.judge(ip, Whom::Dns);
+        let asked = tokio::time::timeout_at(deadline, asked).await.unwrap_or(Asked::TimedOut);
+        // Another node's look at what is known here is no query of this one.
+        if !matches!(asked, Asked::Before(_)) {
+            self.count(&asked);
+        }
+        self.finding(asked.known()?)
     }
 
     /// Whether the zone lists an address; no answer by the deadline is a no.
@@ -176,9 +225,14 @@ impl Zone {
 
     /// Asks, and counts what came of it.
     async fn judge_by(&self, ip: IpAddr, deadline: tokio::time::Instant) -> Asked {
-        let asked = tokio::time::timeout_at(deadline, self.judge(ip)).await.unwrap_or(Asked::TimedOut);
-        self.metrics.dnsbl_queries_total.with_label_values(&[&*self.name, asked.label()]).inc();
+        let asked = self.judge(ip, Whom::Anyone);
+        let asked = tokio::time::timeout_at(deadline, asked).await.unwrap_or(Asked::TimedOut);
+        self.count(&asked);
         asked
+    }
+
+    fn count(&self, asked: &Asked) {
+        self.metrics.dnsbl_queries_total.with_label_values(&[&*self.name, asked.label()]).inc();
     }
 
     /// The zone's words on a listing; none if it has none, or does not say in time.
@@ -187,17 +241,22 @@ impl Zone {
         answer.map_or_else(|_| Vec::new(), |answer| texts(&answer.records, self.key.as_deref()))
     }
 
-    async fn judge(&self, ip: IpAddr) -> Asked {
+    async fn judge(&self, ip: IpAddr, whom: Whom) -> Asked {
         if self.tested(Family::of(ip)).await != Health::Healthy {
             return Asked::SwitchedOff;
         }
-        let stale =
-            |cell: &Arc<OnceCell<Known>>| cell.get().is_some_and(|known| known.valid_until <= Instant::now());
+        let stale = |cell: &Arc<OnceCell<Known>>| cell.get().is_some_and(Known::is_over);
         let cell = self.verdicts.entry(ip).or_insert_with_if(Arc::default, stale).into_value();
         let mut asked_now = false;
-        let known = cell.get_or_try_init(|| {
-            asked_now = true;
-            self.ask(ip)
+        let asks = &mut asked_now;
+        let known = cell.get_or_try_init(|| async move {
+            if whom == Whom::Anyone
+                && let Some(told) = self.ask_others(ip).await
+            {
+                return Ok(told);
+            }
+            *asks = true;
+            self.ask(ip).await
         });
         match known.await {
             Ok(known) if asked_now => Asked::Now(known.clone()),
@@ -217,8 +276,30 @@ impl Zone {
         health.wait_for(|health| *health != Health::Untested).await.map_or(now, |health| *health)
     }
 
+    /// Asks the DNS, and tells the other nodes.
     async fn ask(&self, ip: IpAddr) -> Result<Known, Option<Cause>> {
-        read(self.dns.ipv4(&self.question(ip)).await, &self.listed)
+        let known = read(self.dns.ipv4(&self.question(ip)).await, &self.listed)?;
+        if let Some(others) = &self.others
+            && let Some(finding) = self.finding(&known)
+        {
+            others.tell(Question { zone: self.id, ip }, finding);
+        }
+        Ok(known)
+    }
+
+    /// What another node found, read by the settings here.
+    async fn ask_others(&self, ip: IpAddr) -> Option<Known> {
+        let finding = self.others.as_ref()?.ask(Question { zone: self.id, ip }).await?;
+        let verdict = Verdict::read(finding.codes(), &self.listed);
+        (verdict != Verdict::Nonsense).then(|| Known::told(verdict, &finding))
+    }
+
+    /// What other nodes may be told of a verdict: what the codes that are kept say as well.
+    fn finding(&self, known: &Known) -> Option<Finding> {
+        let is_told =
+            known.verdict != Verdict::Nonsense && Verdict::read(&known.codes, &self.listed) == known.verdict;
+        let remaining = known.valid_until.saturating_duration_since(Instant::now());
+        Finding::new(&known.codes, remaining).filter(|_| is_told)
     }
 
     /// Test points are no listings of the operator's choice: any of 127.0.0.0/8 will do.
@@ -254,6 +335,16 @@ impl Zone {
                 error!(zone, ip_family, reason, "dnsbl zone is switched off");
             }
         }
+    }
+}
+
+impl Known {
+    fn told(verdict: Verdict, finding: &Finding) -> Self {
+        Self { verdict, codes: finding.codes().into(), valid_until: finding.valid_until() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.valid_until <= Instant::now()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`alone`]: the node without `[cluster]`, a cluster of one.
 //! - [`disk`]: who this node is, and the folder of what it keeps.
+//! - [`facts`]: what one node finds out and tells the others, and what ends by itself.
 //! - [`forward`]: the changes that are ordered on a node, on their way to the one that leads.
 //! - [`founding`]: the rules of the first start, of joining and of replacement, as pure functions.
 //! - [`log`]: what is agreed on, as it stands on this node's disk.
@@ -21,6 +22,7 @@
 pub mod alone;
 pub mod disk;
 mod encoding;
+pub mod facts;
 mod forward;
 pub mod founding;
 pub mod log;

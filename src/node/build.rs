@@ -16,7 +16,7 @@ use super::error::{NodeError, part};
 use super::faces::{Faces, Shown};
 use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
-use super::reload::{self, Blocklists};
+use super::reload::{self, Around, Blocklists};
 use super::stages::{self, Contexts, Ends, FromInbound, Running};
 use super::state::{State, open_state, poison, temporary};
 use crate::config::{Config, Parts as Following, Reading, Reloader};
@@ -199,7 +199,8 @@ fn open_network(
     life: &Life,
 ) -> Result<Network, NodeError> {
     let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
-    let blocklists = Blocklists::start(config, &dns, metrics, &life.background)?;
+    let around = Around { dns: dns.clone(), metrics: metrics.clone(), exchange: state.agreeing.exchange() };
+    let blocklists = Blocklists::start(config, around, life)?;
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;

@@ -15,6 +15,7 @@ use super::life::Life;
 use crate::clock;
 use crate::cluster::alone::Agreement;
 use crate::cluster::disk::Place;
+use crate::cluster::facts::Exchange;
 use crate::cluster::founding::Allowed;
 use crate::cluster::member::{self, Member, Settings};
 use crate::cluster::network::{Addresses, Report};
@@ -161,6 +162,14 @@ impl Agreeing {
         match self {
             Self::Alone(_) => None,
             Self::Member(membership) => Some(membership.member.address()),
+        }
+    }
+
+    /// What it shares with others beside what is agreed on.
+    pub(super) fn exchange(&self) -> Option<Exchange> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Member(membership) => Some(membership.member.handle().exchange()),
         }
     }
 

@@ -9,9 +9,11 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{NodeError, part};
+use super::life::Life;
 use super::stages::{Contexts, Prepared};
 use super::state::routing_options;
-use crate::blocklist::Blocklist;
+use crate::blocklist::{Blocklist, Others};
+use crate::cluster::facts::Exchange;
 use crate::config::files::{Secret, dnsbl_key};
 use crate::config::{Config, Dnsbl, Live, OnTempfail, Reloader, taking};
 use crate::dns::Dns;
@@ -89,9 +91,34 @@ pub(super) fn log_level(level: LogLevel) -> impl Live {
 pub(super) struct Blocklists {
     current: Arc<ArcSwap<Blocklist>>,
     zones: Mutex<Zones>,
+    made_with: MadeWith,
+    stop: CancellationToken,
+}
+
+/// What zones work with.
+struct MadeWith {
     dns: Dns,
     metrics: Arc<Metrics>,
-    stop: CancellationToken,
+    others: Option<Arc<dyn Others>>,
+}
+
+impl MadeWith {
+    fn blocklist(&self, zones: &[Dnsbl]) -> Result<Arc<Blocklist>, NodeError> {
+        let (dns, metrics) = (self.dns.clone(), self.metrics.clone());
+        let made = match &self.others {
+            Some(others) => Blocklist::among(others.clone(), zones, dns, metrics),
+            None => Blocklist::new(zones, dns, metrics),
+        };
+        made.map_err(|error| part(&error))
+    }
+}
+
+/// What is around the zones.
+pub(super) struct Around {
+    pub(super) dns: Dns,
+    pub(super) metrics: Arc<Metrics>,
+    /// With other nodes, of a cluster.
+    pub(super) exchange: Option<Exchange>,
 }
 
 /// Zones with their subscribers' keys.
@@ -107,25 +134,21 @@ struct Zones {
 pub(super) struct PreparedZones(Option<(Arc<Blocklist>, Keyed)>);
 
 impl Blocklists {
-    /// Reads keys, and has the zones tested until told to stop.
-    pub(super) fn start(
-        config: &Config,
-        dns: &Dns,
-        metrics: &Arc<Metrics>,
-        stop: &CancellationToken,
-    ) -> Result<Self, NodeError> {
+    /// Reads keys, and has the zones tested, and what they say shared with other nodes, until told to stop.
+    pub(super) fn start(config: &Config, around: Around, life: &Life) -> Result<Self, NodeError> {
+        let Around { dns, metrics, exchange } = around;
         let made_from = keyed(&config.dnsbl)?;
-        let first =
-            Blocklist::new(&config.dnsbl, dns.clone(), metrics.clone()).map_err(|error| part(&error))?;
+        let others = exchange.as_ref().map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
+        let made_with = MadeWith { dns, metrics, others };
+        let first = made_with.blocklist(&config.dnsbl)?;
+        let stop = life.background.clone();
         let testing = stop.child_token();
         tokio::spawn(first.clone().watch(testing.clone()));
-        Ok(Self {
-            current: Arc::new(ArcSwap::from(first)),
-            zones: Mutex::new(Zones { made_from, testing }),
-            dns: dns.clone(),
-            metrics: metrics.clone(),
-            stop: stop.clone(),
-        })
+        let current = Arc::new(ArcSwap::from(first));
+        if let Some(exchange) = exchange {
+            life.tasks.spawn(exchange.run(current.clone(), stop.clone()));
+        }
+        Ok(Self { current, zones: Mutex::new(Zones { made_from, testing }), made_with, stop })
     }
 
     /// Where sessions find the zones.
@@ -143,8 +166,7 @@ impl Live for Blocklists {
         if made_from == self.zones.lock().made_from {
             return Ok(PreparedZones(None));
         }
-        let zones = Blocklist::new(&next.dnsbl, self.dns.clone(), self.metrics.clone());
-        Ok(PreparedZones(Some((zones.map_err(|error| part(&error))?, made_from))))
+        Ok(PreparedZones(Some((self.made_with.blocklist(&next.dnsbl)?, made_from))))
     }
 
     fn swap(&self, PreparedZones(prepared): PreparedZones) {

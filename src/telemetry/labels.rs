@@ -263,6 +263,26 @@ labels! {
         Delayed = "delayed",
         Relayed = "relayed",
     }
+    /// What nodes tell each other that ends by itself.
+    FactKind {
+        /// What a DNS blocklist says of an address.
+        Dnsbl = "dnsbl",
+    }
+    /// What became of such a fact.
+    FactEvent {
+        /// Told to a peer.
+        Sent = "sent",
+        /// Told by a peer, and kept.
+        Received = "received",
+        /// Told by a peer, and of no use here: of a zone that has other settings, or none.
+        Ignored = "ignored",
+        /// Of this node's own, made room for others before its time.
+        Dropped = "dropped",
+        /// Asked of a peer, who answered.
+        Answered = "answered",
+        /// Asked of a peer, who knew nothing or was late: the DNS was asked.
+        Unanswered = "unanswered",
+    }
     /// Whether a member of the cluster is heard of.
     MemberState {
         Up = "up",

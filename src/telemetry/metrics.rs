@@ -14,9 +14,9 @@ use tracing::error;
 use crate::smtp::reply::Reply;
 use crate::telemetry::families::{Counters, Gauges, Histograms};
 use crate::telemetry::labels::{
-    Admission, AttemptResult, AuthResult, Contained, CutThrough, DsnAction, Handshake, IpFamily, Level,
-    Matcher, MemberState, Mode, PipelineStage, Provider, QueueState, RuleAction, SignatureResult,
-    SigningAlgorithm, SrsOperation, TlsFallback, Verdict,
+    Admission, AttemptResult, AuthResult, Contained, CutThrough, DsnAction, FactEvent, FactKind, Handshake,
+    IpFamily, Level, Matcher, MemberState, Mode, PipelineStage, Provider, QueueState, RuleAction,
+    SignatureResult, SigningAlgorithm, SrsOperation, TlsFallback, Verdict,
 };
 use crate::telemetry::responses::{self, SmtpCommand};
 
@@ -156,6 +156,8 @@ metrics! {
     pub cluster_members: Gauges<MemberState>["state"];
     /// Members that the configuration names, this node among them.
     pub cluster_configured_members: IntGauge;
+    /// What the nodes of a cluster tell each other that ends by itself, by kind and what became of it.
+    pub cluster_facts_total: Counters<(FactKind, FactEvent)>["kind", "event"];
     /// Revision of the routing table that this node uses.
     pub cluster_state_revision: IntGauge;
     /// 1 when this node takes no part in agreeing on the routing table any more, and no changes; 0 while it does.

@@ -78,6 +78,7 @@ fn the_contracts_metrics_are_there_from_the_start() {
         "storage_free_bytes",
         "cluster_members",
         "cluster_configured_members",
+        "cluster_facts_total",
         "cluster_state_revision",
         "cluster_stopped",
         "log_events_total",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -153,5 +153,37 @@ async fn three_nodes_started_in_any_order_use_each_others_rules_and_any_one_may_
         }
         three.start(killed);
         three.takes(killed, &alias).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_writes_to_each_of_three_nodes_is_looked_up_in_a_blocklist_once() {
+    let mut three = Three::new().await;
+    for name in NAMES {
+        three.start(name);
+    }
+    three.change("amir", &["domain", "add", "ours.example"]).await;
+    three.change("amir", &["destination", "add", "ana@dest.example", "--verified"]).await;
+    let rule = ["rule", "add", "ours.example", "--to", "info", "--forward", "ana@dest.example"];
+    three.change("amir", &rule).await;
+    for name in NAMES {
+        three.takes(name, "info@ours.example").await;
+    }
+    // The nodes find each other within seconds; until then each asks for itself.
+    let end = Instant::now() + LIMIT;
+    for host in (100..=250).cycle() {
+        let client = IpAddr::from([127, 0, 7, host]);
+        let asked = format!("{host}.7.0.127.dnsbl.example");
+        let before = three.world.dns.queries(&asked, "A");
+        for name in NAMES {
+            let smtp: SocketAddr = three.nodes[name].1["smtp"][0].as_str().unwrap().parse().unwrap();
+            let mut client = Client::greeted(client, smtp, SENDER_NAME).await;
+            client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+            client.exchange("RCPT TO:<info@ours.example>").await;
+        }
+        if three.world.dns.queries(&asked, "A") == before + 1 {
+            return;
+        }
+        assert!(Instant::now() < end, "each node asks for itself");
     }
 }

@@ -40,6 +40,7 @@ use self::hearing::Hearing;
 use self::local::Local;
 use self::steward::Steward;
 use super::disk::{Contents, DiskError, Identity, Mark, Place, Standing, Stands, before, renew, stands};
+use super::facts::Exchange;
 use super::founding::{Allowed, NodeId, Stage, Terms};
 use super::network::{Addresses, ClusterServer, LocalNode as _, Peers, ServerError};
 use super::part::{self, Timing};
@@ -106,6 +107,12 @@ impl Handle {
     pub fn name_peers(&self, addresses: &Addresses) {
         self.peers.swap_addresses(addresses);
         self.local.name_peers(addresses);
+    }
+
+    /// What is to be shared with the peers beside what is agreed on; once.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        Exchange::new(self.peers.clone(), self.metrics.clone())
     }
 
     /// Who votes, by a membership that is agreed on, as far as this node knows.

@@ -23,6 +23,7 @@ mod acquaintances;
 mod admission;
 mod change;
 mod dial;
+mod facts;
 mod node;
 mod peers;
 mod pieces;
@@ -45,6 +46,8 @@ const VERSIONS: (u32, u32) = (1, 1);
 /// Largest message, in octets: an append of a megabyte and one more entry of half of that, with what is around them.
 const MAX_MESSAGE_OCTETS: usize = 2 << 20;
 
+#[cfg(test)]
+mod facts_tests;
 #[cfg(test)]
 mod test_world;
 #[cfg(test)]

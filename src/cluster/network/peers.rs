@@ -1,13 +1,14 @@
 //! The peers of a node, as it calls them: by name, wherever they are now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::timeout;
 use tonic::{Response, Status};
 
+use super::super::facts::Facts;
 use super::super::founding::{ClusterId, Disk, NodeId, NodeName, Standing, Terms};
 use super::acquaintances::Acquaintances;
 use super::dial::Link;
@@ -47,6 +48,8 @@ struct Shared {
     tls: LinkTls,
     acquaintances: Acquaintances,
     links: Mutex<BTreeMap<NodeName, Link>>,
+    /// What is shared with them, once it is.
+    facts: OnceLock<Facts>,
 }
 
 /// On which of the two connections.
@@ -61,7 +64,8 @@ impl Peers {
     #[must_use]
     pub fn new(name: NodeName, node: Arc<dyn LocalNode>, tls: LinkTls, addresses: &Addresses) -> Self {
         let (acquaintances, links) = (Acquaintances::default(), Mutex::default());
-        let this = Self { shared: Arc::new(Shared { name, node, tls, acquaintances, links }) };
+        let facts = OnceLock::new();
+        let this = Self { shared: Arc::new(Shared { name, node, tls, acquaintances, links, facts }) };
         this.swap_addresses(addresses);
         this
     }
@@ -91,6 +95,20 @@ impl Peers {
     #[must_use]
     pub fn names(&self) -> BTreeSet<NodeName> {
         self.shared.links.lock().keys().cloned().collect()
+    }
+
+    /// The node whose peers they are.
+    pub(in super::super) fn name(&self) -> &NodeName {
+        &self.shared.name
+    }
+
+    /// Shares these with peers that call. The first are kept.
+    pub(in super::super) fn share(&self, facts: Facts) {
+        let _first = self.shared.facts.set(facts);
+    }
+
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        self.shared.facts.get()
     }
 
     pub(super) fn node(&self) -> &dyn LocalNode {

@@ -55,6 +55,9 @@ pub(super) enum Refusal {
     /// As many changes as are taken at once are under way.
     #[error("too many changes are being passed on")]
     TooManyChanges,
+    /// The node does not run as far yet, or ends.
+    #[error("no facts are shared here now")]
+    NoFacts,
     /// It is larger than announced, or than may be.
     #[error("there is more, or less, of it than was announced")]
     Size,
@@ -82,6 +85,7 @@ impl Refusal {
             Self::Unadopted(_) => "UNADOPTED",
             Self::SnapshotArriving => "SNAPSHOT_ARRIVING",
             Self::TooManyChanges => BUSY,
+            Self::NoFacts => "NO_FACTS",
             Self::Size => "SIZE",
             Self::Silent(_) => "SILENT",
         }
@@ -92,7 +96,7 @@ impl Refusal {
             Self::OtherCertificate(_) | Self::Unlisted(_) => Code::PermissionDenied,
             Self::Protocol { .. } | Self::Ungreeted(_) | Self::Unaccepted(_) => Code::FailedPrecondition,
             Self::Malformed(_) | Self::Size => Code::InvalidArgument,
-            Self::Stopped | Self::Unadopted(_) => Code::Unavailable,
+            Self::Stopped | Self::NoFacts | Self::Unadopted(_) => Code::Unavailable,
             Self::SnapshotArriving | Self::TooManyChanges => Code::ResourceExhausted,
             Self::Silent(_) => Code::DeadlineExceeded,
         }

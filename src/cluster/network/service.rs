@@ -12,6 +12,7 @@ use super::super::proposal::MAX_PROPOSAL_OCTETS;
 use super::super::types::Types;
 use super::admission::{Admission, Certified, Known, admit, meant};
 use super::change;
+use super::facts;
 use super::node::Joining;
 use super::peers::Peers;
 use super::pieces::next;
@@ -230,5 +231,18 @@ impl ClusterService for Service {
         tracing::info!(by = %known.header.name, ordered, "an operator orders new sessions to be refused, or taken");
         let report = encode_report(&self.peers.node().drain(ordered));
         Ok(Response::new(v1::DrainResponse { report: Some(report) }))
+    }
+
+    type FactsStream = facts::Told;
+
+    async fn facts(
+        &self,
+        request: Request<Streaming<v1::FactsPart>>,
+    ) -> Result<Response<Self::FactsStream>, Status> {
+        let certified = certified(&request);
+        let mut parts = request.into_inner();
+        let header = next(&mut parts).await?.and_then(|first| first.header);
+        let (known, _) = self.admit(certified.as_ref(), header)?;
+        Ok(facts::take(&self.peers, &known, parts)?)
     }
 }
