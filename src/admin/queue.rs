@@ -11,6 +11,7 @@ use super::convert::{self, Longest};
 use super::page;
 use super::status::{self, Kind, Reason};
 use crate::clock;
+use crate::cluster::operate::NodeName;
 use crate::mail::{Address, Domain, TraceId};
 use crate::pipeline::queue::{self, Queue, QueueError};
 use crate::proto::admin::v1::message_selection::{All, Names, Which};
@@ -36,6 +37,7 @@ const MAX_NAME_OCTETS: usize = 320;
 
 /// Answers from the queue.
 pub(super) struct Queues {
+    pub(super) node: NodeName,
     pub(super) queue: Queue,
 }
 
@@ -55,6 +57,7 @@ impl QueueService for Queues {
             octets: count(counts.octets),
             oldest_receive_time: oldest.map(Into::into),
             quarantined: count(quarantined),
+            node: self.node.to_string(),
         }))
     }
 
@@ -65,7 +68,7 @@ impl QueueService for Queues {
         let id = message_id("name", &request.into_inner().name)?;
         let found = self.queue.show(id).await.map_err(failed)?;
         let found = found.ok_or_else(|| not_found(id))?;
-        Ok(Response::new(message(&found, Detail::Full)))
+        Ok(Response::new(message(&self.node, &found, Detail::Full)))
     }
 
     async fn list_messages(
@@ -77,7 +80,7 @@ impl QueueService for Queues {
         let size = page::size(request.page_size)?;
         let after = after(&scope, &request.page_token)?;
         let page = self.queue.list(&filter, after, size).await.map_err(failed)?;
-        let messages = page.found.iter().map(|found| message(found, Detail::Summary)).collect();
+        let messages = page.found.iter().map(|found| message(&self.node, found, Detail::Summary)).collect();
         Ok(Response::new(ListMessagesResponse { messages, next_page_token: next(&scope, &page) }))
     }
 
@@ -317,7 +320,7 @@ enum Detail {
     Full,
 }
 
-fn message(described: &Described, detail: Detail) -> QueuedMessage {
+fn message(node: &NodeName, described: &Described, detail: Detail) -> QueuedMessage {
     let Described { queued, octets } = described;
     QueuedMessage {
         name: resource_name(queued.id),
@@ -326,6 +329,7 @@ fn message(described: &Described, detail: Detail) -> QueuedMessage {
         reverse_path: queued.reverse_path.to_string(),
         copies: queued.copies.iter().map(|one| copy(one, detail)).collect(),
         octets: count(*octets),
+        node: node.to_string(),
     }
 }
 
