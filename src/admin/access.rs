@@ -22,6 +22,15 @@ pub(super) enum Shape {
     Stream,
 }
 
+/// What a method is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// What all nodes have alike, or the node that is asked alone.
+    Any,
+    /// What one node has: it may be asked by way of another.
+    Node,
+}
+
 /// One method.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Method {
@@ -33,6 +42,8 @@ pub(super) struct Method {
     pub(super) access: Access,
     /// How long it may take.
     pub(super) shape: Shape,
+    /// What it is about.
+    pub(super) scope: Scope,
 }
 
 impl Method {
@@ -46,7 +57,11 @@ impl Method {
 }
 
 const fn row(service: &'static str, name: &'static str, access: Access, shape: Shape) -> Method {
-    Method { service, name, access, shape }
+    Method { service, name, access, shape, scope: Scope::Any }
+}
+
+const fn of_node(service: &'static str, name: &'static str, access: Access, shape: Shape) -> Method {
+    Method { service, name, access, shape, scope: Scope::Node }
 }
 
 const VIEWER: Access = Access::Role(Role::Viewer);
@@ -84,16 +99,16 @@ pub(super) static METHODS: [Method; 46] = [
     row(DESTINATIONS, "VerifyDestination", ADMIN, Shape::Unary),
     row(DESTINATIONS, "DeleteDestination", OPERATOR, Shape::Unary),
     row("postroad.admin.v1.ResolveService", "ResolveRecipient", VIEWER, Shape::Unary),
-    row(TRACES, "GetTrace", VIEWER, Shape::Unary),
-    row(TRACES, "SearchTraces", VIEWER, Shape::Unary),
-    row("postroad.admin.v1.EventService", "TailEvents", VIEWER, Shape::Stream),
+    of_node(TRACES, "GetTrace", VIEWER, Shape::Unary),
+    of_node(TRACES, "SearchTraces", VIEWER, Shape::Unary),
+    of_node("postroad.admin.v1.EventService", "TailEvents", VIEWER, Shape::Stream),
     row(ROUTING, "ApplyRoutingDocument", ADMIN, Shape::Document),
     row(ROUTING, "ExportRoutingDocument", VIEWER, Shape::Document),
-    row(QUEUE, "GetQueue", VIEWER, Shape::Unary),
-    row(QUEUE, "GetMessage", VIEWER, Shape::Unary),
-    row(QUEUE, "ListMessages", VIEWER, Shape::Unary),
-    row(QUEUE, "RetryMessages", OPERATOR, Shape::Unary),
-    row(QUEUE, "CancelMessages", OPERATOR, Shape::Unary),
+    of_node(QUEUE, "GetQueue", VIEWER, Shape::Unary),
+    of_node(QUEUE, "GetMessage", VIEWER, Shape::Unary),
+    of_node(QUEUE, "ListMessages", VIEWER, Shape::Unary),
+    of_node(QUEUE, "RetryMessages", OPERATOR, Shape::Unary),
+    of_node(QUEUE, "CancelMessages", OPERATOR, Shape::Unary),
     row(QUEUE, "ListSuspensions", VIEWER, Shape::Unary),
     row(QUEUE, "SuspendDestination", OPERATOR, Shape::Unary),
     row(QUEUE, "ResumeDestination", OPERATOR, Shape::Unary),

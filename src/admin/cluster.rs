@@ -174,7 +174,7 @@ fn count(count: u64) -> i64 {
 }
 
 /// Why an order is not carried out, for the wire.
-fn refused(error: &OperateError, name: &str) -> Status {
+pub(super) fn refused(error: &OperateError, name: &str) -> Status {
     let code = match error {
         OperateError::UnknownNode { .. } => Code::NotFound,
         OperateError::NoSection

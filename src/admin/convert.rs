@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tonic::Status;
 
 use super::status;
+use crate::cluster::operate::NodeName;
 use crate::config::OnTempfail;
 use crate::journal::{Delivery, DeliveryResult, Entry, Outcome};
 use crate::mail::Address;
@@ -135,7 +136,7 @@ pub(super) fn listing(listing: &routing::Listing) -> Listing {
 }
 
 /// A journal entry for the wire, with what came later of its copies.
-pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
+pub(super) fn trace(node: &NodeName, entry: &Entry, deliveries: &[Delivery]) -> Trace {
     let outcome = match entry.outcome {
         Outcome::Forwarded => trace::Outcome::Forwarded,
         Outcome::Rejected => trace::Outcome::Rejected,
@@ -161,6 +162,7 @@ pub(super) fn trace(entry: &Entry, deliveries: &[Delivery]) -> Trace {
         reply: entry.reply.clone(),
         steps: entry.steps.clone(),
         deliveries: deliveries.iter().map(delivery).collect(),
+        node: node.to_string(),
     }
 }
 

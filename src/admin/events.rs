@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{convert, page, status};
+use crate::cluster::operate::NodeName;
 use crate::journal::{Criteria, Delivery, Happened, Journal, JournalError, Outcome, Recorded, SEARCH_LIMIT};
 use crate::mail::{Domain, TraceId};
 use crate::proto::admin::v1::event_service_server::EventService;
@@ -23,6 +24,7 @@ const SCOPE: &str = "events";
 /// Streams from the journal.
 #[derive(Debug)]
 pub(super) struct Events {
+    pub(super) node: NodeName,
     pub(super) journal: Journal,
     /// Streams end with it, or the listener could not.
     pub(super) shutdown: CancellationToken,
@@ -46,7 +48,7 @@ impl EventService for Events {
         // Subscribed before the journal is read, so that nothing falls between.
         let live = self.journal.subscribe();
         let (sender, receiver) = mpsc::channel(BUFFER_EVENTS);
-        let tail = Tail { journal: self.journal.clone(), filter, sender };
+        let tail = Tail { node: self.node.clone(), journal: self.journal.clone(), filter, sender };
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let ended = tokio::select! {
@@ -108,6 +110,7 @@ impl Filter {
 
 /// One stream being written. The error `None` means that the caller hung up.
 struct Tail {
+    node: NodeName,
     journal: Journal,
     filter: Filter,
     sender: mpsc::Sender<Result<Event, Status>>,
@@ -174,9 +177,7 @@ impl Tail {
                 }
                 Ok(Happened::Later(id, delivery)) => self.send_later(id, &delivery, sent).await?,
                 Err(RecvError::Lagged(dropped)) => {
-                    let event =
-                        Event { kind: Some(event::Kind::Dropped(dropped)), resume_token: token(sent) };
-                    self.sender.send(Ok(event)).await.map_err(|_| None)?;
+                    self.tell(event::Kind::Dropped(dropped), sent).await?;
                 }
                 Err(RecvError::Closed) => return Ok(()),
             }
@@ -188,16 +189,19 @@ impl Tail {
             return Ok(());
         }
         let event = QueueEvent { id: id.to_string(), delivery: Some(convert::delivery(delivery)) };
-        let event = Event { kind: Some(event::Kind::Queue(event)), resume_token: token(sent) };
-        self.sender.send(Ok(event)).await.map_err(|_| None)
+        self.tell(event::Kind::Queue(event), sent).await
     }
 
     async fn send(&self, recorded: &Recorded) -> Result<(), Ended> {
         if !self.filter.wants(recorded) {
             return Ok(());
         }
-        let kind = Some(event::Kind::Trace(convert::trace(&recorded.entry, &[])));
-        let event = Event { kind, resume_token: token(recorded.sequence) };
+        let kind = event::Kind::Trace(convert::trace(&self.node, &recorded.entry, &[]));
+        self.tell(kind, recorded.sequence).await
+    }
+
+    async fn tell(&self, kind: event::Kind, sent: u64) -> Result<(), Ended> {
+        let event = Event { kind: Some(kind), resume_token: token(sent), node: self.node.to_string() };
         self.sender.send(Ok(event)).await.map_err(|_| None)
     }
 }

@@ -1,6 +1,7 @@
 //! Owns what every call goes through before its service: who calls and may they, how many at once, how long, and
 //! what came of it, for the metrics (`grpc_server_handled_total`) and the audit log. A stream whose caller may no longer listen ends with
-//! the next answer that would have gone to it.
+//! the next answer that would have gone to it. What is meant for another node is passed on from here ([`super::passing`]), and
+//! goes through the guard of that one too.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,14 +16,16 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::Layer;
 
-use super::access::{self, Access, Method, Shape};
+use super::access::{self, Access, Method, Scope, Shape};
 use super::audit::{self, Ended};
 use super::auth::Actor;
 use super::failures::Failures;
 use super::listener::{Caller, Handshake};
+use super::passing::{self, Passed};
 use super::permits::{Permit, Permits};
 use super::status::{self, Reason};
 use super::terms::{LiveTerms, Terms};
+use crate::cluster::operate::Office;
 use crate::telemetry::Metrics;
 
 /// Longest time for a unary call, whatever the caller's own deadline.
@@ -30,24 +33,39 @@ const UNARY_DEADLINE: Duration = Duration::from_secs(30);
 /// Longest time for a call about the whole routing table: 64 MiB of YAML.
 const DOCUMENT_DEADLINE: Duration = Duration::from_secs(300);
 
+/// How callers come.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// To the listener, where they prove who they are.
+    Listener {
+        /// On these terms.
+        terms: LiveTerms,
+        /// What is counted of who cannot.
+        failures: Arc<Failures>,
+        /// By which what is meant for another node gets there.
+        office: Office,
+    },
+    /// By another node, which says who they are. Only what is a matter of one node comes so.
+    Node,
+}
+
 /// Puts a [`Guard`] before the services.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct GuardLayer {
-    terms: LiveTerms,
-    failures: Arc<Failures>,
+    way: Way,
     metrics: Arc<Metrics>,
     permits: Permits,
 }
 
 impl GuardLayer {
-    pub(super) fn new(terms: LiveTerms, failures: Arc<Failures>, metrics: Arc<Metrics>) -> Self {
-        Self { terms, failures, metrics, permits: Permits::new() }
+    pub(super) fn new(way: Way, metrics: Arc<Metrics>) -> Self {
+        Self { way, metrics, permits: Permits::new() }
     }
 
     /// The method and the caller, or why not.
     fn admit<B>(&self, request: &http::Request<B>) -> Result<(&'static Method, Option<Admitted>), Refused> {
         let path = request.uri().path();
-        let Some(method) = access::find(path) else {
+        let Some(method) = access::find(path).filter(|method| self.serves(method)) else {
             // Only who is known learns what there is.
             self.known(request).map_err(|status| Refused::stranger(&access::UNKNOWN, status))?;
             let message = "the server has no such method";
@@ -62,9 +80,19 @@ impl GuardLayer {
         }
     }
 
+    fn serves(&self, method: &Method) -> bool {
+        match self.way {
+            Way::Listener { .. } => true,
+            Way::Node => method.scope == Scope::Node,
+        }
+    }
+
     /// Who calls; whoever cannot say it is counted, and whoever can keeps its connection.
     fn known<B>(&self, request: &http::Request<B>) -> Result<Admitted, Box<Status>> {
-        let (terms, caller) = (self.terms.now(), request.extensions().get::<Caller>());
+        let Way::Listener { terms, failures, .. } = &self.way else {
+            return Ok(Admitted { actor: passing::introduced(request)?, terms: None });
+        };
+        let (terms, caller) = (terms.now(), request.extensions().get::<Caller>());
         let handshake = caller.map_or(Handshake::None, Caller::handshake);
         match terms.actor(request.headers(), handshake) {
             Ok(actor) => {
@@ -74,11 +102,11 @@ impl GuardLayer {
                 let subject = caller.and_then(Caller::subject).filter(|_| terms.knows_by(handshake));
                 let name = subject.cloned().unwrap_or(actor.name);
                 let actor = Actor { name, address: caller.map(Caller::ip), ..actor };
-                Ok(Admitted { actor, terms })
+                Ok(Admitted { actor, terms: Some(terms) })
             }
             Err(status) => {
                 if let Some(caller) = caller {
-                    caller.fail(&self.failures, status.message());
+                    caller.fail(failures, status.message());
                 }
                 Err(status)
             }
@@ -103,26 +131,56 @@ impl GuardLayer {
         })
     }
 
-    /// What a stream is held to from its first answer on.
+    /// What a stream is held to from its first answer on. One that is passed on is held to it by the node that passes it.
     fn leave<B>(
         &self,
         method: &'static Method,
-        seen: Arc<Terms>,
+        seen: Option<Arc<Terms>>,
         request: &http::Request<B>,
     ) -> Option<Leave> {
+        let (Way::Listener { terms, .. }, Some(seen)) = (&self.way, seen) else { return None };
         let headers = request.headers().clone();
         let handshake = request.extensions().get().map_or(Handshake::None, Caller::handshake);
         match method.shape {
             Shape::Unary | Shape::Document => None,
-            Shape::Stream => Some(Leave { terms: self.terms.clone(), seen, headers, handshake, method }),
+            Shape::Stream => Some(Leave { terms: terms.clone(), seen, headers, handshake, method }),
+        }
+    }
+
+    /// Has a call answered, here or by the node that it is meant for.
+    async fn answer<S>(
+        &self,
+        mut inner: S,
+        passed: Option<Passed>,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, S::Error>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    {
+        match (&self.way, passed) {
+            (Way::Listener { office, .. }, Some(passed)) => Ok(passed.on(office, request).await),
+            (Way::Listener { .. }, None) | (Way::Node, _) => inner.call(request).await,
+        }
+    }
+
+    /// Whether a call is meant for another node. Nothing is passed on twice.
+    fn passed<B>(
+        &self,
+        method: &'static Method,
+        actor: Option<&Actor>,
+        request: &http::Request<B>,
+    ) -> Result<Option<Passed>, Box<Status>> {
+        match &self.way {
+            Way::Listener { office, .. } => Passed::of(request, method, actor, &office.name()),
+            Way::Node => Ok(None),
         }
     }
 }
 
-/// Who was let in, and on what terms.
+/// Who was let in, and on what terms, if on any of this node.
 struct Admitted {
     actor: Actor,
-    terms: Arc<Terms>,
+    terms: Option<Arc<Terms>>,
 }
 
 /// Whether the caller's role reaches.
@@ -180,7 +238,7 @@ impl<S> Layer<S> for GuardLayer {
 }
 
 /// The service that does it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Guard<S> {
     inner: S,
     layer: GuardLayer,
@@ -208,7 +266,7 @@ where
 }
 
 async fn guarded<S>(
-    mut inner: S,
+    inner: S,
     layer: GuardLayer,
     mut request: http::Request<Body>,
 ) -> Result<http::Response<Body>, S::Error>
@@ -229,12 +287,16 @@ where
     };
     let actor = admitted.as_ref().map(|admitted| &admitted.actor);
     let mut call = Call::new(metrics, method, Some(permit)).of(actor);
+    let passed = match layer.passed(method, actor, &request) {
+        Ok(passed) => passed,
+        Err(status) => return Ok(call.refuse(&status)),
+    };
     if let Some(Admitted { actor, terms }) = admitted {
         call.leave = layer.leave(method, terms, &request);
         request.extensions_mut().insert(actor);
     }
     let limit = deadline(method, request.headers());
-    let answer = inner.call(request);
+    let answer = layer.answer(inner, passed, request);
     match limit {
         Some(limit) => match tokio::time::timeout(limit, answer).await {
             Ok(response) => response.map(|response| call.answer(response)),
@@ -350,11 +412,16 @@ impl Counted {
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.call.code = status.code();
         self.body = Body::empty();
-        let mut trailers = http::HeaderMap::new();
-        // A status of ours is made of what a header can hold.
-        let _ = status.add_header(&mut trailers);
-        Frame::trailers(trailers)
+        trailers(status)
     }
+}
+
+/// The last frame of an answer that ends so.
+pub(super) fn trailers(status: &Status) -> Frame<Bytes> {
+    let mut trailers = http::HeaderMap::new();
+    // A status of ours is made of what a header can hold.
+    let _ = status.add_header(&mut trailers);
+    Frame::trailers(trailers)
 }
 
 impl HttpBody for Counted {

@@ -1,6 +1,9 @@
 //! The guard's pure parts; what it does to calls is in `tests.rs`.
 
 use super::*;
+use crate::cluster::alone;
+use crate::mail::{Address, Domain};
+use crate::routing::RoutingOptions;
 
 #[test]
 fn the_callers_deadline_is_honoured_up_to_ours() {
@@ -65,7 +68,13 @@ fn layer() -> GuardLayer {
         client_ca_file: None,
     };
     let terms = LiveTerms::new(&config, metrics.clone()).unwrap();
-    GuardLayer::new(terms, Arc::new(Failures::new()), metrics)
+    let options = RoutingOptions {
+        service_domain: Domain::parse("email.relay.example").unwrap(),
+        mx_hosts: vec![],
+        postmaster: Address::parse("ops@relay.example").unwrap(),
+    };
+    let office = Office::Alone(alone::Handle::of_nobody(options, metrics.clone()));
+    GuardLayer::new(Way::Listener { terms, failures: Arc::new(Failures::new()), office }, metrics)
 }
 
 fn list_domains() -> http::Request<Body> {

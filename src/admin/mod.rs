@@ -3,6 +3,8 @@
 //! Every call goes through the guard: who calls ([`auth`]), may they ([`access`]), how many at once ([`permits`]), how
 //! long, and a count of what came of it. Errors are canonical codes with `google.rpc` details ([`status`]). What
 //! may change something leaves a line in the log ([`audit`]); what changes the routing table can be repeated ([`mod@write`]).
+//! What is a matter of one node can be asked of any: it is passed on to the one that is meant ([`passing`]), over what the
+//! nodes have between them.
 //!
 //! - Token file, certificate, key and client CA follow the configuration ([`terms`]): a token that is gone is refused at
 //!   the next call, and ends its streams.
@@ -26,6 +28,7 @@ mod listener;
 mod mask;
 mod names;
 mod page;
+mod passing;
 mod permits;
 mod queue;
 mod resolve;
@@ -43,11 +46,13 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer as V1;
 use tonic_reflection::pb::v1alpha::server_reflection_server::ServerReflectionServer as V1Alpha;
 use tonic_reflection::server::{v1, v1alpha};
+use tower::Layer as _;
 
 pub use access::Role;
 pub use terms::{LiveTerms, TermsError};
@@ -72,7 +77,7 @@ use crate::proto::admin::v1::trace_service_server::TraceServiceServer;
 use crate::routing::{MAX_CHANGES_PER_BATCH, Routing};
 use crate::telemetry::Metrics;
 use failures::Failures;
-use guard::GuardLayer;
+use guard::{GuardLayer, Way};
 
 /// Largest request, in octets, but for a routing document. It is tonic's default, written out.
 const MAX_REQUEST_OCTETS: usize = 4 << 20;
@@ -156,20 +161,25 @@ impl AdminServer {
         self.terms.clone()
     }
 
-    /// Serves, the queue with the rest, until `shutdown`, then lets calls finish for up to 5 s; streams end at once.
+    /// Serves, the queue with the rest, until `shutdown`, then lets calls finish for up to 5 s; streams end at once. What other
+    /// nodes pass on is answered too from now on.
     ///
     /// # Errors
     /// When the transport fails.
     pub async fn serve(self, queue: Queue, shutdown: CancellationToken) -> Result<(), AdminError> {
         let failures = Arc::new(Failures::new());
-        let metrics = Arc::clone(&self.services.metrics);
-        let guard = GuardLayer::new(self.terms.clone(), Arc::clone(&failures), metrics);
+        let Services { office, metrics, .. } = self.services.clone();
+        let node = of_node(&self.services, queue, &shutdown);
+        let passed = GuardLayer::new(Way::Node, metrics.clone()).layer(node.clone());
+        office.answer_passed(passing::answer(passed));
+        let way = Way::Listener { terms: self.terms.clone(), failures: failures.clone(), office };
+        let guard = GuardLayer::new(way, metrics);
         let builder = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
             .http2_max_header_list_size(MAX_HEADER_OCTETS)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE));
-        let router = routes(builder.layer(guard), self.services, queue, &shutdown).await?;
+        let router = routes(builder.layer(guard), self.services, node).await?;
         let stopped = shutdown.clone();
         let connections = listener::entrance(self.terms, failures).connections(self.listener);
         let serving =
@@ -185,14 +195,25 @@ impl AdminServer {
     }
 }
 
+/// The services that are about one node.
+fn of_node(services: &Services, queue: Queue, shutdown: &CancellationToken) -> Routes {
+    let (node, journal) = (services.office.name(), services.journal.clone());
+    let events = events::Events { node: node.clone(), journal: journal.clone(), shutdown: shutdown.clone() };
+    let events = EventServiceServer::new(events);
+    let traces = TraceServiceServer::new(traces::Traces { node: node.clone(), journal });
+    let queue = QueueServiceServer::new(queue::Queues { node, queue, routing: services.routing.clone() });
+    Routes::new(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
+        .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))
+}
+
 /// Every service of the listener.
 async fn routes<L: Clone>(
     mut server: Server<L>,
     services: Services,
-    queue: Queue,
-    shutdown: &CancellationToken,
+    node: Routes,
 ) -> Result<Router<L>, AdminError> {
-    let Services { routing, office, blocklist, journal, metrics: _ } = services;
+    let Services { routing, office, blocklist, journal: _, metrics: _ } = services;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let (v1, v1alpha) = reflection()?;
@@ -203,12 +224,9 @@ async fn routes<L: Clone>(
     let dnsbl = DnsblServiceServer::new(dnsbl::Listings { routing: routing.clone(), blocklist });
     let cluster = ClusterServiceServer::new(cluster::Nodes { routing: routing.clone(), office });
     let history = HistoryServiceServer::new(history::Histories { routing: routing.clone() });
-    let queue = QueueServiceServer::new(queue::Queues { queue, routing: routing.clone() });
     let documents = RoutingServiceServer::new(documents::Documents { routing, step: MAX_CHANGES_PER_BATCH });
-    let events = events::Events { journal: journal.clone(), shutdown: shutdown.clone() };
-    let events = EventServiceServer::new(events);
-    let traces = TraceServiceServer::new(traces::Traces { journal });
     Ok(server
+        .add_routes(node)
         .add_service(domains.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(rules.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(destinations.max_decoding_message_size(MAX_REQUEST_OCTETS))
@@ -216,9 +234,6 @@ async fn routes<L: Clone>(
         .add_service(cluster.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(dnsbl.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(history.max_decoding_message_size(MAX_REQUEST_OCTETS))
-        .add_service(traces.max_decoding_message_size(MAX_REQUEST_OCTETS))
-        .add_service(queue.max_decoding_message_size(MAX_REQUEST_OCTETS))
-        .add_service(events.max_decoding_message_size(MAX_REQUEST_OCTETS))
         .add_service(documents.max_decoding_message_size(MAX_DOCUMENT_REQUEST_OCTETS))
         .add_service(health_service)
         .add_service(v1)

@@ -12,6 +12,7 @@ use super::page;
 use super::status::{self, Kind, Reason};
 use super::write::Write;
 use crate::clock;
+use crate::cluster::operate::NodeName;
 use crate::mail::{Address, Domain, TraceId};
 use crate::pipeline::queue::{self, Queue, QueueError};
 use crate::proto::admin::v1::message_selection::{All, Names, Which};
@@ -37,6 +38,7 @@ const MAX_NAME_OCTETS: usize = 320;
 
 /// Answers from the queue.
 pub(super) struct Queues {
+    pub(super) node: NodeName,
     pub(super) queue: Queue,
     /// Which remembers what was suspended and resumed.
     pub(super) routing: Routing,
@@ -58,6 +60,7 @@ impl QueueService for Queues {
             octets: count(counts.octets),
             oldest_receive_time: oldest.map(Into::into),
             quarantined: count(quarantined),
+            node: self.node.to_string(),
         }))
     }
 
@@ -68,7 +71,7 @@ impl QueueService for Queues {
         let id = message_id("name", &request.into_inner().name)?;
         let found = self.queue.show(id).await.map_err(failed)?;
         let found = found.ok_or_else(|| not_found(id))?;
-        Ok(Response::new(message(&found, Detail::Full)))
+        Ok(Response::new(message(&self.node, &found, Detail::Full)))
     }
 
     async fn list_messages(
@@ -80,7 +83,7 @@ impl QueueService for Queues {
         let size = page::size(request.page_size)?;
         let after = after(&scope, &request.page_token)?;
         let page = self.queue.list(&filter, after, size).await.map_err(failed)?;
-        let messages = page.found.iter().map(|found| message(found, Detail::Summary)).collect();
+        let messages = page.found.iter().map(|found| message(&self.node, found, Detail::Summary)).collect();
         Ok(Response::new(ListMessagesResponse { messages, next_page_token: next(&scope, &page) }))
     }
 
@@ -325,7 +328,7 @@ enum Detail {
     Full,
 }
 
-fn message(described: &Described, detail: Detail) -> QueuedMessage {
+fn message(node: &NodeName, described: &Described, detail: Detail) -> QueuedMessage {
     let Described { queued, octets } = described;
     QueuedMessage {
         name: resource_name(queued.id),
@@ -334,6 +337,7 @@ fn message(described: &Described, detail: Detail) -> QueuedMessage {
         reverse_path: queued.reverse_path.to_string(),
         copies: queued.copies.iter().map(|one| copy(one, detail)).collect(),
         octets: count(*octets),
+        node: node.to_string(),
     }
 }
 

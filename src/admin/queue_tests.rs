@@ -83,7 +83,7 @@ async fn a_message_is_shown_with_every_field_and_the_dialogue_only_alone() {
             "alias": "info@ours.example", "destination": "ana@dest.example", "state": "WAITING",
             "attempts": 3, "nextAttemptTime": "2126-10-30T18:00:00Z", "lastAttempt": attempt,
         }],
-        "octets": "22",
+        "octets": "22", "node": "solo",
     });
     assert_eq!(world.json(&format!("queue show {}", one.id)).await, message);
     assert_eq!(world.json(&format!("queue show queue/messages/{}", one.id)).await, message);
@@ -246,7 +246,7 @@ async fn the_queue_as_a_whole_is_told() {
     }
     let told = json!({
         "name": "queue", "waiting": "2", "awaitingReply": "0", "unknown": "1", "octets": "66",
-        "oldestReceiveTime": "2026-11-23T18:00:01Z", "quarantined": "1",
+        "oldestReceiveTime": "2026-11-23T18:00:01Z", "quarantined": "1", "node": "solo",
     });
     assert_eq!(world.json("queue status").await, told);
     let (_, out, _) = world.ctl("queue status").await;

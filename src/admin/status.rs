@@ -29,6 +29,8 @@ pub(super) enum Reason {
     UnknownMethod,
     /// A field of the request is not as it should be.
     InvalidField,
+    /// The method is no matter of one node.
+    NotOfOneNode,
     /// The routing document has mistakes.
     InvalidDocument,
     /// The call took too long.
@@ -51,6 +53,7 @@ impl Reason {
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::UnknownMethod => "UNKNOWN_METHOD",
             Self::InvalidField => "INVALID_FIELD",
+            Self::NotOfOneNode => "NOT_OF_ONE_NODE",
             Self::InvalidDocument => "INVALID_DOCUMENT",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::TooManyCalls => "TOO_MANY_CALLS",

@@ -36,6 +36,8 @@ mod audit_log;
 mod dnsbl_service;
 #[path = "history_tests.rs"]
 mod history_service;
+#[path = "passing_tests.rs"]
+mod passed_calls;
 #[path = "queue_tests.rs"]
 mod queue_service;
 #[path = "strangers_tests.rs"]

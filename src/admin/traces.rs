@@ -5,6 +5,7 @@ use tonic::{Code, Request, Response, Status};
 use super::convert::{self, time_from};
 use super::page;
 use super::status::{self, Kind, Reason};
+use crate::cluster::operate::NodeName;
 use crate::journal::{Criteria, Delivery, Journal, Recorded};
 use crate::mail::TraceId;
 use crate::proto::admin::v1::trace_service_server::TraceService;
@@ -16,6 +17,7 @@ const MAX_CRITERION_OCTETS: usize = 998;
 /// Answers from the journal.
 #[derive(Debug)]
 pub(super) struct Traces {
+    pub(super) node: NodeName,
     pub(super) journal: Journal,
 }
 
@@ -31,7 +33,7 @@ impl TraceService for Traces {
         let recorded = found.ok_or_else(|| status::not_found(Kind::Trace, &format!("traces/{id}")))?;
         let later = self.deliveries(std::slice::from_ref(&recorded)).await?;
         let later = later.first().map_or(&[][..], Vec::as_slice);
-        Ok(Response::new(convert::trace(&recorded.entry, later)))
+        Ok(Response::new(convert::trace(&self.node, &recorded.entry, later)))
     }
 
     async fn search_traces(
@@ -44,7 +46,8 @@ impl TraceService for Traces {
         let page = self.journal.search(criteria).await.map_err(|error| status::internal(&error))?;
         let later = self.deliveries(&page.found).await?;
         let found = page.found.iter().zip(&later);
-        let traces = found.map(|(recorded, later)| convert::trace(&recorded.entry, later)).collect();
+        let traces =
+            found.map(|(recorded, later)| convert::trace(&self.node, &recorded.entry, later)).collect();
         let next_page_token =
             page.next.map_or_else(String::new, |before| page::token(&scope, &before.to_string()));
         Ok(Response::new(SearchTracesResponse { traces, next_page_token }))

@@ -1,10 +1,14 @@
 //! What operators see of a cluster and order of it, on a node of either kind.
 
 use thiserror::Error;
+use tonic::body::Body;
+use tonic::codegen::http;
 
 use super::alone;
-use super::founding::{ClusterId, Inadmissible, NodeName};
+pub use super::founding::NodeName;
+use super::founding::{ClusterId, Inadmissible};
 use super::member;
+pub use super::network::Answer;
 use super::network::{CallError, Report};
 use super::status::Status;
 
@@ -73,6 +77,9 @@ pub enum OperateError {
 }
 
 impl OperateError {
+    /// The word for a node that does not answer.
+    pub const UNREACHABLE: &str = "NODE_UNREACHABLE";
+
     /// The word of `google.rpc.ErrorInfo`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -89,11 +96,17 @@ impl OperateError {
             Self::UnknownNode { .. } => "NODE_NOT_FOUND",
             Self::OnlyVoter(_) => "ONLY_VOTER",
             Self::NoMajorityLeft { .. } => "NO_MAJORITY_LEFT",
-            Self::Call(_) => "NODE_UNREACHABLE",
+            Self::Call(_) => Self::UNREACHABLE,
             Self::ClusterThere { .. } => "CLUSTER_EXISTS",
             Self::DiskFailed => "DISK_FAILED",
             Self::Stopping => "UNAVAILABLE",
         }
+    }
+
+    /// Whether another node was asked, and may have done what it was asked for.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Call(CallError::Lost { .. } | CallError::Malformed { .. }))
     }
 }
 
@@ -107,6 +120,39 @@ pub enum Office {
 }
 
 impl Office {
+    /// What this node is called.
+    #[must_use]
+    pub fn name(&self) -> NodeName {
+        match self {
+            Self::Alone(node) => node.name(),
+            Self::Member(member) => member.name(),
+        }
+    }
+
+    /// Passes a call of an operator's on to another node; its answer, of which the rest may be arriving still.
+    ///
+    /// # Errors
+    /// When there is no such node, or it does not answer.
+    pub async fn pass(
+        &self,
+        name: &str,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, OperateError> {
+        match self {
+            Self::Alone(node) => Err(node.unknown(name)),
+            Self::Member(member) => member.pass(name, request).await,
+        }
+    }
+
+    /// Has calls that other nodes pass on to this one answered from now on.
+    pub fn answer_passed(&self, answer: Answer) {
+        match self {
+            // Nobody passes anything on to it.
+            Self::Alone(_) => {}
+            Self::Member(member) => member.answer_passed(answer),
+        }
+    }
+
     /// How the cluster is, now.
     pub async fn status(&self) -> Status {
         match self {

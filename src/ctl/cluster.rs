@@ -103,7 +103,8 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
     }
 }
 
-async fn get(session: &Session) -> Result<Cluster, Failure> {
+/// The cluster as the node knows it that we are connected to.
+pub(super) async fn get(session: &Session) -> Result<Cluster, Failure> {
     let request = GetClusterRequest { name: "cluster".to_owned() };
     session.read(request, |wire, request| async move { Client::new(wire).get_cluster(request).await }).await
 }

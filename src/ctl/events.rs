@@ -1,12 +1,17 @@
 //! `postroadctl events`.
 
+use std::time::SystemTime;
+
 use clap::ValueEnum;
-use tonic::Request;
+use futures_util::stream::{Stream, StreamExt, select_all};
+use tonic::{Request, Status, Streaming};
 
 use super::failure::{Failure, printable};
+use super::nodes::{Answers, Node, Nodes};
 use super::output::{Output, rfc3339};
-use super::session::{Session, Wire};
+use super::session::Wire;
 use super::trace::{outcome, told};
+use crate::proto::Timestamp;
 use crate::proto::admin::v1::event_service_client::EventServiceClient;
 use crate::proto::admin::v1::{Event, TailEventsRequest, Trace, event, trace};
 
@@ -53,7 +58,10 @@ impl Outcome {
     }
 }
 
-pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, nodes: &Nodes, output: &mut Output<'_>) -> Result<(), Failure> {
+    if nodes.are_several() {
+        output.name_nodes();
+    }
     let mut request = TailEventsRequest {
         domain: args.domain.unwrap_or_default(),
         follow: args.follow,
@@ -62,20 +70,60 @@ pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) 
     if let Some(outcome) = args.outcome {
         request.set_outcome(outcome.on_the_wire());
     }
-    // A stream has no deadline: it lasts as long as somebody reads it.
-    let mut events = session
-        .read(request, |wire: Wire, request| async move {
-            EventServiceClient::new(wire).tail_events(Request::new(request.into_inner())).await
-        })
-        .await?;
-    while let Some(event) = events.message().await.map_err(|status| session.failure(status))? {
-        if output.is_table() {
-            output.line(&printable(&line(&event)))?;
-        } else {
-            output.json(&event)?;
+    let Answers { said, mut missing } = nodes.ask(|node| tail(request.clone(), node)).await?;
+    if let Some(told) = missing.told().filter(|_| args.follow) {
+        output.talk(&printable(&told));
+    }
+    let mut events = select_all(said);
+    let mut kept = Vec::new();
+    while let Some((node, event)) = events.next().await {
+        match event {
+            Ok(event) if args.follow || !nodes.are_several() => print(&event, output)?,
+            Ok(event) => kept.push(event),
+            Err(status) => {
+                let failure = node.session.failure(status);
+                if !nodes.are_several() {
+                    return Err(failure);
+                }
+                output.talk(&printable(&format!("{}: {failure}", node.name)));
+                missing.add(&node.name, &failure);
+            }
         }
     }
-    Ok(())
+    kept.sort_by_key(time);
+    kept.iter().try_for_each(|event| print(event, output))?;
+    missing.end()
+}
+
+/// The events of a node, each with whose it is.
+async fn tail(
+    request: TailEventsRequest,
+    node: Node,
+) -> Result<impl Stream<Item = (Node, Result<Event, Status>)> + Unpin, Failure> {
+    // A stream has no deadline: it lasts as long as somebody reads it.
+    let tailed = node.session.read(request, |wire: Wire, request| async move {
+        EventServiceClient::new(wire).tail_events(Request::new(request.into_inner())).await
+    });
+    let events: Streaming<Event> = tailed.await?;
+    Ok(events.map(move |event| (node.clone(), event)))
+}
+
+fn print(event: &Event, output: &mut Output<'_>) -> Result<(), Failure> {
+    if !output.is_table() {
+        return output.json(event);
+    }
+    let node = if output.names_nodes() { format!("{}  ", event.node) } else { String::new() };
+    output.line(&printable(&format!("{node}{}", line(event))))
+}
+
+/// When it happened.
+fn time(event: &Event) -> Option<SystemTime> {
+    let time = match event.kind.as_ref()? {
+        event::Kind::Trace(trace) => trace.time.as_ref(),
+        event::Kind::Queue(event) => event.delivery.as_ref()?.time.as_ref(),
+        event::Kind::Dropped(_) => None,
+    };
+    time.and_then(Timestamp::time)
 }
 
 fn line(event: &Event) -> String {

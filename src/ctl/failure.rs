@@ -47,6 +47,15 @@ impl Failure {
         }
     }
 
+    /// Whether nobody has answered, or not in time.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Refused(status) => matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+            Self::Usage(_) | Self::Output(_) => false,
+        }
+    }
+
     /// Whether the server refused with this code.
     pub(super) fn is(&self, code: Code) -> bool {
         match self {

@@ -15,6 +15,7 @@ mod domain;
 mod events;
 mod failure;
 mod history;
+mod nodes;
 mod output;
 mod pages;
 mod queue;
@@ -29,6 +30,7 @@ use std::io::Write;
 use clap::{Parser, Subcommand};
 
 pub use failure::Failure;
+use nodes::Nodes;
 use output::{Format, Output};
 use session::{ServerArgs, Session};
 
@@ -44,6 +46,9 @@ pub struct Command {
     /// How data is printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// For `queue`, `trace` and `events`: only this node, instead of all of the cluster.
+    #[arg(id = "only_node", long = "node", global = true, value_name = "NODE")]
+    node: Option<String>,
     #[command(subcommand)]
     noun: Noun,
 }
@@ -84,6 +89,26 @@ enum Noun {
     Completions(completions::Args),
 }
 
+impl Noun {
+    /// Whether it is about what each node has for itself.
+    fn is_of_nodes(&self) -> bool {
+        match self {
+            Self::Queue(queue::Verb::Messages(_)) | Self::Trace(_) | Self::Events(_) => true,
+            Self::Queue(queue::Verb::Suspensions(_))
+            | Self::Domain(_)
+            | Self::Rule(_)
+            | Self::Destination(_)
+            | Self::Dnsbl(_)
+            | Self::Cluster(_)
+            | Self::History(_)
+            | Self::Resolve(_)
+            | Self::Apply(_)
+            | Self::Export(_)
+            | Self::Completions(_) => false,
+        }
+    }
+}
+
 /// Where a command prints.
 pub struct Terminal<'a> {
     /// Data.
@@ -117,18 +142,29 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, terminal: Termin
 
 async fn dispatch(command: Command, output: &mut Output<'_>) -> Result<(), Failure> {
     let server = &command.server;
+    if command.node.is_some() && !command.noun.is_of_nodes() {
+        let text = "--node is for queue, trace and events, but not for suspensions: all else is the same on every node, or \
+                    names its node itself";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let node = command.node.as_deref();
     match command.noun {
         Noun::Completions(args) => completions::run(&args, output),
         Noun::Domain(verb) => domain::run(verb, &Session::open(server).await?, output).await,
         Noun::Rule(verb) => rule::run(verb, &Session::open(server).await?, output).await,
         Noun::Destination(verb) => destination::run(verb, &Session::open(server).await?, output).await,
-        Noun::Queue(verb) => queue::run(verb, &Session::open(server).await?, output).await,
+        Noun::Queue(queue::Verb::Messages(order)) => {
+            queue::run(order, &Nodes::open(server, node).await?, output).await
+        }
+        Noun::Queue(queue::Verb::Suspensions(order)) => {
+            queue::run_on_suspensions(order, &Session::open(server).await?, output).await
+        }
         Noun::Dnsbl(verb) => dnsbl::run(verb, &Session::open(server).await?, output).await,
         Noun::Cluster(verb) => cluster::run(verb, &Session::open(server).await?, output).await,
         Noun::History(args) => history::run(args, server, output).await,
         Noun::Resolve(args) => resolve::run(args, &Session::open(server).await?, output).await,
-        Noun::Trace(args) => trace::run(args, &Session::open(server).await?, output).await,
-        Noun::Events(args) => events::run(args, &Session::open(server).await?, output).await,
+        Noun::Trace(args) => trace::run(args, &Nodes::open(server, node).await?, output).await,
+        Noun::Events(args) => events::run(args, &Nodes::open(server, node).await?, output).await,
         Noun::Apply(args) => document::apply(args, server, output).await,
         Noun::Export(args) => document::export(args, server, output).await,
     }

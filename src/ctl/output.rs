@@ -26,6 +26,8 @@ pub(super) struct Output<'a> {
     format: Format,
     /// Which server the commands that we suggest are for, unless it is the default.
     server: Option<String>,
+    /// Whether it is said which node says what.
+    names_nodes: bool,
     out: &'a mut (dyn Write + Send),
     err: &'a mut (dyn Write + Send),
 }
@@ -37,6 +39,11 @@ pub(super) trait Row: Serialize {
 
     /// The cells, as many as there are columns.
     fn cells(&self) -> Vec<String>;
+
+    /// The node that has it, of what only one has.
+    fn node(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl<'a> Output<'a> {
@@ -46,12 +53,30 @@ impl<'a> Output<'a> {
         out: &'a mut (dyn Write + Send),
         err: &'a mut (dyn Write + Send),
     ) -> Self {
-        Self { format, server, out, err }
+        Self { format, server, names_nodes: false, out, err }
     }
 
     /// Whether people read it.
     pub(super) fn is_table(&self) -> bool {
         self.format == Format::Table
+    }
+
+    /// Says from now on which node says what.
+    pub(super) fn name_nodes(&mut self) {
+        self.names_nodes = true;
+    }
+
+    /// Whether it is said which node says what.
+    pub(super) fn names_nodes(&self) -> bool {
+        self.names_nodes
+    }
+
+    /// Prints one resource of each node: in JSON one object a line.
+    pub(super) fn of_each<R: Row>(&mut self, resources: &[R]) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => self.rows(resources),
+            Format::Json => resources.iter().try_for_each(|resource| self.json(resource)),
+        }
     }
 
     /// Prints one resource.
@@ -121,9 +146,12 @@ impl<'a> Output<'a> {
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(R::COLUMNS);
+        let node_of = |resource: &R| resource.node().filter(|_| self.names_nodes).map(ToOwned::to_owned);
+        let node_column = resources.first().and_then(node_of).map(|_| "NODE");
+        table.set_header(node_column.iter().chain(R::COLUMNS));
         for resource in resources {
-            table.add_row(resource.cells().iter().map(|cell| printable(cell)));
+            let cells = node_of(resource).into_iter().chain(resource.cells());
+            table.add_row(cells.map(|cell| printable(&cell)));
         }
         for line in table.lines() {
             writeln!(self.out, "{}", line.trim_end())?;

@@ -1,13 +1,17 @@
 //! `postroadctl queue`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand, ValueEnum};
+use futures_util::stream::{self, StreamExt};
 
 use super::failure::{Failure, printable};
+use super::nodes::{Answers, Node, Nodes};
 use super::output::{Output, Row, ago, ahead, rfc3339};
 use super::pages;
 use super::session::{Session, Wire};
+use crate::proto::Timestamp;
 use crate::proto::admin::v1::message_selection::{All, Names, Which};
 use crate::proto::admin::v1::queue_service_client::QueueServiceClient;
 use crate::proto::admin::v1::queued_message::{Attempt, Copy, State};
@@ -17,9 +21,21 @@ use crate::proto::admin::v1::{
     RetryMessagesRequest, SuspendDestinationRequest, Suspension,
 };
 
+/// Messages that are looked for at a time.
+const AT_ONCE: usize = 16;
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    #[command(flatten)]
+    Messages(Messages),
+    #[command(flatten)]
+    Suspensions(Suspensions),
+}
+
+/// What to do with messages, which each node has for itself.
+#[derive(Debug, Subcommand)]
+pub(super) enum Messages {
     /// Says how much is in the queue, and what of it could not be read.
     Status,
     /// Lists the messages, the oldest first.
@@ -36,6 +52,11 @@ pub(super) enum Verb {
     Retry(Selection),
     /// Throws whole messages away, with all their copies, to other domains too; nobody is told.
     Cancel(Selection),
+}
+
+/// What to do with destinations, alike on every node.
+#[derive(Debug, Subcommand)]
+pub(super) enum Suspensions {
     /// Stops deliveries to a destination: what comes for it meanwhile goes to the queue.
     Suspend {
         /// The destination's domain.
@@ -53,7 +74,8 @@ pub(super) enum Verb {
         destination: String,
     },
     /// Lists the destinations that are suspended.
-    Suspensions,
+    #[command(name = "suspensions")]
+    List,
 }
 
 /// Which messages.
@@ -100,34 +122,46 @@ pub(super) struct Selection {
 
 type Client = QueueServiceClient<Wire>;
 
-pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
-    match verb {
-        Verb::Status => {
-            let request = GetQueueRequest { name: "queue".to_owned() };
-            let queue = session
-                .read(request, |wire, request| async move { Client::new(wire).get_queue(request).await })
-                .await?;
-            output.resource(&queue)
+pub(super) async fn run(order: Messages, nodes: &Nodes, output: &mut Output<'_>) -> Result<(), Failure> {
+    if nodes.are_several() {
+        output.name_nodes();
+    }
+    match order {
+        Messages::Status => {
+            let Answers { said, missing } = nodes.ask(|node| status(node.session)).await?;
+            output.of_each(&said)?;
+            missing.end()
         }
-        Verb::List { filter } => output.list("messages", &list(filter, session).await?),
-        Verb::Show { id } => {
-            let request = GetMessageRequest { name: resource_name(&id) };
-            let message = session
-                .read(request, |wire, request| async move { Client::new(wire).get_message(request).await })
-                .await?;
+        Messages::List { filter } => {
+            let filter = filter.wire();
+            let Answers { said, missing } = nodes.ask(|node| list(filter.clone(), node.session)).await?;
+            output.list("messages", &merged(said))?;
+            missing.end()
+        }
+        Messages::Show { id } => {
+            let message = nodes.first(|node| get(resource_name(&id), node.session)).await?;
             if output.is_table() { show(&message, output) } else { output.json(&message) }
         }
-        Verb::Retry(selection) => {
-            let dry_run = selection.dry_run;
-            let result = retry(selection.wire(), dry_run, session).await?;
-            report(&result, if dry_run { "would be tried now" } else { "tried now" }, output)
+        Messages::Retry(selection) => {
+            let done = if selection.dry_run { "would be tried now" } else { "tried now" };
+            let ordered = each(selection, nodes, retry).await?;
+            report(ordered, done, output)
         }
-        Verb::Cancel(selection) => {
-            let dry_run = selection.dry_run;
-            let result = cancel(selection.wire(), dry_run, session).await?;
-            report(&result, if dry_run { "would be cancelled" } else { "cancelled" }, output)
+        Messages::Cancel(selection) => {
+            let done = if selection.dry_run { "would be cancelled" } else { "cancelled" };
+            let ordered = each(selection, nodes, cancel).await?;
+            report(ordered, done, output)
         }
-        Verb::Suspend { destination, duration, reason } => {
+    }
+}
+
+pub(super) async fn run_on_suspensions(
+    order: Suspensions,
+    session: &Session,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match order {
+        Suspensions::Suspend { destination, duration, reason } => {
             let request = SuspendDestinationRequest {
                 domain: destination,
                 reason,
@@ -143,13 +177,70 @@ pub(super) async fn run(verb: Verb, session: &Session, output: &mut Output<'_>) 
             output.next(&format!("queue resume {}", suspension.domain));
             Ok(())
         }
-        Verb::Resume { destination } => resume(&destination, session, output).await,
-        Verb::Suspensions => output.list("suspensions", &suspensions(session).await?),
+        Suspensions::Resume { destination } => resume(&destination, session, output).await,
+        Suspensions::List => output.list("suspensions", &suspensions(session).await?),
     }
 }
 
-async fn list(filter: Filter, session: &Session) -> Result<Vec<QueuedMessage>, Failure> {
-    let filter = filter.wire();
+async fn status(session: Session) -> Result<Queue, Failure> {
+    let request = GetQueueRequest { name: "queue".to_owned() };
+    session.read(request, |wire, request| async move { Client::new(wire).get_queue(request).await }).await
+}
+
+async fn get(name: String, session: Session) -> Result<QueuedMessage, Failure> {
+    let request = GetMessageRequest { name };
+    session.read(request, |wire, request| async move { Client::new(wire).get_message(request).await }).await
+}
+
+/// The messages of all nodes, the oldest first.
+fn merged(mut of_each: Vec<Vec<QueuedMessage>>) -> Vec<QueuedMessage> {
+    if of_each.len() == 1 {
+        return of_each.pop().unwrap_or_default();
+    }
+    let mut messages: Vec<QueuedMessage> = of_each.into_iter().flatten().collect();
+    messages.sort_by_cached_key(|message| {
+        (message.receive_time.as_ref().and_then(Timestamp::time), message.id.clone())
+    });
+    messages
+}
+
+/// Has each node do what is ordered of its messages: of some, the node that has them. Nothing is done while one of those that
+/// are named is nowhere.
+async fn each<F>(
+    selection: Selection,
+    nodes: &Nodes,
+    order: impl Fn(MessageSelection, bool, Session) -> F,
+) -> Result<Answers<OrderResult>, Failure>
+where
+    F: Future<Output = Result<OrderResult, Failure>>,
+{
+    let dry_run = selection.dry_run;
+    let selection = selection.wire();
+    let Some(Which::Names(Names { names })) = selection.which.as_ref().filter(|_| nodes.are_several()) else {
+        return nodes.ask(|node| order(selection.clone(), dry_run, node.session)).await;
+    };
+    let owners = owners(names, nodes).await?;
+    let ask = |node: Node| {
+        let names = owners.get(&node.name).cloned().unwrap_or_default();
+        let which = Some(Which::Names(Names { names }));
+        order(MessageSelection { which }, dry_run, node.session)
+    };
+    nodes.among(|name| owners.contains_key(name)).ask(ask).await
+}
+
+/// The names of messages, by the node that has them.
+async fn owners(names: &[String], nodes: &Nodes) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let asked = names.iter().map(|name| nodes.first(|node| get(name.clone(), node.session)));
+    let mut found = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+    let mut owners = BTreeMap::<String, Vec<String>>::new();
+    while let Some(message) = found.next().await {
+        let message = message?;
+        owners.entry(message.node).or_default().push(message.name);
+    }
+    Ok(owners)
+}
+
+async fn list(filter: Option<MessageFilter>, session: Session) -> Result<Vec<QueuedMessage>, Failure> {
     pages::all(async |page_token| {
         let request = ListMessagesRequest { filter: filter.clone(), page_size: super::PAGE_SIZE, page_token };
         let page = session
@@ -163,7 +254,7 @@ async fn list(filter: Filter, session: &Session) -> Result<Vec<QueuedMessage>, F
 async fn retry(
     selection: MessageSelection,
     validate_only: bool,
-    session: &Session,
+    session: Session,
 ) -> Result<OrderResult, Failure> {
     let results = pages::all(async |page_token| {
         let request = RetryMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
@@ -178,7 +269,7 @@ async fn retry(
 async fn cancel(
     selection: MessageSelection,
     validate_only: bool,
-    session: &Session,
+    session: Session,
 ) -> Result<OrderResult, Failure> {
     let results = pages::all(async |page_token| {
         let request = CancelMessagesRequest { selection: Some(selection.clone()), validate_only, page_token };
@@ -199,21 +290,23 @@ fn sum(results: Vec<OrderResult>) -> OrderResult {
     })
 }
 
-/// Prints what came of an order; messages that were left alone are a failure.
-fn report(result: &OrderResult, done: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+/// Prints what came of an order; messages that were left alone are a failure, and so are nodes that say nothing.
+fn report(ordered: Answers<OrderResult>, done: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+    let Answers { said, mut missing } = ordered;
+    let result = sum(said);
     if output.is_table() {
         let plural = if result.count == 1 { "" } else { "s" };
         output.talk(&format!("{} message{plural} {done}", result.count));
     } else {
-        output.json(result)?;
+        output.json(&result)?;
     }
-    match result.busy.as_slice() {
-        [] => Ok(()),
-        [first, ..] => Err(Failure::Local(format!(
+    missing.note(result.busy.first().map(|first| {
+        format!(
             "{} left alone because a delivery is under way, the first of them {first}: try again",
             result.busy.len()
-        ))),
-    }
+        )
+    }));
+    missing.end()
 }
 
 async fn resume(destination: &str, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -278,6 +371,9 @@ fn show(message: &QueuedMessage, output: &mut Output<'_>) -> Result<(), Failure>
         format!("size       {} octets", message.octets),
         format!("from       <{}>", message.reverse_path),
     ];
+    if output.names_nodes() {
+        lines.push(format!("node       {}", message.node));
+    }
     for copy in &message.copies {
         let Copy { alias, destination, attempts, .. } = copy;
         lines.push(format!("to         <{alias}> -> <{destination}>"));
@@ -323,6 +419,10 @@ impl Row for Queue {
         cells.extend([ago(self.oldest_receive_time.as_ref()), quarantined.to_string()]);
         cells
     }
+
+    fn node(&self) -> Option<&str> {
+        Some(&self.node)
+    }
 }
 
 impl Row for QueuedMessage {
@@ -345,6 +445,10 @@ impl Row for QueuedMessage {
             first.destination.clone(),
             first.last_attempt.as_ref().map_or_else(|| "-".to_owned(), reply),
         ]
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(&self.node)
     }
 }
 

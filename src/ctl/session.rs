@@ -81,17 +81,27 @@ impl ServerArgs {
     }
 }
 
+/// The metadata that names the node that a call is meant for.
+const NODE: &str = "postroad-node";
+
 /// A connection that carries the token.
 pub(super) type Wire = InterceptedService<Channel, Bearer>;
 
-/// Puts the token into each request (RFC 6750 §2.1).
+/// Puts the token into each request (RFC 6750 §2.1), and the node that it is meant for.
 #[derive(Debug, Clone)]
-pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+pub(super) struct Bearer {
+    token: Option<MetadataValue<Ascii>>,
+    /// None: the one that we are connected to.
+    node: Option<MetadataValue<Ascii>>,
+}
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
+        if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", token.clone());
+        }
+        if let Some(node) = &self.node {
+            request.metadata_mut().insert(NODE, node.clone());
         }
         Ok(request)
     }
@@ -109,9 +119,10 @@ pub(super) enum Kind {
 }
 
 /// A server to talk to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Session {
-    wire: Wire,
+    channel: Channel,
+    bearer: Bearer,
     server: String,
     limit: Duration,
     request_id: RequestId,
@@ -149,9 +160,19 @@ impl Session {
             Some(path) => Some(token(path).await?),
             None => None,
         };
-        let wire = InterceptedService::new(endpoint.connect_lazy(), Bearer(token));
+        let (channel, bearer) = (endpoint.connect_lazy(), Bearer { token, node: None });
         let request_id = args.request_id.clone().unwrap_or_else(RequestId::draw);
-        Ok(Self { wire, server: args.server.clone(), limit, request_id })
+        Ok(Self { channel, bearer, server: args.server.clone(), limit, request_id })
+    }
+
+    /// The same, for another node: the one that we are connected to passes on what is meant for it.
+    pub(super) fn at(&self, node: &str) -> Result<Self, Failure> {
+        let node = node.parse().map_err(|_| Failure::Usage(format!("--node {node}: no name of a node")))?;
+        Ok(Self { bearer: Bearer { node: Some(node), ..self.bearer.clone() }, ..self.clone() })
+    }
+
+    fn wire(&self) -> Wire {
+        InterceptedService::new(self.channel.clone(), self.bearer.clone())
     }
 
     /// The id of the command's write.
@@ -215,7 +236,7 @@ impl Session {
         for last in (1..=TRIES).map(|number| number == TRIES) {
             let mut request = Request::new(request.clone());
             request.set_timeout(end.saturating_duration_since(Instant::now()));
-            let Ok(answer) = timeout_at(end, call(self.wire.clone(), request)).await else {
+            let Ok(answer) = timeout_at(end, call(self.wire(), request)).await else {
                 doubt = Doubt::Yes;
                 break;
             };

@@ -1,15 +1,18 @@
 //! `postroadctl trace`.
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 use clap::ArgGroup;
 
 use super::failure::{Failure, printable};
+use super::nodes::{Answers, Missing, Nodes};
 use super::output::{Output, Row, ago, rfc3339};
 use super::pages;
 use super::session::{Session, Wire};
 use crate::clock;
 use crate::mail::TraceId;
+use crate::proto::Timestamp;
 use crate::proto::admin::v1::trace::Delivery;
 use crate::proto::admin::v1::trace_service_client::TraceServiceClient;
 use crate::proto::admin::v1::{GetTraceRequest, SearchTracesRequest, Trace};
@@ -37,7 +40,10 @@ pub(super) struct Args {
 
 type Client = TraceServiceClient<Wire>;
 
-pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) async fn run(args: Args, nodes: &Nodes, output: &mut Output<'_>) -> Result<(), Failure> {
+    if nodes.are_several() {
+        output.name_nodes();
+    }
     let Args { id, from, to, since, limit } = args;
     let Some(id) = id else {
         let request = SearchTracesRequest {
@@ -46,32 +52,53 @@ pub(super) async fn run(args: Args, session: &Session, output: &mut Output<'_>) 
             since: since.map(Into::into),
             ..SearchTracesRequest::default()
         };
-        let traces = search(request, limit, session).await?;
-        return output.list("traces", &traces);
+        let (traces, missing) = newest(request, limit, nodes).await?;
+        output.list("traces", &traces)?;
+        return missing.end();
     };
     let bare = id.strip_prefix("traces/").unwrap_or(&id);
     if bare.parse::<TraceId>().is_ok() {
-        let request = GetTraceRequest { name: format!("traces/{bare}") };
-        let trace = session
-            .read(request, |wire, request| async move { Client::new(wire).get_trace(request).await })
-            .await?;
+        let trace = nodes.first(|node| get(format!("traces/{bare}"), node.session)).await?;
         return if output.is_table() { show(&trace, output) } else { output.json(&trace) };
     }
     let request = SearchTracesRequest { message_id: id.clone(), ..SearchTracesRequest::default() };
-    let traces = search(request, limit, session).await?;
+    let (traces, mut missing) = newest(request, limit, nodes).await?;
     match traces.as_slice() {
-        [] => Err(Failure::Local(format!("no transaction with Message-ID {id} is kept"))),
-        [trace] if output.is_table() => show(trace, output),
-        traces => output.list("traces", traces),
+        [] => {
+            missing.note(Some(format!("no transaction with Message-ID {id} is kept")));
+            return missing.end();
+        }
+        [trace] if output.is_table() => show(trace, output)?,
+        traces => output.list("traces", traces)?,
     }
+    if let Some(told) = missing.told() {
+        output.talk(&printable(&told));
+    }
+    Ok(())
+}
+
+async fn get(name: String, session: Session) -> Result<Trace, Failure> {
+    let request = GetTraceRequest { name };
+    session.read(request, |wire, request| async move { Client::new(wire).get_trace(request).await }).await
+}
+
+/// The newest that are found on all nodes, at most `limit`.
+async fn newest(
+    request: SearchTracesRequest,
+    limit: usize,
+    nodes: &Nodes,
+) -> Result<(Vec<Trace>, Missing), Failure> {
+    let Answers { said, missing } = nodes.ask(|node| search(request.clone(), limit, node.session)).await?;
+    let mut traces: Vec<Trace> = said.into_iter().flatten().collect();
+    if nodes.are_several() {
+        traces.sort_by_key(|trace| Reverse(trace.time.as_ref().and_then(Timestamp::time)));
+        traces.truncate(limit);
+    }
+    Ok((traces, missing))
 }
 
 /// The newest that are found, at most `limit`.
-async fn search(
-    request: SearchTracesRequest,
-    limit: usize,
-    session: &Session,
-) -> Result<Vec<Trace>, Failure> {
+async fn search(request: SearchTracesRequest, limit: usize, session: Session) -> Result<Vec<Trace>, Failure> {
     let page_size = i32::try_from(limit.max(1)).unwrap_or(super::PAGE_SIZE);
     pages::first(limit, async |page_token| {
         let request = SearchTracesRequest { page_size, page_token, ..request.clone() };
@@ -91,6 +118,9 @@ fn show(trace: &Trace, output: &mut Output<'_>) -> Result<(), Failure> {
         format!("from       <{}>", trace.reverse_path),
     ];
     lines.extend(trace.recipients.iter().map(|recipient| format!("to         <{recipient}>")));
+    if output.names_nodes() {
+        lines.push(format!("node       {}", trace.node));
+    }
     if !trace.message_id.is_empty() {
         lines.push(format!("message    {}, {} octets", trace.message_id, trace.octets));
     }
@@ -157,5 +187,9 @@ impl Row for Trace {
             self.client_ip.clone(),
             self.id.clone(),
         ]
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(&self.node)
     }
 }

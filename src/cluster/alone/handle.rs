@@ -52,13 +52,24 @@ impl Handle {
         }
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> NodeName {
+        self.name.clone()
+    }
+
+    /// There is no other.
+    pub(in super::super) fn unknown(&self, name: &str) -> OperateError {
+        OperateError::UnknownNode { name: name.to_owned(), known: vec![self.name.clone()] }
+    }
+
     /// Has it take no new sessions, or take them again. How it is then.
     ///
     /// # Errors
     /// When the name is another's.
     pub fn drain(&self, name: &str, ordered: bool) -> Result<Report, OperateError> {
         if self.name.to_string() != name {
-            return Err(OperateError::UnknownNode { name: name.to_owned(), known: vec![self.name.clone()] });
+            return Err(self.unknown(name));
         }
         self.shown.drain.order(ordered);
         Ok(self.report())

@@ -42,7 +42,7 @@ use self::steward::Steward;
 use super::disk::{Contents, DiskError, Identity, Mark, Place, Standing, Stands, before, renew, stands};
 use super::facts::Exchange;
 use super::founding::{Allowed, NodeId, Stage, Terms};
-use super::network::{Addresses, ClusterServer, LocalNode as _, Peers, ServerError};
+use super::network::{Addresses, ClusterServer, LocalNode as _, PassedCalls, Peers, ServerError};
 use super::part::{self, Timing};
 use super::status::Shown;
 use crate::routing::{Routing, Table, View};
@@ -98,6 +98,7 @@ pub struct Handle {
     peers: Peers,
     local: Arc<Local>,
     hearing: Hearing,
+    passed: PassedCalls,
     metrics: Arc<Metrics>,
     reason: watch::Receiver<Option<String>>,
 }
@@ -155,11 +156,11 @@ impl Member {
         view.hold();
         let peers = Peers::new(place.name.clone(), local.clone(), tls, &addresses);
         let (told, reason) = watch::channel(Some(steward::FETCHES.to_owned()));
-        let hearing = Hearing::new();
-        let handle = Handle { peers, local, hearing, metrics, reason };
+        let (hearing, passed) = (Hearing::new(), PassedCalls::default());
+        let handle = Handle { peers, local, hearing, passed: passed.clone(), metrics, reason };
         let steward = Steward::new(&handle, (place, lock), (identity, mark), (voters, timing), (view, told));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(server.serve(handle.peers.clone(), stop.clone()));
+        let serving = tokio::spawn(server.serve(handle.peers.clone(), passed, stop.clone()));
         let telling = tokio::spawn(handle.clone().tell_problems(stop.clone()));
         let stopped = stop.clone();
         let work = tokio::spawn(async move {

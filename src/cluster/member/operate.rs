@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tonic::body::Body;
+use tonic::codegen::http;
 
 use super::super::founding::{Disk, NodeId, NodeName, State};
-use super::super::network::{Greeting, LocalNode as _, Report};
+use super::super::network::{Answer, Greeting, LocalNode as _, Report};
 use super::super::operate::{Bootstrap, OperateError};
 use super::super::status::{Heard, NodeStatus, Role, Said, Status};
 use super::Handle;
@@ -115,12 +117,40 @@ impl Handle {
         if own.to_string() == name {
             return Ok(self.local.drain(ordered));
         }
+        Ok(self.peers.drain(&self.peer(name)?, ordered).await?)
+    }
+
+    /// What this node is called.
+    #[must_use]
+    pub fn name(&self) -> NodeName {
+        self.local.name()
+    }
+
+    /// Passes a call of an operator's on to another node; its answer, of which the rest may be arriving still.
+    ///
+    /// # Errors
+    /// When there is no such node, or it does not answer.
+    pub async fn pass(
+        &self,
+        name: &str,
+        request: http::Request<Body>,
+    ) -> Result<http::Response<Body>, OperateError> {
+        Ok(self.peers.pass_call(&self.peer(name)?, request).await?)
+    }
+
+    /// Has calls that other nodes pass on to this one answered from now on.
+    pub fn answer_passed(&self, answer: Answer) {
+        self.passed.answer_with(answer);
+    }
+
+    /// The other node of this name.
+    fn peer(&self, name: &str) -> Result<NodeName, OperateError> {
         let known = self.peers.names();
-        if let Some(peer) = known.iter().find(|peer| peer.to_string() == name) {
-            return Ok(self.peers.drain(peer, ordered).await?);
-        }
-        let known = known.into_iter().chain([own]).collect::<BTreeSet<_>>().into_iter().collect();
-        Err(OperateError::UnknownNode { name: name.to_owned(), known })
+        let found = known.iter().find(|peer| peer.to_string() == name).cloned();
+        found.ok_or_else(|| {
+            let known = known.into_iter().chain([self.local.name()]).collect::<BTreeSet<_>>();
+            OperateError::UnknownNode { name: name.to_owned(), known: known.into_iter().collect() }
+        })
     }
 
     fn greetings(&self) -> Greetings {

@@ -28,7 +28,13 @@ const CONNECTION_WINDOW_OCTETS: u32 = 2 << 20;
 /// What requests name as their host: who is meant stands in the certificate.
 const ORIGIN: &str = "http://cluster.postroad.invalid";
 
-/// The two connections to a peer: what is large is on one of its own, so that no heartbeat waits behind it.
+/// As well, of one call that is passed on, whose caller may read as slowly as it likes.
+const PASSED_WINDOW_OCTETS: u32 = 64 << 10;
+/// As well, of all of these: as many as an admin listener serves at once may stand still, and further ones go on.
+const ALL_PASSED_WINDOW_OCTETS: u32 = 16 << 20;
+
+/// The connections to a peer: what is large is on one of its own, so that no heartbeat waits behind it, and what operators ask
+/// is on another.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     /// `host:port`.
@@ -37,16 +43,22 @@ pub(super) struct Link {
     pub(super) short: Channel,
     /// For snapshots and changes.
     pub(super) large: Channel,
+    /// For calls that are passed on.
+    pub(super) passed: Channel,
 }
 
 impl Link {
     /// Connects when there is something to say.
     pub(super) fn new(name: &NodeName, address: &str, tls: &LinkTls) -> Self {
-        let channel = || {
+        let channel = |endpoint: Endpoint| {
             let dialler = Dialler { name: name.clone(), address: address.to_owned(), tls: tls.clone() };
-            endpoint().connect_with_connector_lazy(dialler)
+            endpoint.connect_with_connector_lazy(dialler)
         };
-        Self { address: address.to_owned(), short: channel(), large: channel() }
+        let passed = endpoint()
+            .initial_stream_window_size(PASSED_WINDOW_OCTETS)
+            .initial_connection_window_size(ALL_PASSED_WINDOW_OCTETS);
+        let (short, large) = (channel(endpoint()), channel(endpoint()));
+        Self { address: address.to_owned(), short, large, passed: channel(passed) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::timeout;
+use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::super::facts::Facts;
@@ -34,7 +35,7 @@ const MAX_REASON_CHARS: usize = 1024;
 /// Where peers are: `host:port` by name. The node's own name may be among them.
 pub type Addresses = BTreeMap<NodeName, String>;
 
-type Client = ClusterServiceClient<tonic::transport::Channel>;
+type Client = ClusterServiceClient<Channel>;
 
 /// The peers. Clones share them.
 #[derive(Clone)]
@@ -52,11 +53,12 @@ struct Shared {
     facts: OnceLock<Facts>,
 }
 
-/// On which of the two connections.
+/// On which of the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
     Short,
     Large,
+    Passed,
 }
 
 impl Peers {
@@ -78,6 +80,11 @@ impl Peers {
             let link = || Link::new(name, address, &self.shared.tls);
             links.entry(name.clone()).or_insert_with(link);
         }
+    }
+
+    /// The name of the node itself.
+    pub(super) fn own_name(&self) -> &NodeName {
+        &self.shared.name
     }
 
     /// Whether a call may come from this name.
@@ -231,16 +238,21 @@ impl Peers {
     }
 
     pub(super) fn client(&self, name: &NodeName, size: Size) -> Result<Client, CallError> {
+        let channel = self.channel(name, size)?;
+        Ok(ClusterServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_OCTETS))
+    }
+
+    pub(super) fn channel(&self, name: &NodeName, size: Size) -> Result<Channel, CallError> {
         let links = self.shared.links.lock();
         let link = links.get(name).ok_or_else(|| CallError::Unreachable {
             name: name.clone(),
             cause: "cluster.peers does not name it".to_owned(),
         })?;
-        let channel = match size {
+        Ok(match size {
             Size::Short => link.short.clone(),
             Size::Large => link.large.clone(),
-        };
-        Ok(ClusterServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_OCTETS))
+            Size::Passed => link.passed.clone(),
+        })
     }
 
     pub(super) fn header(&self, disk: &Disk, cluster: Option<ClusterId>, to: Option<NodeId>) -> Header {

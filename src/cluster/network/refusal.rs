@@ -40,6 +40,12 @@ pub(super) enum Refusal {
     /// By the rules of founding.
     #[error(transparent)]
     Unaccepted(#[from] Unaccepted),
+    /// An operator wants nothing to do with it.
+    #[error("{0} is removed from the cluster")]
+    Removed(NodeName),
+    /// What operators ask has nobody yet who answers it.
+    #[error("this node has only just begun, and answers no operators yet")]
+    Beginning,
     /// No message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -80,6 +86,8 @@ impl Refusal {
             Self::Unaccepted(Unaccepted::OtherConsent(_)) => "OTHER_CONSENT",
             Self::Unaccepted(Unaccepted::Founding(_)) => "FOUNDING",
             Self::Unaccepted(Unaccepted::OldTable) => "OLD_TABLE",
+            Self::Removed(_) => "REMOVED",
+            Self::Beginning => "BEGINNING",
             Self::Malformed(_) => "MALFORMED",
             Self::Stopped => "STOPPED",
             Self::Unadopted(_) => "UNADOPTED",
@@ -93,10 +101,10 @@ impl Refusal {
 
     fn code(&self) -> Code {
         match self {
-            Self::OtherCertificate(_) | Self::Unlisted(_) => Code::PermissionDenied,
+            Self::OtherCertificate(_) | Self::Unlisted(_) | Self::Removed(_) => Code::PermissionDenied,
             Self::Protocol { .. } | Self::Ungreeted(_) | Self::Unaccepted(_) => Code::FailedPrecondition,
             Self::Malformed(_) | Self::Size => Code::InvalidArgument,
-            Self::Stopped | Self::NoFacts | Self::Unadopted(_) => Code::Unavailable,
+            Self::Stopped | Self::NoFacts | Self::Unadopted(_) | Self::Beginning => Code::Unavailable,
             Self::SnapshotArriving | Self::TooManyChanges => Code::ResourceExhausted,
             Self::Silent(_) => Code::DeadlineExceeded,
         }
@@ -157,15 +165,10 @@ pub enum CallError {
 impl CallError {
     /// What a status says.
     pub(super) fn of(name: &NodeName, status: &Status) -> Self {
-        let name = name.clone();
-        let mut text = status.message().to_owned();
-        text.truncate(text.floor_char_boundary(MAX_TEXT_OCTETS));
-        let word = status.metadata().get(WORD).and_then(|word| word.to_str().ok());
-        if let Some(word) = word {
-            let mut word = word.to_owned();
-            word.truncate(word.floor_char_boundary(MAX_TEXT_OCTETS));
-            return Self::Refused { name, word, text };
+        if let Some(refused) = Self::refused(name, status) {
+            return refused;
         }
+        let name = name.clone();
         // The library has no other way to say that it was the connection, and not the call.
         let mut cause = status.source();
         while let Some(error) = cause {
@@ -174,7 +177,13 @@ impl CallError {
             }
             cause = error.source();
         }
-        Self::Lost { name, cause: text }
+        Self::Lost { name, cause: cut(status.message()) }
+    }
+
+    /// What a status says that is a refusal by the rules of this protocol.
+    pub(super) fn refused(name: &NodeName, status: &Status) -> Option<Self> {
+        let word = cut(status.metadata().get(WORD)?.to_str().ok()?);
+        Some(Self::Refused { name: name.clone(), word, text: cut(status.message()) })
     }
 
     pub(super) fn malformed(name: &NodeName, cause: impl ToString) -> Self {
@@ -195,6 +204,10 @@ impl CallError {
     pub(super) fn wants_hello(&self) -> bool {
         matches!(self, Self::Refused { word, .. } if word == UNGREETED)
     }
+}
+
+fn cut(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MAX_TEXT_OCTETS)).unwrap_or_default().to_owned()
 }
 
 fn innermost(error: &dyn Error) -> String {

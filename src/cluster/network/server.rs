@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use super::super::founding::NodeName;
 use super::MAX_MESSAGE_OCTETS;
 use super::admission::Certified;
+use super::passing::{PassedCalls, SortingLayer};
 use super::peers::Peers;
 use super::service::Service;
 use crate::connections::{Bounds, Entrance, Handshaking, Standing};
@@ -23,9 +24,9 @@ use crate::tls::{Linked, ServerStream};
 
 /// Connections at once. Every node may be behind one address.
 const CONNECTIONS: Bounds = Bounds { total: 128, per_peer: 64 };
-/// Connections of one name that stay: two of the peer, two that it has lost and that have not been noticed to be. The
+/// Connections of one name that stay: three of the peer, three that it has lost and that have not been noticed to be. The
 /// eldest goes.
-const MAX_OF_NAME: usize = 4;
+const MAX_OF_NAME: usize = 6;
 /// How long a handshake may take.
 const SHAKEN_WITHIN: Duration = Duration::from_secs(5);
 /// Calls at once on one connection.
@@ -78,14 +79,20 @@ impl ClusterServer {
         self.address
     }
 
-    /// Answers peers until `stop`, and lets their calls finish for up to 2 s then.
+    /// Answers peers until `stop`, with what they pass on too, and lets their calls finish for up to 2 s then.
     ///
     /// # Errors
     /// When the transport fails.
-    pub async fn serve(self, peers: Peers, stop: CancellationToken) -> Result<(), ServerError> {
+    pub async fn serve(
+        self,
+        peers: Peers,
+        passed: PassedCalls,
+        stop: CancellationToken,
+    ) -> Result<(), ServerError> {
         let door =
             Door { peers: peers.clone(), connected: Arc::default(), lines: Arc::new(Seldom::new(MAX_LINES)) };
         let entrance = Entrance::new("cluster", CONNECTIONS, SHAKEN_WITHIN, door);
+        let sorting = SortingLayer::new(peers.clone(), passed);
         let service =
             ClusterServiceServer::new(Service::new(peers)).max_decoding_message_size(MAX_MESSAGE_OCTETS);
         let router = Server::builder()
@@ -95,6 +102,7 @@ impl ClusterServer {
             .initial_connection_window_size(CONNECTION_WINDOW_OCTETS)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
+            .layer(sorting)
             .add_service(service);
         let stopped = stop.clone();
         let serving = router.serve_with_incoming_shutdown(entrance.connections(self.listener), async move {

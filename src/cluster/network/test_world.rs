@@ -127,6 +127,7 @@ pub(super) struct Running {
     pub(super) raft: Raft<Types>,
     pub(super) routing: Routing,
     pub(super) peers: Peers,
+    pub(super) passed: PassedCalls,
     pub(super) tls: LinkTls,
     pub(super) address: SocketAddr,
     stop: CancellationToken,
@@ -185,9 +186,10 @@ impl Bound {
         tokio::spawn(async move { proposer.run(&mut orders, &CancellationToken::new()).await });
         (*node.raft.lock(), *node.routing.lock()) = (Some(raft.clone()), Some(routing.clone()));
         let (address, stop) = (server.address(), CancellationToken::new());
-        let serving = server.serve(peers.clone(), stop.clone());
+        let passed = PassedCalls::default();
+        let serving = server.serve(peers.clone(), passed.clone(), stop.clone());
         let server = tokio::spawn(async move { serving.await.unwrap() });
-        Running { name, node, raft, routing, peers, tls, address, stop, server, _dir: dir }
+        Running { name, node, raft, routing, peers, passed, tls, address, stop, server, _dir: dir }
     }
 }
 

@@ -509,7 +509,7 @@ async fn nobody_holds_connections_that_are_not_needed() {
     // The certificate says LINDA, and the file linda: DNS names have no case.
     let linda = LinkTls::new(link_identity(&ca.issue(&["LINDA"]), &[&ca]));
     let mut connected = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..7 {
         let stream = TcpStream::connect(amir.address).await.unwrap();
         let mut stream = linda.connect("amir", stream).await.unwrap();
         // Once it is served, the listener says so first.
