@@ -71,7 +71,7 @@ impl Passed {
     pub(super) async fn on(self, office: &Office, request: http::Request<Body>) -> http::Response<Body> {
         let name = format!("members/{}", self.node);
         self.actor.about(&name);
-        let request = self.introduced(request);
+        let request = self.onward(request);
         match office.pass(&self.node, request).await {
             Ok(response) => response.map(|body| Body::new(Arriving { body, passed: self })),
             Err(error) if error.is_undecided() => self.silent(&error.to_string()).into_http(),
@@ -80,7 +80,7 @@ impl Passed {
     }
 
     /// The call as the other node gets it.
-    fn introduced(&self, request: http::Request<Body>) -> http::Request<Body> {
+    pub(super) fn onward(&self, request: http::Request<Body>) -> http::Request<Body> {
         let (mut of_caller, body) = request.into_parts();
         let mut passed = http::Request::new(body);
         *passed.method_mut() = of_caller.method;

@@ -4,7 +4,9 @@ use tonic::body::Body;
 use tonic::codegen::http;
 use tower::Layer as _;
 
-use super::super::access::{METHODS, Scope};
+use super::super::access::{self, METHODS, Scope};
+use super::super::auth::Actor;
+use super::super::passing::Passed;
 use super::test_log::Log;
 use super::*;
 
@@ -58,6 +60,29 @@ async fn what_is_no_matter_of_one_node_is_not_passed_on() {
     let status = ask("linda").await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_OF_ONE_NODE");
+}
+
+#[test]
+fn the_token_stays_here_and_the_caller_goes_along() {
+    let actor = Actor { address: "192.0.2.7".parse().ok(), ..Actor::known("Änne\r\nx", Role::Operator) };
+    let passed = Passed { node: "linda".to_owned(), actor, method: access::find(RETRY).unwrap() };
+    let request = http::Request::post(format!("http://node{RETRY}"))
+        .header("authorization", "Bearer secret")
+        .header("postroad-node", "linda")
+        .header("postroad-role", "admin")
+        .header("grpc-timeout", "5S");
+    let (onward, _) = passed.onward(request.body(Body::empty()).unwrap()).into_parts();
+    assert_eq!(onward.uri, RETRY);
+    let mut headers: Vec<(&str, &[u8])> =
+        onward.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    headers.sort_unstable();
+    let wanted: [(&str, &[u8]); 4] = [
+        ("grpc-timeout", b"5S"),
+        ("postroad-actor", "Änne  x".as_bytes()),
+        ("postroad-address", b"192.0.2.7"),
+        ("postroad-role", b"operator"),
+    ];
+    assert_eq!(headers, wanted);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use std::io;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+/// The word of a server that does not know the node that is meant.
+const UNKNOWN_NODE: &str = "NODE_NOT_FOUND";
 /// Longest text of a server's that is shown, in characters.
 const MAX_SHOWN: usize = 2000;
 
@@ -47,11 +49,14 @@ impl Failure {
         }
     }
 
-    /// Whether nobody has answered, or not in time.
+    /// Whether whoever was meant has not answered, or not in time.
     pub(super) fn is_silence(&self) -> bool {
         match self {
             Self::Local(_) => true,
-            Self::Refused(status) => matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+            Self::Refused(status) => {
+                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
+                    || status.get_details_error_info().is_some_and(|info| info.reason == UNKNOWN_NODE)
+            }
             Self::Usage(_) | Self::Output(_) => false,
         }
     }

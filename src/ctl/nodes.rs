@@ -102,22 +102,30 @@ impl Nodes {
     }
 }
 
-/// Why none has said anything: what all would say of the command itself; else that nobody has it, and who may.
+/// Why none has said anything: what is wrong with the command itself; else that nobody has it, and who may.
 fn nothing(mut failures: Vec<(String, Failure)>) -> Failure {
-    let is_missing = |failure: &Failure| failure.is(Code::NotFound) || failure.is_silence();
-    let of_command = failures.iter().position(|(_, failure)| !is_missing(failure));
-    let silent = failures.iter().filter(|(_, failure)| failure.is_silence());
-    let mut missing = Missing::default();
-    silent.for_each(|(name, failure)| missing.add(name, failure));
-    let not_found = failures.iter().position(|(_, failure)| failure.is(Code::NotFound));
-    match (of_command.or(not_found), failures.len()) {
-        (Some(at), _) if of_command.is_some() || missing.0.is_empty() => failures.swap_remove(at).1,
-        (None, 1) => failures.swap_remove(0).1,
-        (Some(at), _) => {
-            missing.0.insert(0, failures.swap_remove(at).1.to_string());
+    if failures.len() == 1
+        && let Some((_, only)) = failures.pop()
+    {
+        return only;
+    }
+    let (mut missing, mut not_found) = (Missing::default(), None);
+    for (name, failure) in failures {
+        if failure.is_silence() {
+            missing.add(&name, &failure);
+        } else if failure.is(Code::NotFound) {
+            not_found = not_found.or(Some(failure));
+        } else {
+            return failure;
+        }
+    }
+    match not_found {
+        Some(failure) if missing.0.is_empty() => failure,
+        Some(failure) => {
+            missing.0.insert(0, failure.to_string());
             missing.failure()
         }
-        (None, _) => missing.failure(),
+        None => missing.failure(),
     }
 }
 
@@ -147,3 +155,7 @@ impl Missing {
         Failure::Local(self.0.join("; "))
     }
 }
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+mod tests;
