@@ -346,3 +346,17 @@ async fn traces_and_events_of_all_nodes_are_seen_by_way_of_any() {
     let (status, out, err) = three.told("amir", &search);
     assert!(status == 1 && out.contains(&ids[0]) && err.contains("NODE_UNREACHABLE"), "{out}{err}");
 }
+
+#[tokio::test]
+async fn a_node_that_stands_still_keeps_nothing_back_of_what_the_others_say() {
+    let three = Three::queueing().await;
+    let id = three.queue("linda", "first").await;
+    let isaac = three.nodes["isaac"].0.0.id().to_string();
+    assert!(Command::new("kill").args(["-STOP", &isaac]).status().unwrap().success());
+    let begin = Instant::now();
+    let (status, out, err) = three.told("amir", &["queue", "list"]);
+    assert!(status == 1 && out.contains(&id) && err.contains("isaac"), "{out}{err}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}: {err}", begin.elapsed());
+    let (status, out, _) = three.told("amir", &["--output", "json", "queue", "show", &id]);
+    assert!(status == 0 && out.contains("\"node\":\"linda\""), "{out}");
+}
