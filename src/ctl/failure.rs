@@ -57,7 +57,7 @@ impl Failure {
                 matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
                     || status.get_details_error_info().is_some_and(|info| info.reason == UNKNOWN_NODE)
             }
-            Self::Usage(_) | Self::Output(_) => false,
+            Self::Usage(_) | Self::Unknown { .. } | Self::Output(_) => false,
         }
     }
 
