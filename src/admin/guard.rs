@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::{Code, Status};
@@ -44,6 +45,8 @@ pub(super) enum Way {
         failures: Arc<Failures>,
         /// By which what is meant for another node gets there.
         office: Office,
+        /// Ends what is passed on.
+        stop: CancellationToken,
     },
     /// By another node, which says who they are. Only what is a matter of one node comes so.
     Node,
@@ -158,7 +161,9 @@ impl GuardLayer {
         S: Service<http::Request<Body>, Response = http::Response<Body>>,
     {
         match (&self.way, passed) {
-            (Way::Listener { office, .. }, Some(passed)) => Ok(passed.on(office, request).await),
+            (Way::Listener { office, stop, .. }, Some(passed)) => {
+                Ok(passed.on((office, stop), request).await)
+            }
             (Way::Listener { .. }, None) | (Way::Node, _) => inner.call(request).await,
         }
     }

@@ -74,7 +74,10 @@ fn layer() -> GuardLayer {
         postmaster: Address::parse("ops@relay.example").unwrap(),
     };
     let office = Office::Alone(alone::Handle::of_nobody(options, metrics.clone()));
-    GuardLayer::new(Way::Listener { terms, failures: Arc::new(Failures::new()), office }, metrics)
+    GuardLayer::new(
+        Way::Listener { terms, failures: Arc::new(Failures::new()), office, stop: CancellationToken::new() },
+        metrics,
+    )
 }
 
 fn list_domains() -> http::Request<Body> {

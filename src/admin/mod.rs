@@ -172,7 +172,12 @@ impl AdminServer {
         let node = of_node(&self.services, queue, &shutdown);
         let passed = GuardLayer::new(Way::Node, metrics.clone()).layer(node.clone());
         office.answer_passed(passing::answer(passed));
-        let way = Way::Listener { terms: self.terms.clone(), failures: failures.clone(), office };
+        let way = Way::Listener {
+            terms: self.terms.clone(),
+            failures: failures.clone(),
+            office,
+            stop: shutdown.clone(),
+        };
         let guard = GuardLayer::new(way, metrics);
         let builder = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)

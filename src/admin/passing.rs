@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::service::Routes;
@@ -68,12 +69,19 @@ impl Passed {
     }
 
     /// Passes it on. What the other node says, or why nothing.
-    pub(super) async fn on(self, office: &Office, request: http::Request<Body>) -> http::Response<Body> {
+    pub(super) async fn on(
+        self,
+        (office, stop): (&Office, &CancellationToken),
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
         let name = format!("members/{}", self.node);
         self.actor.about(&name);
         let request = self.onward(request);
         match office.pass(&self.node, request).await {
-            Ok(response) => response.map(|body| Body::new(Arriving { body, passed: self })),
+            Ok(response) => {
+                let stopping = Box::pin(stop.clone().cancelled_owned());
+                response.map(|body| Body::new(Arriving { body, passed: self, stopping }))
+            }
             Err(error) if error.is_undecided() => self.silent(&error.to_string()).into_http(),
             Err(error) => refused(&error, &name).into_http(),
         }
@@ -123,6 +131,8 @@ impl Passed {
 struct Arriving {
     body: Body,
     passed: Passed,
+    /// It ends with this node's listener.
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl HttpBody for Arriving {
@@ -133,6 +143,10 @@ impl HttpBody for Arriving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.stopping.as_mut().poll(cx).is_ready() && !self.body.is_end_stream() {
+            self.body = Body::empty();
+            return Poll::Ready(Some(Ok(trailers(&status::stopping()))));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &polled {
             self.body = Body::empty();

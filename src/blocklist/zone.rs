@@ -24,6 +24,9 @@ use crate::telemetry::Metrics;
 const MAX_VERDICTS: u64 = 32_768;
 /// Shortest and longest time a verdict is kept. A second, so that one client's session asks once; an hour,
 /// so that a client that was delisted is not refused for longer.
+/// Longest time for which another node's verdict is kept: what its resolver makes of a zone is tested there, as often.
+const TOLD_FOR: Duration = Duration::from_secs(5 * 60);
+/// As for [`TOLD_FOR`], of the DNS.
 pub(super) const VERDICT_TTL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
 /// Addresses of an answer that are kept for operators; zones give one to four.
 pub(super) const MAX_CODES: usize = 16;
@@ -340,7 +343,8 @@ impl Zone {
 
 impl Known {
     fn told(verdict: Verdict, finding: &Finding) -> Self {
-        Self { verdict, codes: finding.codes().into(), valid_until: finding.valid_until() }
+        let valid_until = finding.valid_until().min(Instant::now() + TOLD_FOR);
+        Self { verdict, codes: finding.codes().into(), valid_until }
     }
 
     fn is_over(&self) -> bool {

@@ -21,7 +21,7 @@ use super::network::{Outcome, PassedOn, Peers, Unpassed};
 use super::proposal::MAX_PROPOSAL_OCTETS;
 use super::propose::CONFIRMED_WITHIN;
 use super::types::{Member, Types};
-use crate::routing::{Answer, Order, RequestId, RoutingError, View};
+use crate::routing::{Answer, Change, Order, RequestId, RoutingError, View};
 
 /// How often a change is passed on at most.
 const MAX_TRIES: usize = 3;
@@ -73,7 +73,9 @@ impl Forwarder {
             return None;
         };
         let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());
-        let _large = if octets.len() > MAX_PROPOSAL_OCTETS {
+        // What a rollback restores is looked up where it is carried out.
+        let is_large = octets.len() > MAX_PROPOSAL_OCTETS || matches!(change, Change::RollBack(_));
+        let _large = if is_large {
             let Ok(Ok(place)) = timeout(left, self.large.acquire()).await else {
                 answer.give(Err(RoutingError::Overtaken));
                 return None;
@@ -82,7 +84,7 @@ impl Forwarder {
         } else {
             None
         };
-        let passed = PassedOn { request_id: id, author, octets: octets.into() };
+        let passed = PassedOn { request_id: id, author, octets: octets.into(), is_large };
         let (mut tried, mut refused, mut answer) = (None, RoutingError::Overtaken, answer);
         for _ in 0..MAX_TRIES {
             let left = CONFIRMED_WITHIN.saturating_sub(since.elapsed());

@@ -13,7 +13,7 @@ use super::change::{
 };
 use super::check::{check_label, checked_action, checked_destination, checked_matcher};
 use super::error::RoutingError;
-use super::history::Revision;
+use super::history::{MAX_HISTORY_OCTETS, Revision};
 use super::images::{Image, Place, encode_images};
 use super::model::{
     Access, Destination, DomainEntry, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RULES_PER_DOMAIN, Rule,
@@ -47,13 +47,13 @@ impl Applied {
         self.touched.insert(place);
     }
 
-    /// What stood before, in another table, where this one is another.
-    fn before(&mut self, table: &Table) -> Vec<u8> {
+    /// What stood before, in another table, where this one is another; none where that is too much to be kept.
+    fn before(&mut self, table: &Table) -> Option<Vec<u8>> {
         if self.table.coverage() != table.coverage() {
             self.touched.insert(Place::Coverage);
         }
         let images = std::mem::take(&mut self.touched).into_iter().map(|place| Image::of(table, place));
-        encode_images(images.filter(|image| *image != image.now(&self.table)))
+        encode_images(images.filter(|image| *image != image.now(&self.table)), MAX_HISTORY_OCTETS)
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn apply(table: &Table, stamped: &Stamped) -> Result<Applied, Routing
     // A request that changed nothing is not remembered: that would be a change too, since at one revision there is one table.
     if applied.is_changed {
         let (number, what) = (table.revision() + 1, summary(&stamped.change, table));
-        let (author, before) = (stamped.author.clone(), Some(applied.before(table)));
+        let (author, before) = (stamped.author.clone(), applied.before(table));
         applied.table.set_revision(number);
         applied.table.record(Revision { number, at, author, what, before });
         if let Some(id) = &stamped.request_id {

@@ -166,8 +166,17 @@ impl Image {
     }
 }
 
-pub(super) fn encode_images(images: impl Iterator<Item = Image>) -> Vec<u8> {
-    v1::Images { images: images.map(|image| image.encode()).collect() }.encode_to_vec()
+/// None where they take more octets than that: what is kept of a change, and made on the way to it, has its bound.
+pub(super) fn encode_images(images: impl Iterator<Item = Image>, most: usize) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    for image in images {
+        // Lists one behind the other are one list.
+        octets.extend(v1::Images { images: vec![image.encode()] }.encode_to_vec());
+        if octets.len() > most {
+            return None;
+        }
+    }
+    Some(octets)
 }
 
 pub(super) fn decode_images(octets: &[u8]) -> Result<Vec<Image>, EncodingError> {

@@ -100,7 +100,10 @@ impl View {
 
     /// Shows a table even where readers keep what they have, and has them keep this one then.
     pub fn show_at_once(&self, table: Table) {
-        let showing = self.shown.showing.lock();
+        let mut showing = self.shown.showing.lock();
+        if let Held::Yes(held) = &mut showing.held {
+            *held = None;
+        }
         self.swap(table, &showing.options);
     }
 

@@ -228,9 +228,10 @@ fn wait_for_leader(view: &View<'_>) -> Option<Step> {
 fn ask_to_join(view: &View<'_>) -> Option<Step> {
     let (of, state) = to_join(view)?;
     let is_unchosen = state.origin == Origin::Alone && state.membership.members() == 1;
-    let silent = view.silent();
+    let mut silent = view.silent();
+    silent.retain(|name| !state.barred.contains(name));
     if is_unchosen && !silent.is_empty() {
-        return Some(wait(Reason::Silent(silent)));
+        return Some(wait(Reason::SilentTable { of: of.clone(), silent }));
     }
     let (cluster, of) = (state.cluster, of.clone());
     let message = Message::AskToJoin { cluster, of: of.clone() };

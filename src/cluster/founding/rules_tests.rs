@@ -243,7 +243,8 @@ fn a_silent_majority_is_waited_for_and_a_lost_one_is_alarmed() {
 fn a_table_that_nobody_chose_is_joined_only_when_all_answer() {
     let of_lone = |id, name: &str| disk(id, Standing::State(super::State { revision: 1, ..lone(id, name) }));
     let node = Node::new("c", blank(3)).hears("a", of_lone(1, "a"));
-    let expected = "waiting for b: a cluster is founded only when every name in cluster.peers answers";
+    let expected = "waiting for b, who may have a table, as a has: start them, or take the names out of cluster.peers; \
+                    then this node joins a";
     assert_eq!(node.says(), expected);
     let ask = Message::AskToJoin { cluster: OTHER, of: "a".into() };
     let asks = |node: &Node| matches!(node.next(), Step::Send(message, _) if message == ask);

@@ -116,6 +116,18 @@ pub enum Reason {
     /// A silent peer may have a cluster, or a table.
     #[error("waiting for {}: a cluster is founded only when every name in cluster.peers answers", list(.0))]
     Silent(BTreeSet<NodeName>),
+    /// A silent peer may have a table, as another has that founded itself.
+    #[error(
+        "waiting for {}, who may have a table, as {of} has: start them, or take the names out of cluster.peers; then this node \
+         joins {of}",
+        list(.silent)
+    )]
+    SilentTable {
+        /// Who has one.
+        of: NodeName,
+        /// Who does not answer.
+        silent: BTreeSet<NodeName>,
+    },
     /// Another node founds.
     #[error("waiting for {0} to found the cluster")]
     Founder(NodeName),

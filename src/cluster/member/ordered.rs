@@ -15,8 +15,8 @@ use super::steward::Steward;
 
 /// How long a peer has to show that it is there, before a cluster is founded without it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// How long ago a voter was heard who may give its vote: shorter than anybody waits before it asks for votes.
-const HEARD_LATELY: Duration = Duration::from_millis(1500);
+/// How long ago a voter was heard who may give its vote, at least: it says Hello every half a second.
+const HEARD_LATELY: Duration = Duration::from_secs(1);
 /// How long others have to lead in the place of a node that stands back: several elections.
 const OTHERS_LEAD_WITHIN: Duration = Duration::from_secs(10);
 
@@ -101,7 +101,9 @@ impl Steward {
 
     fn hears_majority(&self) -> bool {
         let greetings = self.hearing.greetings().into_values();
-        let lately = greetings.filter(|(_, ago)| *ago < HEARD_LATELY);
+        // Nobody asks for votes sooner than this after it was led last.
+        let within = HEARD_LATELY.max(Duration::from_millis(2 * self.timing.election.0));
+        let lately = greetings.filter(|(_, ago)| *ago < within);
         let ids = lately.map(|(greeting, _)| greeting.answer.disk.id).chain([self.identity.node]).collect();
         // Who votes is not known before the log is read.
         self.local

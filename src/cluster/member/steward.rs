@@ -443,17 +443,24 @@ impl Steward {
         let _gone = answer.send(said);
     }
 
+    /// Whether it has not all that the others have, and gets it.
+    fn fetches(&self) -> bool {
+        self.held && matches!(self.running, Running::Part { .. })
+    }
+
     /// Says once what is waited for, and what an operator must do.
     fn tell(&self, rest: &Rest) {
         let reason = match rest {
-            Rest::Serve => self.held.then(|| FETCHES.to_owned()),
+            Rest::Serve => self.fetches().then(|| FETCHES.to_owned()),
             Rest::Wait(reason) | Rest::Alarm(reason) | Rest::Refuse(reason) => Some(reason.to_string()),
         };
         if self.told.borrow().as_ref() == reason.as_ref() {
             return;
         }
         match rest {
-            Rest::Serve if self.held => tracing::info!("this node fetches what the others have of the table"),
+            Rest::Serve if self.fetches() => {
+                tracing::info!("this node fetches what the others have of the table")
+            }
             Rest::Serve => tracing::info!("this node is part of a cluster that takes changes"),
             Rest::Wait(reason) => tracing::warn!(%reason, "this node waits"),
             Rest::Alarm(reason) | Rest::Refuse(reason) => {

@@ -16,7 +16,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::super::founding::{NodeId, NodeName};
-use super::super::proposal::MAX_PROPOSAL_OCTETS;
 use super::super::propose::CONFIRMED_WITHIN;
 use super::super::staging::STAGED_FOR;
 use super::peers::{Peers, Size, cluster_of};
@@ -42,6 +41,8 @@ pub struct PassedOn {
     pub author: Option<Author>,
     /// As [`Change::encode`] has it.
     pub octets: Arc<[u8]>,
+    /// Whether it may take more than an entry where it is carried out.
+    pub is_large: bool,
 }
 
 /// What became of a change, as who leads tells it.
@@ -88,11 +89,11 @@ impl Peers {
             };
             self.pass(name, head, octets, &complete).await
         };
-        let passed = timeout(answered_within(octets.len()), self.greeted(name, pass)).await;
+        let passed = timeout(answered_within(change.is_large), self.greeted(name, pass)).await;
         let error = match passed {
             Ok(Ok(outcome)) => return Ok(outcome),
             Ok(Err(error)) => error,
-            Err(_) => CallError::late(name, answered_within(octets.len())),
+            Err(_) => CallError::late(name, answered_within(change.is_large)),
         };
         match error {
             CallError::Unreachable { .. } | CallError::Refused { .. } | CallError::Replaced(_) => {
@@ -144,9 +145,9 @@ impl Peers {
 }
 
 /// How long a change may take: an entry, and those before it; one in parts as long as the parts are kept, too.
-fn answered_within(octets: usize) -> Duration {
+fn answered_within(is_large: bool) -> Duration {
     let entries = CONFIRMED_WITHIN * 2 + PIECE_WITHIN;
-    if octets < MAX_PROPOSAL_OCTETS { entries } else { entries + STAGED_FOR }
+    if is_large { entries + STAGED_FOR } else { entries }
 }
 
 /// The head and the pieces, made as they are sent; notes when the last one goes.

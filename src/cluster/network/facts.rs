@@ -53,7 +53,10 @@ impl Peers {
         (name, id): (&NodeName, NodeId),
     ) -> Stream {
         let (peers, name) = (self.clone(), name.clone());
-        let is_current = move || peers.is_listed(&name) && peers.acquaintances().greeted(&name) == Some(id);
+        let is_current = move || {
+            let is_same = peers.acquaintances().greeted(&name) == Some(id);
+            is_same && peers.is_listed(&name) && !peers.is_removed(&name)
+        };
         Stream { told, heard, is_current: Box::new(is_current) }
     }
 }
@@ -64,7 +67,8 @@ pub(super) fn take(
     known: &Known,
     heard: Streaming<v1::FactsPart>,
 ) -> Result<Response<Told>, Refusal> {
-    let facts: &Facts = peers.facts().filter(|facts| facts.is_open()).ok_or(Refusal::NoFacts)?;
+    let shares = |facts: &&Facts| facts.is_open() && peers.are_in_cluster();
+    let facts: &Facts = peers.facts().filter(shares).ok_or(Refusal::NoFacts)?;
     let (told, parts) = mpsc::channel(MAX_WAITING);
     let (facts, name) = (facts.clone(), known.header.name.clone());
     let stream = peers.stream(told, heard, (&name, known.header.from));

@@ -84,8 +84,7 @@ impl SortingLayer {
         let peer = listed.filter(|name| name != self.peers.own_name());
         let unlisted = || Refusal::Unlisted(names.first().map_or("nobody", String::as_str).into());
         let peer = peer.ok_or_else(unlisted)?;
-        let disk = self.peers.node().disk();
-        if disk.settled().is_some_and(|state| state.barred.contains(&peer)) {
+        if self.peers.is_removed(&peer) {
             return Err(Refusal::Removed(peer));
         }
         Ok(peer)

@@ -98,6 +98,11 @@ impl Peers {
         names.into_iter().find(|name| name.to_string().eq_ignore_ascii_case(dns_name))
     }
 
+    /// Whether an operator has removed this name, as far as this node knows.
+    pub(super) fn is_removed(&self, name: &NodeName) -> bool {
+        self.node().disk().settled().is_some_and(|state| state.barred.contains(name))
+    }
+
     /// The names that there are addresses for.
     #[must_use]
     pub fn names(&self) -> BTreeSet<NodeName> {

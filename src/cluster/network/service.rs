@@ -67,6 +67,20 @@ impl Service {
         Ok((known, call))
     }
 
+    /// As [`Self::admit`], for what Raft does not need of a node that an operator has removed.
+    fn admit_member(
+        &self,
+        certified: Option<&Certified>,
+        header: Option<v1::Header>,
+    ) -> Result<(Known, Call), Status> {
+        let (known, call) = self.admit(certified, header)?;
+        let name = &known.header.name;
+        if self.peers.is_removed(name) {
+            return Err(self.admission.refuse(name, Refusal::Removed(name.clone())));
+        }
+        Ok((known, call))
+    }
+
     fn raft(&self, known: &Known) -> Result<Raft<Types>, Status> {
         let raft = self.peers.node().raft();
         raft.ok_or_else(|| self.admission.refuse(&known.header.name, Refusal::Stopped))
@@ -211,7 +225,7 @@ impl ClusterService for Service {
         else {
             return Err(Refusal::from(Malformed("the head of a change")).into());
         };
-        let (known, _) = self.admit(certified.as_ref(), head.header.take())?;
+        let (known, _) = self.admit_member(certified.as_ref(), head.header.take())?;
         let is_large = head.octets > MAX_PROPOSAL_OCTETS as u64;
         let places = if is_large { &self.large_changes } else { &self.changes };
         let Ok(place) = places.clone().try_acquire_owned() else {
@@ -227,7 +241,7 @@ impl ClusterService for Service {
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
         let certified = certified(&request);
         let v1::DrainRequest { header, ordered } = request.into_inner();
-        let (known, _) = self.admit(certified.as_ref(), header)?;
+        let (known, _) = self.admit_member(certified.as_ref(), header)?;
         tracing::info!(by = %known.header.name, ordered, "an operator orders new sessions to be refused, or taken");
         let report = encode_report(&self.peers.node().drain(ordered));
         Ok(Response::new(v1::DrainResponse { report: Some(report) }))
@@ -242,7 +256,7 @@ impl ClusterService for Service {
         let certified = certified(&request);
         let mut parts = request.into_inner();
         let header = next(&mut parts).await?.and_then(|first| first.header);
-        let (known, _) = self.admit(certified.as_ref(), header)?;
+        let (known, _) = self.admit_member(certified.as_ref(), header)?;
         Ok(facts::take(&self.peers, &known, parts)?)
     }
 }
