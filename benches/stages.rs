@@ -48,6 +48,7 @@ use postroad::store::Store;
 use postroad::telemetry::Metrics;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 const POSTMASTER_URL: &str = "https://relay.test/postmaster";
 const MESSAGE_OCTETS: usize = 10 * 1024;
@@ -195,6 +196,7 @@ fn transaction() -> Transaction {
         received_at: postroad::clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(STAGE_LIMIT),
+        gone: CancellationToken::new(),
         memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }

@@ -205,6 +205,9 @@ fn shown(change: &Change, table: &Table) -> RoutingChange {
             (Verb::Update, RESOURCE.to_owned(), "what it holds is all there is again".to_owned())
         }
         Change::DeclareLost => (Verb::Update, RESOURCE.to_owned(), "what it held is lost".to_owned()),
+        Change::AgreeOnDeliveryKey(_) => {
+            (Verb::Update, RESOURCE.to_owned(), "a key for the names of deliveries".to_owned())
+        }
         Change::RollBack(order) => {
             (Verb::Update, RESOURCE.to_owned(), format!("what it was at revision {}", order.revision))
         }

@@ -5,12 +5,17 @@
 //! Key: the token. Value: the days since 1970 on which it was last used, 4 octets big-endian, and the
 //! original address. An alias is durable before the message that carries it is sent. One that is older than
 //! `srs.max_age_days` is not found, and is forgotten by [`Aliases::expire`].
+//!
+//! A bounce may come to any node of a cluster. Each tells the [`Others`] what it keeps, and they keep it too; where one missed
+//! that, it asks the others before it says of an address that it means nobody. A token is the same on every node: it is made
+//! of the original with the secret that all have.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -35,6 +40,37 @@ pub enum AliasError {
     Full,
 }
 
+/// The nodes of a cluster, as the aliases see them.
+pub trait Others: Send + Sync + 'static {
+    /// Tells them an original, which counts for so long. Does not wait.
+    fn tell(&self, token: AliasToken, original: Address, lasts: Duration);
+
+    /// Asks all of them for an original.
+    fn ask(&self, token: AliasToken) -> BoxFuture<'_, Elsewhere>;
+}
+
+/// What the others have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The original.
+    Found(Address),
+    /// None of them has it.
+    Nowhere,
+    /// None of those that answer has it, and one does not answer.
+    Silent,
+}
+
+/// What a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Original {
+    /// This address.
+    Known(Address),
+    /// Nothing.
+    Unknown,
+    /// Whoever knows does not answer now.
+    Unanswered,
+}
+
 /// The aliases of this node.
 pub struct Aliases {
     tree: Tree,
@@ -42,6 +78,8 @@ pub struct Aliases {
     max_age_days: AtomicU16,
     /// How many there are; the lock keeps two writers from both taking the last place.
     count: Mutex<usize>,
+    /// Nobody until there are some.
+    others: OnceLock<Arc<dyn Others>>,
 }
 
 impl Aliases {
@@ -51,8 +89,8 @@ impl Aliases {
     /// When the store fails.
     pub fn open(store: &Store, committer: Committer, max_age_days: u16) -> Result<Self, AliasError> {
         let tree = store.tree("srs_aliases")?;
-        let aliases =
-            Self { tree, committer, max_age_days: AtomicU16::new(max_age_days), count: Mutex::new(0) };
+        let (max_age_days, count) = (AtomicU16::new(max_age_days), Mutex::new(0));
+        let aliases = Self { tree, committer, max_age_days, count, others: OnceLock::new() };
         let kept = aliases.sweep()?;
         *aliases.count.lock() = kept;
         Ok(aliases)
@@ -101,11 +139,54 @@ impl Aliases {
     /// # Errors
     /// When the store fails, or is full.
     pub async fn keep(self: Arc<Self>, token: AliasToken, original: Address) -> Result<(), AliasError> {
-        let this = self.clone();
-        if off_runtime(move || this.put(&token, &original)).await? {
+        let (this, put) = (self.clone(), (token.clone(), original.clone()));
+        if off_runtime(move || this.put(&put.0, &put.1)).await? {
             self.committer.durable().await?;
+            if let Some(others) = self.others.get() {
+                others.tell(token, original, self.lasts());
+            }
         }
         Ok(())
+    }
+
+    /// For how long an alias of now counts.
+    fn lasts(&self) -> Duration {
+        DAY * (u32::from(self.max_age_days.load(Ordering::Relaxed)) + 1)
+    }
+
+    /// Tells these what is kept from now on, and asks them; once.
+    pub fn share(&self, others: Arc<dyn Others>) {
+        let _first = self.others.set(others);
+    }
+
+    /// Keeps what another node told. Blocks on the disk, and does not wait until it survives a power cut: the other has it.
+    ///
+    /// # Errors
+    /// When the store fails, or is full.
+    pub fn hear(&self, token: &AliasToken, original: &Address) -> Result<(), AliasError> {
+        self.put(token, original).map(drop)
+    }
+
+    /// The original that a token stands for, here or elsewhere. One that is found elsewhere is kept.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(self: Arc<Self>, token: AliasToken) -> Result<Original, AliasError> {
+        let (this, sought) = (self.clone(), token.clone());
+        if let Some(known) = off_runtime(move || this.find_here(&sought)).await? {
+            return Ok(Original::Known(known));
+        }
+        let Some(others) = self.others.get() else { return Ok(Original::Unknown) };
+        let found = match others.ask(token.clone()).await {
+            Elsewhere::Found(found) => found,
+            Elsewhere::Nowhere => return Ok(Original::Unknown),
+            Elsewhere::Silent => return Ok(Original::Unanswered),
+        };
+        let (this, kept) = (self.clone(), found.clone());
+        if let Err(error) = off_runtime(move || this.hear(&token, &kept)).await {
+            tracing::warn!(%error, "what another node has of a return address is not kept here");
+        }
+        Ok(Original::Known(found))
     }
 
     /// Whether anything was written: an alias of today is there already. Blocks on the disk.
@@ -127,11 +208,11 @@ impl Aliases {
         Ok(true)
     }
 
-    /// The original that a token stands for. Blocks on the disk.
+    /// The original that a token stands for, as far as this node knows. Blocks on the disk.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn find(&self, token: &AliasToken) -> Result<Option<Address>, AliasError> {
+    pub fn find_here(&self, token: &AliasToken) -> Result<Option<Address>, AliasError> {
         let value = self.tree.get(token.as_str().as_bytes())?;
         Ok(value.and_then(|value| self.original(&value)))
     }

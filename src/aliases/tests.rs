@@ -46,11 +46,11 @@ impl World {
 #[tokio::test]
 async fn an_original_is_found_for_as_long_as_the_configuration_says_now() {
     let world = world(21, 10).await;
-    assert_eq!(world.aliases.find(&world.token).unwrap(), Some(world.original.clone()));
+    assert_eq!(world.aliases.find_here(&world.token).unwrap(), Some(world.original.clone()));
     world.reload(5);
-    assert_eq!(world.aliases.find(&world.token).unwrap(), None);
+    assert_eq!(world.aliases.find_here(&world.token).unwrap(), None);
     world.reload(21);
-    assert_eq!(world.aliases.find(&world.token).unwrap(), Some(world.original.clone()));
+    assert_eq!(world.aliases.find_here(&world.token).unwrap(), Some(world.original.clone()));
 }
 
 #[tokio::test]
@@ -74,4 +74,56 @@ async fn a_disk_that_does_not_answer_holds_up_no_thread_of_the_runtime() {
     let was_free = disk.release();
     keep.await.unwrap().unwrap();
     assert!(was_free && disk.was_released(), "the runtime waited for the disk");
+}
+
+/// Other nodes that have this.
+struct Peers {
+    has: Elsewhere,
+    told: Mutex<Vec<(AliasToken, Address, Duration)>>,
+}
+
+impl Others for Peers {
+    fn tell(&self, token: AliasToken, original: Address, lasts: Duration) {
+        self.told.lock().push((token, original, lasts));
+    }
+
+    fn ask(&self, _token: AliasToken) -> BoxFuture<'_, Elsewhere> {
+        Box::pin(std::future::ready(self.has.clone()))
+    }
+}
+
+#[tokio::test]
+async fn others_are_told_of_what_is_new_and_asked_for_what_is_not_here() {
+    let other = AliasToken::parse("abcdefghijklmnop").unwrap();
+    let original = Address::parse("somebody@else.example").unwrap();
+    for (has, found) in [
+        (Elsewhere::Found(original.clone()), Original::Known(original.clone())),
+        (Elsewhere::Nowhere, Original::Unknown),
+        (Elsewhere::Silent, Original::Unanswered),
+    ] {
+        let world = world(21, 0).await;
+        let peers = Arc::new(Peers { has, told: Mutex::default() });
+        world.aliases.share(peers.clone());
+        world.aliases.clone().keep(world.token.clone(), world.original.clone()).await.unwrap();
+        assert!(peers.told.lock().is_empty(), "it was there today");
+        let aliases = world.aliases.clone();
+        assert_eq!(aliases.find(world.token.clone()).await.unwrap(), Original::Known(world.original.clone()));
+        assert_eq!(world.aliases.clone().find(other.clone()).await.unwrap(), found);
+        let is_kept = world.aliases.find_here(&other).unwrap().is_some();
+        assert_eq!(is_kept, found == Original::Known(original.clone()));
+        let new = AliasToken::parse("qrstuvwxyz234567").unwrap();
+        world.aliases.clone().keep(new.clone(), original.clone()).await.unwrap();
+        assert_eq!(*peers.told.lock(), [(new, original.clone(), 22 * DAY)]);
+    }
+}
+
+#[tokio::test]
+async fn what_another_node_tells_is_found_here_and_not_told_on() {
+    let world = world(21, 0).await;
+    let peers = Arc::new(Peers { has: Elsewhere::Nowhere, told: Mutex::default() });
+    world.aliases.share(peers.clone());
+    let token = AliasToken::parse("abcdefghijklmnop").unwrap();
+    world.aliases.hear(&token, &world.original).unwrap();
+    assert_eq!(world.aliases.find_here(&token).unwrap(), Some(world.original.clone()));
+    assert!(peers.told.lock().is_empty());
 }

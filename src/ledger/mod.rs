@@ -6,43 +6,56 @@
 //! acknowledged, after [`DELIVERED_FOR`], or, for a refusal, after [`REFUSED_FOR`]. Identical mail sent on
 //! purpose (cron, resends) is therefore never swallowed.
 //!
-//! Key: HMAC-SHA-256, under a key of this node, over reverse-path, alias, destination and the
+//! Key: HMAC-SHA-256, under a key of this node or of all that it shares with ([`Ledger::agree`]), over reverse-path, alias, destination and the
 //! [`Fingerprint`] of the content. Value: JSON, `Stored`. Of an upstream's reply it has the codes and the first
 //! words, at most `KEPT_OCTETS`: a retry needs no more, and how long the rest is, a stranger decides. Open
-//! records (the upstream still owes its answer) live in memory only: after a restart the answer cannot come
-//! any more, the outcome is unknown, and the copy is offered again.
+//! records (the copy is being offered, or the upstream still owes its answer) live in memory only: after a restart the
+//! answer cannot come any more, the outcome is unknown, and the copy is offered again.
+//!
+//! A sender may retry on any node of a cluster. Each tells the [`Others`] what it records, once that is durable, and when
+//! there is nothing to say of a copy any more; what it is told it keeps in memory, answers by, and tells nobody. Whoever
+//! hears an answer made from a record acknowledged says so to all, and the node that has the record forgets it.
+//!
+//! What is left open is the time that telling takes: a copy that is offered on one node when its sender comes to a second one
+//! is not known there until it is told, and one that was open on a node that crashed is offered again when that node is back,
+//! or the time of what was told is over ([`OPEN_FOR`]); it may have been delivered.
 
 mod fingerprint;
+mod record;
+mod shared;
+mod under_way;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use fingerprint::Fingerprint;
+pub use self::fingerprint::Fingerprint;
+pub use self::record::{KEPT_LINES, KEPT_OCTETS};
+use self::record::{Record, Stored};
+pub use self::shared::{Others, Teller, Told};
+pub use self::under_way::UnderWay;
 
 use crate::clock;
 use crate::mail::{Address, ReversePath};
-use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
+use crate::smtp::reply::UpstreamReply;
 use crate::store::{Committer, Store, StoreError, Tree, off_runtime};
 
 /// How long a delivery is remembered: as long as senders retry (RFC 5321 §4.5.4.1).
 pub const DELIVERED_FOR: Duration = Duration::from_secs(5 * 86_400);
 /// How long a refusal is remembered: the destination may change its mind.
 pub const REFUSED_FOR: Duration = Duration::from_secs(3_600);
+/// How long a copy is taken to be open at most: longer than a session waits and its upstream may take (RFC 5321 §4.5.3.2.6).
+pub const OPEN_FOR: Duration = Duration::from_secs(20 * 60);
+/// What other nodes told, kept at most; past it nothing new is, and a retry may double.
+pub const MAX_TOLD: usize = 100_000;
 /// Records kept at most; past it new ones are not written, and a retry may double.
 pub const MAX_RECORDS: usize = 200_000;
-
-/// Octets of an upstream's text that a record keeps at most: one reply line (RFC 5321 §4.5.3.1.5). With all
-/// [`MAX_RECORDS`] it is 100 MB.
-const KEPT_OCTETS: usize = 512;
-/// Lines of it, since a line costs memory without any text too.
-const KEPT_LINES: usize = 8;
 
 /// What an earlier transaction came to, for one copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +72,10 @@ pub enum Recorded {
 
 /// Names one copy of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key([u8; 32]);
+pub struct Key(pub [u8; 32]);
+
+/// What names are made with.
+pub type Secret = [u8; 32];
 
 /// Why the ledger cannot be opened or written.
 #[derive(Debug, Error)]
@@ -81,32 +97,22 @@ pub struct Ledger {
 struct Inner {
     tree: Tree,
     committer: Committer,
-    key: hmac::Key,
-    records: Mutex<HashMap<Key, Record>>,
+    key: ArcSwap<hmac::Key>,
+    books: Mutex<Books>,
+    /// Nobody until there are some.
+    others: OnceLock<Arc<dyn Others>>,
     /// Held while records are written back, so that the disk ends with what memory has.
     writing: Mutex<()>,
-    /// The size of `records`, readable without its lock: on the hot path it is zero.
+    /// How much there is in `books`, readable without its lock: on the hot path it is zero.
     len: AtomicUsize,
 }
 
-#[derive(Debug, Clone)]
-struct Record {
-    answer: Recorded,
-    at: SystemTime,
-}
-
-/// The stored form of a [`Record`] that is not open.
-#[derive(Default, Serialize, Deserialize)]
-struct Stored {
-    at: u64,
-    delivered: bool,
-    /// Ours is the queue that has it; host and reply are empty. Absent in records of before the queue.
-    #[serde(default)]
-    queued: bool,
-    host: String,
-    code: u16,
-    enhanced: Option<(u8, u16, u16)>,
-    lines: Vec<String>,
+/// What is known of copies.
+#[derive(Default)]
+struct Books {
+    own: HashMap<Key, Record>,
+    /// By other nodes.
+    told: HashMap<Key, (Teller, Told)>,
 }
 
 const SECRET_NAME: &[u8] = b"key";
@@ -127,21 +133,21 @@ impl Ledger {
                 secret
             }
         };
-        let mut records = HashMap::new();
+        let mut own = HashMap::new();
         for pair in tree.scan(&[]) {
             let (name, value) = pair?;
             let Ok(name) = <[u8; 32]>::try_from(name.as_slice()) else { continue };
             match serde_json::from_slice::<Stored>(&value).map(Record::from) {
                 Ok(record) if !record.is_over(clock::now()) => {
-                    records.insert(Key(name), record);
+                    own.insert(Key(name), record);
                 }
                 _ => tree.remove(&name)?,
             }
         }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        let len = AtomicUsize::new(records.len());
-        let records = Mutex::new(records);
-        let inner = Inner { tree, committer, key, records, writing: Mutex::new(()), len };
+        let key = ArcSwap::from_pointee(hmac::Key::new(hmac::HMAC_SHA256, &secret));
+        let len = AtomicUsize::new(own.len());
+        let (books, others) = (Mutex::new(Books { own, ..Books::default() }), OnceLock::new());
+        let inner = Inner { tree, committer, key, books, others, writing: Mutex::new(()), len };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -160,7 +166,7 @@ impl Ledger {
         alias: &Address,
         to: &Address,
     ) -> Key {
-        let mut context = hmac::Context::with_key(&self.inner.key);
+        let mut context = hmac::Context::with_key(&self.inner.key.load());
         for part in [reverse_path.to_string(), alias.folded().to_string(), to.folded().to_string()] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
@@ -174,8 +180,10 @@ impl Ledger {
     /// What an earlier transaction came to.
     #[must_use]
     pub fn recall(&self, key: &Key) -> Option<Recorded> {
-        let records = self.inner.records.lock();
-        records.get(key).filter(|record| !record.is_over(clock::now())).map(|record| record.answer.clone())
+        let books = self.inner.books.lock();
+        let own = books.own.get(key).filter(|record| !record.is_over(clock::now()));
+        let told = || books.told.get(key).filter(|(_, told)| told.remaining().is_some())?.1.answer();
+        own.map(|record| &record.answer).or_else(told).cloned()
     }
 
     /// Remembers answers; when this returns they survive a power cut, but for open ones, which are kept in
@@ -186,31 +194,33 @@ impl Ledger {
     /// durable.
     pub async fn record(&self, answers: Vec<(Key, Recorded)>) -> Result<(), LedgerError> {
         let at = clock::now();
-        let mut stored = Vec::new();
+        let (mut open, mut stored) = (Vec::new(), Vec::new());
         for (key, answer) in answers {
             let record = Record::new(answer, at);
             let is_open = record.answer == Recorded::Open;
-            if self.keep(key, record) && !is_open {
-                stored.push(key);
+            if self.keep(key, record) {
+                if is_open { &mut open } else { &mut stored }.push(key);
             }
         }
+        self.tell(&open);
         if stored.is_empty() {
             return Ok(());
         }
-        let inner = self.inner.clone();
-        let written = off_runtime(move || inner.write_back(&stored)).await;
+        let (inner, keys) = (self.inner.clone(), stored.clone());
+        let written = off_runtime(move || inner.write_back(&keys)).await;
         let synced = self.inner.committer.durable().await;
+        self.tell(&stored);
         Ok(written.and(synced)?)
     }
 
     fn keep(&self, key: Key, record: Record) -> bool {
-        let mut records = self.inner.records.lock();
-        if records.len() >= MAX_RECORDS && !records.contains_key(&key) {
-            return false;
-        }
-        records.insert(key, record);
-        self.inner.len.store(records.len(), Ordering::Release);
-        true
+        self.inner.change(|books| {
+            let has_room = books.own.len() < MAX_RECORDS || books.own.contains_key(&key);
+            if has_room {
+                books.own.insert(key, record);
+            }
+            has_room
+        })
     }
 
     /// Forgets copies whose sender has heard the answer. A crash that undoes this only makes one more
@@ -225,20 +235,21 @@ impl Ledger {
     }
 
     fn drop_records(&self, keys: &[Key]) {
-        let mut records = self.inner.records.lock();
         for key in keys {
-            records.remove(key);
+            let (own, told) = self.inner.change(|books| (books.own.remove(key), books.told.remove(key)));
+            let own = own.and_then(|record| record.remaining());
+            self.tell_end(*key, own.max(told.and_then(|(_, told)| told.remaining())));
         }
-        self.inner.len.store(records.len(), Ordering::Release);
     }
 
     /// Forgets an open copy whose answer will never come.
     pub fn forget_open(&self, key: &Key) {
-        let mut records = self.inner.records.lock();
-        if records.get(key).is_some_and(|record| record.answer == Recorded::Open) {
-            records.remove(key);
-        }
-        self.inner.len.store(records.len(), Ordering::Release);
+        let is_open = |record: &Record| record.answer == Recorded::Open;
+        let open = self.inner.change(|books| match books.own.get(key) {
+            Some(record) if is_open(record) => books.own.remove(key),
+            Some(_) | None => None,
+        });
+        self.tell_end(*key, open.and_then(|record| record.remaining()));
     }
 
     /// Forgets what is over; called now and then.
@@ -247,19 +258,28 @@ impl Ledger {
     /// When the store fails.
     pub async fn expire(&self) -> Result<(), LedgerError> {
         let now = clock::now();
-        let over: Vec<Key> =
-            self.inner.records.lock().iter().filter(|(_, r)| r.is_over(now)).map(|(key, _)| *key).collect();
+        let over: Vec<Key> = self.inner.change(|books| {
+            books.told.retain(|_, (_, told)| told.remaining().is_some());
+            books.own.iter().filter(|(_, record)| record.is_over(now)).map(|(key, _)| *key).collect()
+        });
         if over.is_empty() { Ok(()) } else { self.forget(over).await }
     }
 }
 
 impl Inner {
+    fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
+        let mut books = self.books.lock();
+        let changed = change(&mut books);
+        self.len.store(books.own.len() + books.told.len(), Ordering::Release);
+        changed
+    }
+
     /// Has the tree say of these what memory says. Blocks on the disk.
     fn write_back(&self, keys: &[Key]) -> Result<(), StoreError> {
         let _writing = self.writing.lock();
         let mut outcome = Ok(());
         for key in keys {
-            let stored = self.records.lock().get(key).and_then(Stored::of);
+            let stored = self.books.lock().own.get(key).and_then(Stored::of);
             let written = match stored {
                 Some(stored) => self.tree.insert(&key.0, &serde_json::to_vec(&stored).unwrap_or_default()),
                 None => self.tree.remove(&key.0),
@@ -267,60 +287,6 @@ impl Inner {
             outcome = outcome.and(written);
         }
         outcome
-    }
-}
-
-impl Record {
-    /// Keeps of an upstream's reply what the retry needs.
-    fn new(mut answer: Recorded, at: SystemTime) -> Self {
-        if let Recorded::Delivered(upstream) | Recorded::Refused(upstream) = &mut answer {
-            upstream.reply.lines = reply::first_words(&upstream.reply.lines, KEPT_LINES, KEPT_OCTETS);
-        }
-        Self { answer, at }
-    }
-
-    fn is_over(&self, now: SystemTime) -> bool {
-        let lifetime = match self.answer {
-            Recorded::Delivered(_) | Recorded::Open | Recorded::Queued => DELIVERED_FOR,
-            Recorded::Refused(_) => REFUSED_FOR,
-        };
-        now.duration_since(self.at).unwrap_or_default() > lifetime
-    }
-}
-
-impl Stored {
-    fn of(record: &Record) -> Option<Self> {
-        let at = record.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (delivered, upstream) = match &record.answer {
-            Recorded::Delivered(upstream) => (true, upstream),
-            Recorded::Refused(upstream) => (false, upstream),
-            Recorded::Open => return None,
-            Recorded::Queued => return Some(Self { at, delivered: true, queued: true, ..Self::default() }),
-        };
-        Some(Self {
-            at,
-            delivered,
-            queued: false,
-            host: upstream.host.clone(),
-            code: upstream.reply.code,
-            enhanced: upstream.reply.enhanced.map(|e| (e.0, e.1, e.2)),
-            lines: upstream.reply.lines.clone(),
-        })
-    }
-}
-
-impl From<Stored> for Record {
-    fn from(stored: Stored) -> Self {
-        let enhanced = stored.enhanced.map(|(class, subject, detail)| Enhanced(class, subject, detail));
-        let reply = Reply { code: stored.code, enhanced, reason: UPSTREAM_REASON, lines: stored.lines };
-        let upstream = UpstreamReply { host: stored.host, reply };
-        let answer = match (stored.queued, stored.delivered) {
-            (true, _) => Recorded::Queued,
-            (false, true) => Recorded::Delivered(upstream),
-            (false, false) => Recorded::Refused(upstream),
-        };
-        // A record of an earlier version may have the whole reply.
-        Self::new(answer, SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at))
     }
 }
 

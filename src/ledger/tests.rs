@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::mail::Message;
+use crate::smtp::reply::{Enhanced, Reply, UPSTREAM_REASON};
 use crate::store::testing::StalledDisk;
 
 struct Fixture {
@@ -188,4 +189,154 @@ async fn the_disk_ends_with_what_memory_has_however_the_writes_cross() {
         let on_disk = ledger.inner.tree.get(&name.0).unwrap().is_some();
         assert_eq!(on_disk, ledger.recall(&name).is_some());
     }
+}
+
+/// Whoever is told, and what.
+#[derive(Default)]
+struct Listener {
+    heard: Mutex<Vec<(Key, Option<Recorded>)>>,
+}
+
+impl Others for Listener {
+    fn tell(&self, key: Key, told: Told) {
+        self.heard.lock().push((key, told.answer().cloned()));
+    }
+}
+
+impl Listener {
+    fn of(ledger: &Ledger) -> Arc<Self> {
+        let listener = Arc::new(Self::default());
+        ledger.share(listener.clone());
+        listener
+    }
+
+    fn taken(&self) -> Vec<(Key, Option<Recorded>)> {
+        std::mem::take(&mut self.heard.lock())
+    }
+}
+
+const PEER: Teller = Teller(7);
+
+fn told(answer: Option<Recorded>) -> Told {
+    Told::new(answer, Duration::from_secs(60)).unwrap()
+}
+
+#[tokio::test]
+async fn others_hear_what_is_recorded_and_when_that_is_over() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    let early = key(&ledger, "From: a@b\r\n\r\nearly\r\n");
+    ledger.record(vec![(early, Recorded::Queued)]).await.unwrap();
+    let listener = Listener::of(&ledger);
+    assert_eq!(listener.taken(), [(early, Some(Recorded::Queued))], "what was there before");
+
+    let under_way = ledger.begin(vec![name, early]);
+    assert_eq!(listener.taken(), [(name, Some(Recorded::Open))], "of the other something is known");
+    assert_eq!(ledger.recall(&name), Some(Recorded::Open));
+    drop(under_way);
+    assert_eq!((ledger.recall(&name), listener.taken()), (None, vec![(name, None)]));
+
+    let under_way = ledger.begin(vec![name]);
+    ledger.record(vec![(name, delivered())]).await.unwrap();
+    drop(under_way);
+    assert_eq!(listener.taken()[1..], [(name, Some(delivered()))], "a record outlives the offer");
+    ledger.forget(vec![name]).await.unwrap();
+    assert_eq!(listener.taken(), [(name, None)]);
+    ledger.forget(vec![name]).await.unwrap();
+    assert_eq!(listener.taken(), [], "there was nothing to say");
+}
+
+#[tokio::test]
+async fn what_others_say_answers_a_retry_and_is_told_to_nobody() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let name = key(&ledger, MESSAGE);
+    let listener = Listener::of(&ledger);
+    assert!(ledger.hear(name, told(Some(Recorded::Open)), PEER));
+    assert_eq!(ledger.recall(&name), Some(Recorded::Open));
+    assert!(ledger.hear(name, told(Some(delivered())), PEER));
+    assert_eq!((ledger.recall(&name), ledger.is_empty()), (Some(delivered()), false));
+    assert!(!ledger.begin(vec![name]).keys.contains(&name), "it is not offered: it is answered");
+    assert_eq!(listener.taken(), []);
+    // The sender has heard the answer here: whoever has the record is told.
+    ledger.forget(vec![name]).await.unwrap();
+    assert_eq!((ledger.recall(&name), listener.taken()), (None, vec![(name, None)]));
+    assert!(ledger.is_empty());
+    drop(ledger);
+    assert!(fixture.open().is_empty());
+}
+
+#[tokio::test]
+async fn a_record_ends_where_the_answer_was_heard_elsewhere() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let name = key(&ledger, MESSAGE);
+    ledger.record(vec![(name, delivered())]).await.unwrap();
+    let listener = Listener::of(&ledger);
+    listener.taken();
+    assert!(!ledger.hear(name, told(Some(Recorded::Open)), PEER), "its own record counts");
+    assert!(ledger.hear(name, told(None), PEER));
+    while ledger.recall(&name).is_some() || ledger.inner.tree.get(&name.0).unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(listener.taken(), [(name, None)], "whoever was told of the record is told of its end");
+    assert!(!ledger.hear(name, told(None), PEER));
+    // A copy that is being offered here is, whatever others say.
+    let under_way = ledger.begin(vec![name]);
+    assert!(!ledger.hear(name, told(None), PEER));
+    assert_eq!(ledger.recall(&name), Some(Recorded::Open));
+    drop(under_way);
+}
+
+#[tokio::test]
+async fn what_is_left_open_stays_open_behind_the_offer() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    let mut under_way = ledger.begin(vec![name]);
+    under_way.leave(&[name]);
+    drop(under_way);
+    assert_eq!(ledger.recall(&name), Some(Recorded::Open));
+}
+
+#[tokio::test]
+async fn nodes_that_agree_on_a_key_make_the_same_names_and_keep_it() {
+    let (one, other) = (Fixture::new(), Fixture::new());
+    let (first, second) = (one.open(), other.open());
+    assert_ne!(key(&first, MESSAGE), key(&second, MESSAGE));
+    first.record(vec![(key(&first, MESSAGE), delivered())]).await.unwrap();
+    second.record(vec![(key(&second, MESSAGE), delivered())]).await.unwrap();
+    let secret = first.secret().await.unwrap();
+    for ledger in [&first, &second] {
+        ledger.agree(secret).await.unwrap();
+    }
+    let name = key(&first, MESSAGE);
+    assert_eq!(key(&second, MESSAGE), name);
+    assert_eq!((first.recall(&name), second.recall(&name)), (Some(delivered()), None));
+    assert!(second.is_empty(), "a record under another name is of no use");
+    drop(second);
+    assert_eq!(key(&other.open(), MESSAGE), name);
+}
+
+#[tokio::test]
+async fn what_is_over_is_neither_told_nor_known() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    assert_eq!(Told::new(Some(Recorded::Open), Duration::ZERO), None);
+    ledger.hear(name, Told::new(Some(delivered()), Duration::from_nanos(1)).unwrap(), PEER);
+    assert_eq!(ledger.recall(&name), None);
+    ledger.expire().await.unwrap();
+    assert!(ledger.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_process_had_under_way_ends_with_it_and_what_it_recorded_does_not() {
+    let ledger = Fixture::new().open();
+    let names = [MESSAGE, "From: a@b\r\n\r\nother\r\n", "From: a@b\r\n\r\nthird\r\n"];
+    let [open, recorded, of_another] = names.map(|text| key(&ledger, text));
+    ledger.hear(open, told(Some(Recorded::Open)), PEER);
+    ledger.hear(recorded, told(Some(delivered())), PEER);
+    ledger.hear(of_another, told(Some(Recorded::Open)), Teller(8));
+    ledger.hear_death(PEER);
+    let known = [open, recorded, of_another].map(|name| ledger.recall(&name));
+    assert_eq!(known, [None, Some(delivered()), Some(Recorded::Open)]);
 }

@@ -17,8 +17,11 @@ use super::faces::{Faces, Shown};
 use super::life::{DRAIN_LIMIT, Life};
 use super::octets::Memory;
 use super::reload::{self, Around, Blocklists};
+use super::sharing;
 use super::stages::{self, Contexts, Ends, FromInbound, Running};
 use super::state::{State, open_state, poison, temporary};
+use crate::blocklist::Others;
+use crate::cluster::facts::Owners;
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::http::{Phase, Readiness};
@@ -199,8 +202,15 @@ fn open_network(
     life: &Life,
 ) -> Result<Network, NodeError> {
     let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
-    let around = Around { dns: dns.clone(), metrics: metrics.clone(), exchange: state.agreeing.exchange() };
+    let exchange = state.agreeing.exchange();
+    let others = exchange.as_ref().map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
+    let around = Around { dns: dns.clone(), metrics: metrics.clone(), others };
     let blocklists = Blocklists::start(config, around, life)?;
+    if let Some(exchange) = exchange {
+        let (ledger, aliases) = (state.ledger.clone(), state.aliases.clone());
+        let owners = Owners { blocklist: blocklists.reader(), ledger, aliases };
+        sharing::start(exchange, owners, &state.routing, life);
+    }
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;

@@ -127,8 +127,9 @@ impl Agreeing {
         reporting: Reporting,
         metrics: &Arc<Metrics>,
     ) -> Result<(Routing, Self), NodeError> {
-        let unidentified = member::is_unidentified(&place).await.map_err(|error| part(&error))?;
-        if config.cluster.is_some() && unidentified {
+        let unidentified = config.cluster.is_some()
+            && member::is_unidentified(&place).await.map_err(|error| part(&error))?;
+        if unidentified {
             error!(
                 "this node does not know who it is in its cluster, and takes no part: it forwards by what it has of the routing \
                  table. Stop it, move raft/ aside and start it: it joins anew, and has the cluster's table"

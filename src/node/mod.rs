@@ -17,6 +17,7 @@ mod membership;
 mod octets;
 mod rehearsal;
 mod reload;
+mod sharing;
 mod stages;
 mod state;
 

@@ -13,7 +13,6 @@ use super::life::Life;
 use super::stages::{Contexts, Prepared};
 use super::state::routing_options;
 use crate::blocklist::{Blocklist, Others};
-use crate::cluster::facts::Exchange;
 use crate::config::files::{Secret, dnsbl_key};
 use crate::config::{Config, Dnsbl, Live, OnTempfail, Reloader, taking};
 use crate::dns::Dns;
@@ -117,8 +116,8 @@ impl MadeWith {
 pub(super) struct Around {
     pub(super) dns: Dns,
     pub(super) metrics: Arc<Metrics>,
-    /// With other nodes, of a cluster.
-    pub(super) exchange: Option<Exchange>,
+    /// The other nodes, of a cluster.
+    pub(super) others: Option<Arc<dyn Others>>,
 }
 
 /// Zones with their subscribers' keys.
@@ -134,20 +133,16 @@ struct Zones {
 pub(super) struct PreparedZones(Option<(Arc<Blocklist>, Keyed)>);
 
 impl Blocklists {
-    /// Reads keys, and has the zones tested, and what they say shared with other nodes, until told to stop.
+    /// Reads keys, and has the zones tested until told to stop.
     pub(super) fn start(config: &Config, around: Around, life: &Life) -> Result<Self, NodeError> {
-        let Around { dns, metrics, exchange } = around;
+        let Around { dns, metrics, others } = around;
         let made_from = keyed(&config.dnsbl)?;
-        let others = exchange.as_ref().map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
         let made_with = MadeWith { dns, metrics, others };
         let first = made_with.blocklist(&config.dnsbl)?;
         let stop = life.background.clone();
         let testing = stop.child_token();
         tokio::spawn(first.clone().watch(testing.clone()));
         let current = Arc::new(ArcSwap::from(first));
-        if let Some(exchange) = exchange {
-            life.tasks.spawn(exchange.run(current.clone(), stop.clone()));
-        }
         Ok(Self { current, zones: Mutex::new(Zones { made_from, testing }), made_with, stop })
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::account::Share;
 pub use super::cut_through::{Admitted, Advance, Declared, Held, Inquired, Inquiry, Readdressed};
@@ -21,6 +22,7 @@ pub use super::silence::{NoAnswer, Silence};
 use crate::check_host::Explanation;
 use crate::config::OnTempfail;
 pub use crate::ledger::Recorded;
+use crate::ledger::UnderWay;
 use crate::mail::{Address, Domain, Envelope, Message, RecipientRequest, ReversePath, TraceId, base64};
 use crate::smtp::reply::Reply;
 pub use crate::smtp::reply::UpstreamReply;
@@ -160,6 +162,8 @@ pub struct Transaction {
     pub dot_at: Instant,
     /// When the client must have its reply (`delivery.in_session_timeout` after the dot).
     pub deadline: Deadline,
+    /// Whether the client has gone since: its side of the stream is closed.
+    pub gone: CancellationToken,
     /// The memory that the message holds while it is in flight.
     pub memory: Share,
     /// Where the settlement goes; dropped unanswered, it is a 451.
@@ -339,6 +343,8 @@ pub struct Attempted {
     pub deliveries: Vec<Delivery>,
     /// What else the trace tells, such as which upstream got it in the clear though it offers TLS.
     pub remarks: Vec<Arc<str>>,
+    /// Says that the copies are under way, where that took its time.
+    pub under_way: Option<UnderWay>,
 }
 
 /// How one copy fared.

@@ -162,6 +162,10 @@ impl Editor {
                 }
                 Ok(Changed::Whole)
             }
+            Change::AgreeOnDeliveryKey(key) => {
+                self.applied.is_changed |= self.applied.table.agree_on_delivery_key(key);
+                Ok(Changed::Whole)
+            }
             Change::Batch(_) | Change::RollBack(_) => Err(RoutingError::NestedBatch),
         }
     }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use ulid::Ulid;
 
 use super::author::Author;
+use super::delivery_key::DeliveryKey;
 use super::model::{Destination, DomainEntry, Listing, Matcher, Rule, RuleAction, Suspension};
 use super::requests::RequestId;
 use super::rollback::RollBack;
@@ -142,6 +143,8 @@ pub enum Change {
     DeclareWhole,
     /// Says that there was a table, and that it is lost: makes [`super::Coverage::Empty`] [`super::Coverage::Lost`].
     DeclareLost,
+    /// Gives the table a key for the names of deliveries, if it has none.
+    AgreeOnDeliveryKey(DeliveryKey),
     /// Makes the table what it was right after a revision.
     RollBack(RollBack),
     /// All of these in order, or none: up to [`MAX_CHANGES_PER_BATCH`]. Cycles are looked for at its end, so
@@ -325,6 +328,7 @@ impl Change {
             | Self::AdmitNode { .. }
             | Self::DeclareWhole
             | Self::DeclareLost
+            | Self::AgreeOnDeliveryKey(_)
             | Self::RollBack(_) => 0,
             Self::Batch(changes) => changes.iter().map(Self::creations).sum(),
         }

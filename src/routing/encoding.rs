@@ -13,6 +13,7 @@ use super::author::Author;
 use super::change::{
     Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, Stamped, TempfailSetting,
 };
+use super::delivery_key::DeliveryKey;
 use super::images::Image;
 use super::model::{Matcher, RuleAction};
 use super::requests::{RequestId, decode_request_id};
@@ -138,13 +139,9 @@ fn encode_order(change: &Change) -> v1::Change {
 fn encode_change(change: &Change) -> v1::Change {
     let kind = match change {
         Change::CreateDomain(new) => Kind::CreateDomain(encode_new_domain(new)),
-        Change::UpdateDomain { name, patch, etag } => Kind::UpdateDomain(v1::UpdateDomain {
-            name: name.to_string(),
-            enabled: patch.enabled,
-            on_tempfail: patch.on_tempfail.map(|TempfailSetting(value)| tempfail_code(value)),
-            subaddressing: patch.subaddressing,
-            etag: *etag,
-        }),
+        Change::UpdateDomain { name, patch, etag } => {
+            Kind::UpdateDomain(encode_domain_patch(name, patch, *etag))
+        }
         Change::DeleteDomain { name, rules, etag } => Kind::DeleteDomain(v1::DeleteDomain {
             name: name.to_string(),
             with_rules: *rules == RulesOfDeleted::Delete,
@@ -190,12 +187,23 @@ fn encode_change(change: &Change) -> v1::Change {
         }
         Change::BarNode { name } => Kind::BarNode(v1::NodeOfCluster { name: name.clone() }),
         Change::AdmitNode { name } => Kind::AdmitNode(v1::NodeOfCluster { name: name.clone() }),
+        Change::AgreeOnDeliveryKey(key) => Kind::AgreeOnDeliveryKey(key.as_bytes().to_vec()),
         Change::RollBack(order) => Kind::RollBack(encode_roll_back(order)),
         Change::Batch(changes) => {
             Kind::Batch(v1::Batch { changes: changes.iter().map(encode_change).collect() })
         }
     };
     v1::Change { kind: Some(kind) }
+}
+
+fn encode_domain_patch(name: &Domain, patch: &DomainPatch, etag: Option<u64>) -> v1::UpdateDomain {
+    v1::UpdateDomain {
+        name: name.to_string(),
+        enabled: patch.enabled,
+        on_tempfail: patch.on_tempfail.map(|TempfailSetting(value)| tempfail_code(value)),
+        subaddressing: patch.subaddressing,
+        etag,
+    }
 }
 
 fn encode_resume(domain: &Domain, etag: Option<u64>) -> v1::Resume {
@@ -289,6 +297,7 @@ fn decode_change(change: v1::Change) -> Result<Change, EncodingError> {
         }
         Kind::BarNode(v1::NodeOfCluster { name }) => Change::BarNode { name },
         Kind::AdmitNode(v1::NodeOfCluster { name }) => Change::AdmitNode { name },
+        Kind::AgreeOnDeliveryKey(key) => Change::AgreeOnDeliveryKey(DeliveryKey::decode(&key)?),
         Kind::RollBack(v1::RollBack { revision, etag, from, restored }) => {
             let restored = restored.into_iter().map(Image::decode).collect::<Result<_, _>>()?;
             Change::RollBack(RollBack { revision, etag, from, restored })

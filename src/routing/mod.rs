@@ -23,7 +23,9 @@ mod apply;
 mod author;
 mod change;
 mod check;
+mod delivery_key;
 mod document;
+mod domain_rules;
 mod draft;
 mod earlier;
 mod encoding;
@@ -56,6 +58,7 @@ pub use change::{
     Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
     Stamped, TempfailSetting,
 };
+pub use delivery_key::DeliveryKey;
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};
 pub use draft::Draft;
 pub use earlier::{Fingerprint, fingerprint, read_store};

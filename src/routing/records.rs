@@ -15,6 +15,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use prost::Message as _;
 
+use super::delivery_key::DeliveryKey;
 use super::encoding::{
     EncodingError, address, check_length, decode_action, decode_matcher, domain, encode_action,
     encode_matcher, given, id, network, optional_time, tempfail, tempfail_code, time, unreadable,
@@ -155,6 +156,9 @@ impl Rebuilt {
             return Err(unreadable("the barred nodes", format!("{} are too many", head.barred.len())));
         }
         head.barred.iter().for_each(|node| self.table.bar(node));
+        if !head.delivery_key.is_empty() {
+            self.table.agree_on_delivery_key(&DeliveryKey::decode(&head.delivery_key)?);
+        }
         self.head = Some(head);
         Ok(())
     }
@@ -189,6 +193,7 @@ fn head(table: &Table) -> v1::Head {
         listings: table.listing_count() as u64,
         requests: table.request_count() as u64,
         barred: table.barred().map(str::to_owned).collect(),
+        delivery_key: table.delivery_key().map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
     }
 }
 

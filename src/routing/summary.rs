@@ -59,6 +59,7 @@ fn one(change: &Change, table: &Table) -> String {
         Change::AdmitNode { name } => format!("cluster bootstrap --admit {name}"),
         Change::DeclareWhole => "the table is whole".to_owned(),
         Change::DeclareLost => "the table is lost".to_owned(),
+        Change::AgreeOnDeliveryKey(_) => "a key for the names of deliveries".to_owned(),
         Change::RollBack(order) => format!("history rollback {}", order.revision),
         Change::Batch(changes) => format!("{} changes", changes.len()),
     }

@@ -12,10 +12,12 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 use ulid::Ulid;
 
 use super::change::{Change, Changed};
+use super::delivery_key::DeliveryKey;
+use super::domain_rules::DomainRules;
 use super::error::RoutingError;
 use super::history::{History, Revision};
 use super::listings::Listings;
-use super::model::{Destination, DomainEntry, Matcher, Rank, Rule, Suspension};
+use super::model::{Destination, DomainEntry, Rank, Rule, Suspension};
 use super::requests::{Request, RequestId, Requests};
 use crate::mail::{Address, Domain};
 
@@ -57,18 +59,10 @@ pub struct Table {
     suspensions_revision: u64,
     pub(super) listings: Listings,
     barred: RedBlackTreeSetSync<Box<str>>,
+    delivery_key: Option<DeliveryKey>,
     requests: Requests,
     pub(super) history: History,
     options: Arc<RoutingOptions>,
-}
-
-/// A domain with its rules, in the order of matching and by local part.
-#[derive(Clone)]
-struct DomainRules {
-    entry: Arc<DomainEntry>,
-    order: RedBlackTreeMapSync<Rank, Arc<Rule>>,
-    by_local: HashTrieMapSync<Box<str>, Vec<Arc<Rule>>>,
-    catch_all: Vec<Arc<Rule>>,
 }
 
 /// A destination and the rules that name it. The key is the address in lower case.
@@ -93,6 +87,7 @@ impl Table {
             suspensions_revision: 0,
             listings: Listings::new(),
             barred: RedBlackTreeSetSync::new_sync(),
+            delivery_key: None,
             requests: Requests::new(),
             history: History::new(),
             options: Arc::new(options),
@@ -270,6 +265,12 @@ impl Table {
         self.barred.iter().map(AsRef::as_ref)
     }
 
+    /// What the names of deliveries are made with, so that all nodes know them.
+    #[must_use]
+    pub fn delivery_key(&self) -> Option<&DeliveryKey> {
+        self.delivery_key.as_ref()
+    }
+
     /// What a request for this change left behind that was carried out within [`super::REQUEST_REMEMBERED`] before this
     /// time, and is still remembered.
     ///
@@ -313,12 +314,12 @@ impl Table {
 
     /// The first enabled rule for a local part in its look-up form.
     pub(super) fn exact(&self, domain: &Domain, sought: &str) -> Option<&Arc<Rule>> {
-        first_enabled(self.domains.get(domain)?.by_local.get(sought)?)
+        self.domains.get(domain)?.exact(sought)
     }
 
     /// The first enabled catch-all of a domain.
     pub(super) fn catch_all(&self, domain: &Domain) -> Option<&Arc<Rule>> {
-        first_enabled(&self.domains.get(domain)?.catch_all)
+        self.domains.get(domain)?.catch_all()
     }
 }
 
@@ -348,13 +349,7 @@ impl Table {
             domain.entry = entry;
             return;
         }
-        let domain = DomainRules {
-            entry: entry.clone(),
-            order: RedBlackTreeMapSync::new_sync(),
-            by_local: HashTrieMapSync::new_sync(),
-            catch_all: Vec::new(),
-        };
-        self.domains.insert_mut(entry.name.clone(), domain);
+        self.domains.insert_mut(entry.name.clone(), DomainRules::new(entry));
     }
 
     /// Removes a domain that has no rules.
@@ -426,6 +421,13 @@ impl Table {
         self.barred.remove_mut(node);
     }
 
+    /// Takes a key where there is none; whether it is taken.
+    pub(super) fn agree_on_delivery_key(&mut self, key: &DeliveryKey) -> bool {
+        let has_none = self.delivery_key.is_none();
+        self.delivery_key.get_or_insert_with(|| key.clone());
+        has_none
+    }
+
     /// See [`Requests::remember`].
     pub(super) fn remember(&mut self, request: Request) {
         self.requests.remember(request);
@@ -447,33 +449,6 @@ impl Table {
     }
 }
 
-impl DomainRules {
-    fn add(&mut self, rule: &Arc<Rule>) {
-        self.order.insert_mut(rule.rank(), rule.clone());
-        let Matcher::Local(local) = &rule.matcher else {
-            insert_in_order(&mut self.catch_all, rule);
-            return;
-        };
-        match self.by_local.get_mut(local.as_str()) {
-            Some(rules) => insert_in_order(rules, rule),
-            None => self.by_local.insert_mut(local.as_str().into(), vec![rule.clone()]),
-        }
-    }
-
-    fn remove(&mut self, rule: &Rule) {
-        self.order.remove_mut(&rule.rank());
-        let Matcher::Local(local) = &rule.matcher else {
-            self.catch_all.retain(|other| other.id != rule.id);
-            return;
-        };
-        let Some(rules) = self.by_local.get_mut(local.as_str()) else { return };
-        rules.retain(|other| other.id != rule.id);
-        if rules.is_empty() {
-            self.by_local.remove_mut(local.as_str());
-        }
-    }
-}
-
 impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Table")
@@ -488,15 +463,6 @@ impl std::fmt::Debug for Table {
             .field("history", &self.history.len())
             .finish_non_exhaustive()
     }
-}
-
-fn first_enabled(rules: &[Arc<Rule>]) -> Option<&Arc<Rule>> {
-    rules.iter().find(|rule| rule.enabled)
-}
-
-fn insert_in_order(rules: &mut Vec<Arc<Rule>>, rule: &Arc<Rule>) {
-    let at = rules.partition_point(|other| other.rank() < rule.rank());
-    rules.insert(at, rule.clone());
 }
 
 fn behind<T: ?Sized>(key: &T) -> (Bound<&T>, Bound<&T>) {

@@ -72,6 +72,12 @@ impl View {
         }
     }
 
+    /// Whether they do.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        !matches!(self.shown.showing.lock().held, Held::No)
+    }
+
     /// Shows the last of the tables that were held back, and those to come.
     pub fn release(&self) {
         let mut showing = self.shown.showing.lock();

@@ -91,6 +91,17 @@ pub enum SrsError {
 pub struct AliasToken(String);
 
 impl AliasToken {
+    /// Octets of a token.
+    const OCTETS: usize = 16;
+
+    /// A token as it is kept.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_one = text.len() == Self::OCTETS
+            && text.bytes().all(|octet| matches!(octet, b'a'..=b'z' | b'2'..=b'7'));
+        is_one.then(|| Self(text.to_owned()))
+    }
+
     /// The token in lower case, the key under which the original is kept.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -188,7 +199,10 @@ impl Srs {
         forwarding: &Domain,
         now: SystemTime,
     ) -> Option<(Address, AliasToken)> {
-        let token = form::base32(&self.secrets.first()?.mac(Purpose::Token, &original.to_string()), 16);
+        let token = form::base32(
+            &self.secrets.first()?.mac(Purpose::Token, &original.to_string()),
+            AliasToken::OCTETS,
+        );
         let stamp = form::stamp(day(now));
         let hash = self.sign(Purpose::Alias, &format!("{stamp}{token}"));
         let address =

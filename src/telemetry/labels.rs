@@ -267,6 +267,10 @@ labels! {
     FactKind {
         /// What a DNS blocklist says of an address.
         Dnsbl = "dnsbl",
+        /// What an earlier transaction came to, for one copy of a message.
+        Delivery = "delivery",
+        /// What a return address stands for that is too long to hold it.
+        ReturnAddress = "return_address",
     }
     /// What became of such a fact.
     FactEvent {
@@ -274,7 +278,7 @@ labels! {
         Sent = "sent",
         /// Told by a peer, and kept.
         Received = "received",
-        /// Told by a peer, and of no use here: of a zone that has other settings, or none.
+        /// Told by a peer, and of no use here: of a zone that has other settings, or none; of what this node knows itself.
         Ignored = "ignored",
         /// Of this node's own, made room for others before its time.
         Dropped = "dropped",

@@ -240,6 +240,11 @@ peers = [{peers}]
         with urllib.request.urlopen(f"http://{self.address}:{HTTP_PORT}{path}", timeout=5) as answer:
             return answer.read().decode()
 
+    def deliveries_heard(self):
+        """How often it was told something of a delivery that it did not know."""
+        wanted = re.compile(r'postroad_cluster_facts_total\{(?=.*kind="delivery")(?=.*event="received").*\} (\d+)')
+        return sum(int(found[1]) for found in wanted.finditer(self.get("/metrics")))
+
     def state(self):
         """What /readyz says, in a line."""
         try:

@@ -73,6 +73,12 @@ def takes_mail(node):
     return code == 250
 
 
+def letter(number):
+    """A message up to its dot, the same each time that it is sent."""
+    return (f"From: <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nMessage-ID: <{number}@sender.test>\r\n"
+            f"Date: Mon, 30 Nov 2026 12:00:00 +0000\r\nSubject: number {number}\r\n\r\n{BODY}.")
+
+
 @dataclasses.dataclass
 class Attempt:
     """What came of one message on one node."""
@@ -145,10 +151,8 @@ class Client(threading.Thread):
                 return
             if not self.heard(attempt, "EHLO", self.session.say("EHLO mail.sender.test"), 250):
                 return
-        letter = (f"From: <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nMessage-ID: <{number}@sender.test>\r\n"
-                  f"Date: Mon, 30 Nov 2026 12:00:00 +0000\r\nSubject: number {number}\r\n\r\n{BODY}.")
         for step, line, code in (("MAIL", f"MAIL FROM:<{SENDER}>", 250), ("RCPT", f"RCPT TO:<{RECIPIENT}>", 250),
-                                 ("DATA", "DATA", 354), ("dot", letter, 250)):
+                                 ("DATA", "DATA", 354), ("dot", letter(number), 250)):
             attempt.step, attempt.code = step, None
             if not self.heard(attempt, step, self.session.say(line), code):
                 return

@@ -11,7 +11,7 @@ import starts
 from cluster import Cluster, Node, Refused
 from figures import quantile, spread
 from history import OK, REFUSED, UNKNOWN, History
-from mail import RECIPIENT, Load, Smtp, answer_to
+from mail import RECIPIENT, Client, Load, Smtp, answer_to, letter
 from tools import until
 from world import DOMAIN, SENDER
 
@@ -326,6 +326,62 @@ def a_node_that_says_that_it_is_ready_takes_mail(world):
     return [f"{count} nodes took mail from when they said that they were ready"]
 
 
+def a_retry_on_another_node_is_delivered_once(world):
+    """A sender whose session ends behind its dot, while the destination thinks, tries the next MX: it waits there, is answered
+    from what the first node was answered, and the message is there once. Where the first node dies meanwhile, what came of it
+    is not known, and the message is offered again when that node is back."""
+    waited = []
+    with Cluster(world, 6).form() as cluster:
+        for node in cluster.nodes:
+            until(lambda: "the names of deliveries are those of all nodes" in node.log.read_text(), 20,
+                  f"{node.name} makes the names of deliveries that all make")
+        for count, (first, second) in enumerate(itertools.permutations(cluster.nodes, 2)):
+            number = f"{cluster.number}-retry-{count}"
+            answer = world.sink.think_about(number)
+            offered_and_left(world, first, second, number)
+            begun = time.monotonic()
+            tries = [try_once(second, number)]
+            assert tries[0].code == 451, f"{second.name} says {tries[0]} while {first.name} has no answer"
+            answer.set()
+            until(lambda: tries.append(try_once(second, number)) or tries[-1].accepted, 20, f"{second.name} answers 250")
+            waited.append(time.monotonic() - begun)
+            assert all(tried.code in (250, 451) for tried in tries), "; ".join(map(str, tries))
+            assert len(world.sink.copies_of(number)) == 1, f"{number} was delivered more than once"
+        first, second = cluster.nodes[:2]
+        number = f"{cluster.number}-retry-dead"
+        answer = world.sink.think_about(number)
+        offered_and_left(world, first, second, number)
+        assert try_once(second, number).code == 451
+        first.kill()
+        answer.set()
+        assert try_once(second, number).code == 451, "nobody knows what came of it while its node is away"
+        first.start_ready()
+        until(lambda: try_once(second, number).accepted, 20, f"{second.name} offers it again")
+        assert len(world.sink.copies_of(number)) == 2
+    return [f"retries on another node, from the first until they were answered: {spread(waited)}; all delivered once"]
+
+
+def offered_and_left(world, node, other, number):
+    """A message whose destination has it, and whose client has gone without an answer; another node has heard of it."""
+    heard = other.deliveries_heard()
+    session = Smtp(node)
+    session.reply()
+    for line in ("EHLO mail.sender.test", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{RECIPIENT}>", "DATA"):
+        session.say(line)
+    session.socket.sendall(letter(number).encode() + b"\r\n")
+    until(lambda: world.sink.copies_of(number), 20, f"the destination has {number}")
+    session.close()
+    until(lambda: other.deliveries_heard() > heard, 20, f"{other.name} hears of {number}")
+
+
+def try_once(node, number):
+    """What a node answers to a message."""
+    client = Client(Load(None, [node], rounds.SEED, clients=0), "retry")
+    tried = client.attempt(node, number)
+    client.hang_up()
+    return tried
+
+
 def blank_wiped_and_old_nodes_become_one(world):
     """First starts and replacements, each by itself and several side by side."""
     with concurrent.futures.ThreadPoolExecutor(rounds.AT_ONCE) as pool:
@@ -340,4 +396,5 @@ def blank_wiped_and_old_nodes_become_one(world):
 
 ALL = [a_change_on_any_node_is_used_on_all, a_leader_that_is_killed_costs_no_mail_and_no_change,
        a_partition_loses_no_change_and_no_mail, a_stopped_peer_costs_the_others_nothing, a_rolling_restart_is_seen_by_nobody,
-       a_node_that_says_that_it_is_ready_takes_mail, blank_wiped_and_old_nodes_become_one]
+       a_node_that_says_that_it_is_ready_takes_mail, a_retry_on_another_node_is_delivered_once,
+       blank_wiped_and_old_nodes_become_one]

@@ -1,4 +1,5 @@
-"""The destination's MX: takes everything at once, and keeps of each copy which message it was, from where, and when."""
+"""The destination's MX: takes everything at once, but for what it is to think about, and keeps of each copy which message it
+was, from where, and when."""
 import re
 import socket
 import socketserver
@@ -19,17 +20,25 @@ class Copy:
 
 class Sink:
     def __init__(self, *addresses):
-        self.copies, self.lock = {}, threading.Lock()
+        self.copies, self.lock, self.thinks = {}, threading.Lock(), {}
         for address in addresses:
             server = Server(address, Session)
             server.owner = self
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def take(self, peer, octets):
-        number = NUMBER.search(octets)
-        if number:
+        found = NUMBER.search(octets)
+        if found:
+            number = found[1].decode()
             with self.lock:
-                self.copies.setdefault(number[1].decode(), []).append(Copy(peer, octets))
+                self.copies.setdefault(number, []).append(Copy(peer, octets))
+            if number in self.thinks:
+                self.thinks[number].wait(30)
+
+    def think_about(self, number):
+        """Has the answer to a message wait until what is returned is set."""
+        self.thinks[number] = threading.Event()
+        return self.thinks[number]
 
     def copies_of(self, number):
         with self.lock:

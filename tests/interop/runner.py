@@ -1,32 +1,15 @@
 """Runs the scenarios: one line each, the reason of a failure with the end of every log, and the count."""
-import argparse
 import sys
 import time
 import traceback
 
 import scenarios
-from tools import Skip
+from tools import Skip, choose, sentence
 from world import World
 
 
-def sentence(function):
-    return function.__name__.replace("_", " ")
-
-
 def main():
-    arguments = argparse.ArgumentParser(prog="run", description="Postroad against real peers.")
-    arguments.add_argument("-k", metavar="WORDS", default="", help="only scenarios whose sentence has these words")
-    arguments.add_argument("--list", action="store_true", help="print the sentences and do nothing")
-    arguments.add_argument("--keep", action="store_true", help="leave the temporary folder for inspection")
-    asked = arguments.parse_args()
-
-    chosen = [f for f in scenarios.ALL if asked.k in sentence(f)]
-    if asked.list:
-        print("\n".join(map(sentence, chosen)))
-        return 0
-    if not chosen:
-        print(f"no scenario has the words {asked.k!r}", file=sys.stderr)
-        return 2
+    chosen, asked = choose("Postroad against real peers.", scenarios.ALL)
 
     passed, failed, skipped = 0, [], 0
     with World(keep=asked.keep) as world:

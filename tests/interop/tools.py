@@ -1,6 +1,8 @@
-"""Commands and bounded waits."""
+"""Commands, bounded waits, and which scenarios to run."""
+import argparse
 import socket
 import subprocess
+import sys
 import time
 
 
@@ -34,3 +36,24 @@ def run(*command, **options):
         talk = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
         raise AssertionError(f"{' '.join(map(str, command))} exited {done.returncode}: {talk}")
     return done.stdout
+
+
+def sentence(function):
+    return function.__name__.replace("_", " ")
+
+
+def choose(description, scenarios):
+    """The scenarios that the command line asks for, and its options; ends the process where nothing is to be run."""
+    arguments = argparse.ArgumentParser(prog="run", description=description)
+    arguments.add_argument("-k", metavar="WORDS", default="", help="only scenarios whose sentence has these words")
+    arguments.add_argument("--list", action="store_true", help="print the sentences and do nothing")
+    arguments.add_argument("--keep", action="store_true", help="leave the temporary folder for inspection")
+    asked = arguments.parse_args()
+    chosen = [scenario for scenario in scenarios if asked.k in sentence(scenario)]
+    if asked.list:
+        print("\n".join(map(sentence, chosen)))
+        sys.exit(0)
+    if not chosen:
+        print(f"no scenario has the words {asked.k!r}", file=sys.stderr)
+        sys.exit(2)
+    return chosen, asked

@@ -96,21 +96,22 @@ fn unopened(machine: Machine, readable: Readable, error: LogError) -> Result<Fou
 
 /// The table that can be made of what is in the folder, all of it or not.
 pub(crate) fn left(dir: &Path, options: RoutingOptions) -> Table {
-    match Machine::open(dir, &View::empty(options.clone())) {
-        Ok(machine) => brought_up(machine, log::look(&dir.join("log"))),
-        Err(_) => Table::lost(options),
-    }
+    made_of(dir, options, |readable| readable)
 }
 
 /// As [`left`], with the entries of which it is not known whether they were agreed on: for a node that goes on without those
 /// who could say. A client may have heard of them that they are made.
 pub(crate) fn inherited(dir: &Path, options: RoutingOptions) -> Table {
+    made_of(dir, options, |readable| {
+        let committed = readable.entries.last().map(|entry| entry.log_id);
+        Readable { committed, ..readable }
+    })
+}
+
+/// The table that a folder's snapshot and log make, the log `taken_as` this.
+fn made_of(dir: &Path, options: RoutingOptions, taken_as: impl FnOnce(Readable) -> Readable) -> Table {
     match Machine::open(dir, &View::empty(options.clone())) {
-        Ok(machine) => {
-            let readable = log::look(&dir.join("log"));
-            let committed = readable.entries.last().map(|entry| entry.log_id);
-            brought_up(machine, Readable { committed, ..readable })
-        }
+        Ok(machine) => brought_up(machine, taken_as(log::look(&dir.join("log")))),
         Err(_) => Table::lost(options),
     }
 }

@@ -1,33 +1,49 @@
-//! The facts that this node found out itself, as they are told: the latest of each key, in the order in which they came.
-//! Bounded in count and octets: the eldest of the kind of least worth makes room first, and there is one kind. Pure.
+//! The facts of one kind that this node found out itself, as they are told: the latest of each key, in the order in which they
+//! came. Bounded in count and octets: the eldest makes room first. Each kind has bounds of its own, so that a flood of one
+//! costs none of another. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
 
-use crate::blocklist::{Finding, Question};
-
-/// Facts that are kept: as many as a zone's verdicts are.
+/// Facts of a kind that are kept: as many as a zone's verdicts are.
 pub(super) const MAX_KEPT: usize = 32_768;
 /// Octets of all of them.
 pub(super) const MAX_KEPT_OCTETS: usize = 8 << 20;
-/// What a fact takes beside its codes.
+/// What a fact takes beside its text.
 const FACT_OCTETS: usize = 240;
 
+/// What counts for a while.
+pub(super) trait Lasting {
+    /// For how much longer; nothing when it does not any more.
+    fn remaining(&self) -> Option<Duration>;
+
+    /// Octets that it takes beside those of its type.
+    fn octets(&self) -> usize;
+}
+
 /// What is told.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    by_key: HashMap<Question, (u64, Finding)>,
-    order: BTreeMap<u64, Question>,
+#[derive(Debug)]
+pub(super) struct Kept<K, V> {
+    by_key: HashMap<K, (u64, V)>,
+    order: BTreeMap<u64, K>,
     octets: usize,
     /// The number of the last one.
     last: u64,
 }
 
-impl Kept {
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self { by_key: HashMap::new(), order: BTreeMap::new(), octets: 0, last: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + Lasting> Kept<K, V> {
     /// Keeps the latest of a key. How many others made room before their time.
-    pub(super) fn keep(&mut self, key: Question, finding: Finding) -> usize {
+    pub(super) fn keep(&mut self, key: K, fact: V) -> usize {
         self.last += 1;
-        self.octets += octets(&finding);
-        if let Some((number, before)) = self.by_key.insert(key, (self.last, finding)) {
+        self.octets += octets(&fact);
+        if let Some((number, before)) = self.by_key.insert(key.clone(), (self.last, fact)) {
             self.octets -= octets(&before);
             self.order.remove(&number);
         }
@@ -35,9 +51,9 @@ impl Kept {
         let mut dropped = 0;
         while self.by_key.len() > MAX_KEPT || self.octets > MAX_KEPT_OCTETS {
             let Some((_, eldest)) = self.order.pop_first() else { break };
-            if let Some((_, finding)) = self.by_key.remove(&eldest) {
-                self.octets -= octets(&finding);
-                dropped += usize::from(finding.remaining().is_some());
+            if let Some((_, fact)) = self.by_key.remove(&eldest) {
+                self.octets -= octets(&fact);
+                dropped += usize::from(fact.remaining().is_some());
             }
         }
         dropped
@@ -49,15 +65,15 @@ impl Kept {
     }
 
     /// The next of those after this number that still count, and the number of the last that was looked at.
-    pub(super) fn after(&self, number: u64, most: usize) -> (Vec<(Question, Finding)>, u64) {
+    pub(super) fn after(&self, number: u64, most: usize) -> (Vec<(K, V)>, u64) {
         let (mut facts, mut up_to) = (Vec::new(), number);
         for (number, key) in self.order.range(number.saturating_add(1)..) {
             if facts.len() == most {
                 return (facts, up_to);
             }
             up_to = *number;
-            let fact = self.by_key.get(key).filter(|(_, finding)| finding.remaining().is_some());
-            facts.extend(fact.map(|(_, finding)| (*key, finding.clone())));
+            let fact = self.by_key.get(key).filter(|(_, fact)| fact.remaining().is_some());
+            facts.extend(fact.map(|(_, fact)| (key.clone(), fact.clone())));
         }
         (facts, self.last)
     }
@@ -69,8 +85,8 @@ impl Kept {
     }
 }
 
-fn octets(finding: &Finding) -> usize {
-    FACT_OCTETS + size_of_val(finding.codes())
+fn octets(fact: &impl Lasting) -> usize {
+    FACT_OCTETS + fact.octets()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
-use crate::blocklist::ZoneId;
+use crate::blocklist::{Finding, Question, ZoneId};
 
 fn key(at: u32) -> Question {
     Question { zone: ZoneId([1; 16]), ip: Ipv4Addr::from(at).into() }

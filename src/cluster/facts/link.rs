@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::founding::NodeName;
 use super::Patience;
-use crate::blocklist::{Finding, Question};
+use super::kinds::{About, Found};
 
 /// Questions that a peer has not answered: past them it is asked none.
 const MAX_WAITING: usize = 4096;
@@ -25,7 +25,7 @@ pub(super) struct Link {
 struct Questions {
     /// Not on the wire yet.
     unsent: VecDeque<u64>,
-    waiting: HashMap<u64, (Question, watch::Sender<Progress>)>,
+    waiting: HashMap<u64, (About, watch::Sender<Progress>)>,
     last: u64,
     heard_at: Instant,
     /// It gave no sign when one was due, and has not since.
@@ -39,8 +39,18 @@ pub(super) enum Progress {
     Asked,
     /// The peer asks the DNS.
     UnderWay,
-    /// The answer, if there is one.
-    Answered(Option<Finding>),
+    /// The answer.
+    Answered(Answer),
+}
+
+/// What a peer answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Found(Found),
+    /// It has looked, and does not know.
+    Unknown,
+    /// It has not looked.
+    NotLooked,
 }
 
 impl Link {
@@ -55,9 +65,9 @@ impl Link {
         Self { peer, ended, news: Notify::new(), questions: Mutex::new(questions) }
     }
 
-    /// Asks the peer; nothing where it does not know, or is late.
-    pub(super) async fn ask(&self, question: Question, patience: Patience) -> Option<Finding> {
-        let mut waiting = self.put(question)?;
+    /// Asks the peer; nothing where it does not answer in time.
+    pub(super) async fn ask(&self, about: About, patience: Patience) -> Option<Answer> {
+        let mut waiting = self.put(about)?;
         let asked_at = Instant::now();
         let end = asked_at + patience.answer;
         loop {
@@ -76,13 +86,13 @@ impl Link {
         let is_answered = |progress: &Progress| matches!(progress, Progress::Answered(_));
         let answered = timeout_at(end, waiting.progress.wait_for(is_answered)).await;
         match &*answered.ok()?.ok()? {
-            Progress::Answered(finding) => finding.clone(),
+            Progress::Answered(answer) => Some(answer.clone()),
             Progress::Asked | Progress::UnderWay => None,
         }
     }
 
     /// Has a question sent; none where too many are, or the stream has ended.
-    fn put(&self, question: Question) -> Option<Waiting<'_>> {
+    fn put(&self, about: About) -> Option<Waiting<'_>> {
         let mut questions = self.questions.lock();
         let count = questions.waiting.len().max(questions.unsent.len());
         if self.ended.is_cancelled() || count >= MAX_WAITING {
@@ -91,7 +101,7 @@ impl Link {
         questions.last += 1;
         let number = questions.last;
         let (sender, progress) = watch::channel(Progress::Asked);
-        questions.waiting.insert(number, (question, sender));
+        questions.waiting.insert(number, (about, sender));
         questions.unsent.push_back(number);
         drop(questions);
         self.has_news();
@@ -99,11 +109,11 @@ impl Link {
     }
 
     /// The next questions to be sent, for which somebody waits.
-    pub(super) fn unsent(&self, most: usize) -> Vec<(u64, Question)> {
+    pub(super) fn unsent(&self, most: usize) -> Vec<(u64, About)> {
         let mut questions = self.questions.lock();
         let count = questions.unsent.len().min(most);
         let numbers: Vec<u64> = questions.unsent.drain(..count).collect();
-        let asked = |number| Some((number, questions.waiting.get(&number)?.0));
+        let asked = |number| Some((number, questions.waiting.get(&number)?.0.clone()));
         numbers.into_iter().filter_map(asked).collect()
     }
 

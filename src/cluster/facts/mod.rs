@@ -1,50 +1,55 @@
-//! Facts with a time to live: what one node found out, and the others need not. Losing one costs a look-up. One kind so far,
-//! what DNS blocklists say of addresses; the blocklists own it, and see the other nodes as [`Others`].
+//! Facts with a time to live: what one node found out, and the others need not. Losing one costs a look-up, or a message that
+//! is delivered twice. Three kinds ([`kinds`]): what DNS blocklists say of addresses, what earlier transactions came to, what
+//! return addresses stand for. Each is owned by a module that sees the other nodes as its `Others`.
 //!
 //! ```text
-//! Blocklist ─ tell ─▶ Kept ─▶ a link's talk ══ Facts, one stream a pair ══▶ a link's talk ─▶ Blocklist
-//!           ─ ask ──▶ Link ─▶                                             ◀─ find ─────────▶
+//! Blocklist, Ledger, Aliases ─ tell ─▶ Kept ─▶ a link's talk ══ Facts, one stream a pair ══▶ a link's talk ─▶ its owner there
+//! Blocklist, Aliases         ─ ask ──▶ Link ─▶                                             ◀─ find ─────────▶
 //! ```
 //!
 //! - A node tells the facts that it found itself, in the order in which it did: the latest of each key, bounded in count and
 //!   octets ([`kept`]). A link is told what comes after the last that it was told: there is no queue for each peer, and a slow
 //!   one misses what had to make room meanwhile. A new link is told all from the first.
 //! - On the wire stands the time that remains, and the receiver caps it: no clock of a peer is believed.
-//! - What is told comes a round trip too late for a client that reaches all nodes at once. Each question therefore has an
+//! - What is told comes a round trip too late for a client that reaches all nodes at once. Each question of a blocklist has an
 //!   owner among the nodes that are linked now, by rendezvous hash: who asks the DNS for all. The others ask it first, over
 //!   the same stream; it joins its own question. Whoever is asked asks no third.
 //! - The owner has 20 ms to give a sign: the answer, that it asks the DNS, or anything, while it is busy. Without one it is
 //!   asked nothing more until it is heard again: a peer that stands still costs the questions of these 20 ms, and no later
 //!   one. That it asks the DNS is waited for longer, since the DNS takes longer than that more often than not.
+//! - What a return address stands for is asked of all at once, by a node that was not told it. That nobody knows it is known
+//!   only where every peer has said so.
 //! - Differs from what was planned: no marks around what a new link is told, and no sequence on the wire. A receiver would do
 //!   nothing with them: facts end by themselves, and the sender alone knows what it has told.
 
 mod kept;
+mod kinds;
 mod link;
+mod others;
+mod owners;
+mod records;
 mod talk;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{SHA256, digest};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use self::kept::Kept;
+use self::kinds::Shelves;
 use self::link::Link;
+pub use self::owners::Owners;
+pub(super) use self::talk::Stream;
 use super::founding::NodeName;
 use super::network::Peers;
-use crate::blocklist::{Blocklist, Finding, Others, Question};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{FactEvent, FactKind};
-
-pub(super) use self::talk::Stream;
 
 /// How often a peer without a link is called.
 const CALLED_EVERY: Duration = Duration::from_secs(1);
@@ -76,10 +81,16 @@ struct Shared {
     name: NodeName,
     patience: Patience,
     metrics: Arc<Metrics>,
-    kept: Mutex<Kept>,
+    /// This process, as peers tell it from the one before it.
+    process: u64,
+    /// That of each peer that was heard.
+    processes: Mutex<BTreeMap<NodeName, u64>>,
+    kept: Mutex<Shelves>,
     links: Mutex<BTreeMap<NodeName, Arc<Link>>>,
+    /// Who there is beside this node.
+    peers: ArcSwap<BTreeSet<NodeName>>,
     /// Nothing until the node has them.
-    blocklist: OnceLock<Arc<ArcSwap<Blocklist>>>,
+    owners: OnceLock<Owners>,
     closed: CancellationToken,
 }
 
@@ -89,17 +100,26 @@ impl Facts {
             name,
             patience,
             metrics,
+            process: rand::random(),
+            processes: Mutex::default(),
             kept: Mutex::default(),
             links: Mutex::default(),
-            blocklist: OnceLock::new(),
+            peers: ArcSwap::default(),
+            owners: OnceLock::new(),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
     }
 
+    /// Takes note of who there is beside this node.
+    fn know(&self, peers: &Peers) {
+        let others = peers.names().into_iter().filter(|name| *name != self.shared.name);
+        self.shared.peers.store(Arc::new(others.collect()));
+    }
+
     /// Whether links are taken.
     pub(super) fn is_open(&self) -> bool {
-        self.shared.blocklist.get().is_some() && !self.shared.closed.is_cancelled()
+        self.shared.owners.get().is_some() && !self.shared.closed.is_cancelled()
     }
 
     /// Talks to a peer for as long as both are there. A link that it has already ends.
@@ -127,59 +147,9 @@ impl Facts {
         self.shared.links.lock().contains_key(peer)
     }
 
-    /// The link to the owner of a question; none where that is this node.
-    fn owner(&self, question: &Question) -> Option<Arc<Link>> {
-        let links = self.shared.links.lock();
-        let own = (weight(&self.shared.name, question), None);
-        let others = links.iter().filter(|(_, link)| link.is_heard());
-        let weighed = others.map(|(name, link)| (weight(name, question), Some(link)));
-        let (_, owner) = weighed.chain([own]).max_by_key(|(weight, _)| *weight)?;
-        owner.cloned()
+    fn count(&self, kind: FactKind, event: FactEvent, count: usize) {
+        self.shared.metrics.cluster_facts_total.of((kind, event)).inc_by(count as u64);
     }
-
-    async fn find(&self, question: Question) -> Option<Finding> {
-        let blocklist = self.shared.blocklist.get()?.load_full();
-        blocklist.find(question).await
-    }
-
-    /// Takes what a peer tells.
-    fn hear(&self, (question, finding): &(Question, Finding)) {
-        let Some(blocklist) = self.shared.blocklist.get() else { return };
-        let is_of_use = blocklist.load().hear(*question, finding);
-        self.count(if is_of_use { FactEvent::Received } else { FactEvent::Ignored }, 1);
-    }
-
-    fn count(&self, event: FactEvent, count: usize) {
-        self.shared.metrics.cluster_facts_total.of((FactKind::Dnsbl, event)).inc_by(count as u64);
-    }
-}
-
-impl Others for Facts {
-    fn tell(&self, question: Question, finding: Finding) {
-        let dropped = self.shared.kept.lock().keep(question, finding);
-        self.count(FactEvent::Dropped, dropped);
-        for link in self.shared.links.lock().values() {
-            link.has_news();
-        }
-    }
-
-    fn ask(&self, question: Question) -> BoxFuture<'_, Option<Finding>> {
-        Box::pin(async move {
-            let owner = self.owner(&question)?;
-            let answer = owner.ask(question, self.shared.patience).await;
-            self.count(if answer.is_some() { FactEvent::Answered } else { FactEvent::Unanswered }, 1);
-            answer
-        })
-    }
-}
-
-/// What a node weighs for a question: the heaviest owns it. The same on all nodes, of any version.
-fn weight(name: &NodeName, question: &Question) -> [u8; 32] {
-    let mut octets = name.to_string().into_bytes();
-    octets.push(0);
-    octets.extend(question.zone.0);
-    octets.extend(wire::address(question.ip));
-    digest(&SHA256, &octets).as_ref().try_into().unwrap_or_default()
 }
 
 /// A node's facts, and how peers are called about them.
@@ -210,13 +180,17 @@ impl Exchange {
     }
 
     /// Shares what these find with the peers until told to stop.
-    pub async fn run(self, blocklist: Arc<ArcSwap<Blocklist>>, stop: CancellationToken) {
+    pub async fn run(self, owners: Owners, stop: CancellationToken) {
         let Self { facts, peers } = self;
+        facts.know(&peers);
+        owners.aliases.share(Arc::new(facts.clone()));
+        owners.ledger.share(Arc::new(facts.clone()));
         // It is set here alone.
-        let _first = facts.shared.blocklist.set(blocklist);
+        let _first = facts.shared.owners.set(owners);
         let mut calls: BTreeMap<NodeName, JoinHandle<()>> = BTreeMap::new();
         let mut ticks = interval(CALLED_EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            facts.know(&peers);
             calls.retain(|_, call| !call.is_finished());
             if !peers.are_in_cluster() {
                 continue;

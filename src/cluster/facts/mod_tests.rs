@@ -2,9 +2,11 @@ use std::net::Ipv4Addr;
 
 use tokio::time::Instant;
 
-use super::link::Progress;
+use super::kinds::{About, Found};
+use super::link::{Answer, Progress};
+use super::others::weight;
 use super::*;
-use crate::blocklist::ZoneId;
+use crate::blocklist::{Finding, Question, ZoneId};
 
 fn question(at: u32) -> Question {
     Question { zone: ZoneId([1; 16]), ip: Ipv4Addr::from(at).into() }
@@ -14,15 +16,16 @@ fn link() -> Arc<Link> {
     Arc::new(Link::new("linda".into(), CancellationToken::new()))
 }
 
-fn ask(link: &Arc<Link>, at: u32) -> JoinHandle<(Option<Finding>, Duration)> {
+fn ask(link: &Arc<Link>, at: u32) -> JoinHandle<(Option<Answer>, Duration)> {
     let link = link.clone();
     tokio::spawn(async move {
         let began = Instant::now();
-        (link.ask(question(at), Patience::default()).await, began.elapsed())
+        let answer = link.ask(About::Verdict(question(at)), Patience::default()).await;
+        (answer, began.elapsed())
     })
 }
 
-async fn sent(link: &Link) -> Vec<(u64, Question)> {
+async fn sent(link: &Link) -> Vec<(u64, About)> {
     tokio::task::yield_now().await;
     link.unsent(100)
 }
@@ -64,7 +67,7 @@ async fn that_a_peer_asks_the_dns_is_waited_for_and_not_for_ever() {
     let numbers: Vec<u64> = sent(&link).await.into_iter().map(|(number, _)| number).collect();
     numbers.iter().for_each(|number| link.tell(*number, Progress::UnderWay));
     tokio::time::sleep(Duration::from_millis(200)).await;
-    link.tell(numbers[0], Progress::Answered(Some(finding())));
+    link.tell(numbers[0], Progress::Answered(Answer::Found(Found::Verdict(finding()))));
     let (found, took) = answered.await.unwrap();
     assert!(found.is_some() && took < Duration::from_millis(250), "{took:?}");
     assert_eq!(forgotten.await.unwrap(), (None, Duration::from_millis(500)));
@@ -80,9 +83,9 @@ async fn a_busy_peer_is_waited_for_while_it_is_heard() {
         tokio::time::sleep(Duration::from_millis(15)).await;
         link.hear();
     }
-    link.tell(number, Progress::Answered(None));
+    link.tell(number, Progress::Answered(Answer::Unknown));
     let (found, took) = asked.await.unwrap();
-    assert!(found.is_none() && took >= Duration::from_millis(75), "{took:?}");
+    assert!(found == Some(Answer::Unknown) && took >= Duration::from_millis(75), "{took:?}");
     assert!(link.is_heard());
 }
 

@@ -11,9 +11,9 @@ use tokio::time::{Interval, interval};
 use tonic::Streaming;
 
 use super::Facts;
-use super::link::{Link, Progress};
+use super::kinds::{About, Position};
+use super::link::{Answer, Link, Progress};
 use super::wire::{MAX_ANSWERS, MAX_FACTS, MAX_QUESTIONS, Part, decode, encode};
-use crate::blocklist::{Finding, Question};
 use crate::proto::cluster::v1;
 use crate::telemetry::labels::FactEvent;
 
@@ -35,14 +35,16 @@ pub(in super::super) struct Stream {
 }
 
 /// An answer to a peer that is being found.
-type Sought = BoxFuture<'static, (u64, Option<Finding>)>;
+type Sought = BoxFuture<'static, (u64, Answer)>;
 
 /// One side of a conversation.
 struct Talk<'a> {
     facts: &'a Facts,
     link: &'a Link,
-    /// The number of the last fact that was told.
-    told_up_to: u64,
+    /// Whether anything was said: the peer is to know which process it talks to.
+    has_begun: bool,
+    /// How far facts were told.
+    told_up_to: Position,
     untold: VecDeque<(u64, Progress)>,
     sought: FuturesUnordered<Sought>,
 }
@@ -51,7 +53,7 @@ struct Talk<'a> {
 pub(super) async fn run(facts: &Facts, link: &Link, stream: Stream) {
     let Stream { told, mut heard, is_current } = stream;
     let (untold, sought) = (VecDeque::new(), FuturesUnordered::new());
-    let mut talk = Talk { facts, link, told_up_to: 0, untold, sought };
+    let mut talk = Talk { facts, link, has_begun: false, told_up_to: Position::default(), untold, sought };
     let mut ticks: Interval = interval(LOOKED_EVERY);
     loop {
         tokio::select! {
@@ -84,18 +86,20 @@ pub(super) async fn run(facts: &Facts, link: &Link, stream: Stream) {
 impl Talk<'_> {
     fn has_something(&self) -> bool {
         let has_facts = || self.facts.shared.kept.lock().has_after(self.told_up_to);
-        !self.untold.is_empty() || self.link.has_unsent() || has_facts()
+        !self.has_begun || !self.untold.is_empty() || self.link.has_unsent() || has_facts()
     }
 
     /// What is said next; nothing where all of it is over by now.
     fn next(&mut self) -> Option<v1::FactsPart> {
         let (facts, up_to) = self.facts.shared.kept.lock().after(self.told_up_to, MAX_FACTS);
         self.told_up_to = up_to;
-        self.facts.count(FactEvent::Sent, facts.len());
+        facts.iter().for_each(|fact| self.facts.count(fact.kind(), FactEvent::Sent, 1));
         let answers = self.untold.len().min(MAX_ANSWERS);
         let answers = self.untold.drain(..answers).collect();
-        let part = Part { facts, questions: self.link.unsent(MAX_QUESTIONS), answers };
-        (!part.is_empty()).then(|| encode(&part))
+        let (questions, process) = (self.link.unsent(MAX_QUESTIONS), self.facts.shared.process);
+        let part = Part { facts, questions, answers, process };
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        (is_first || !part.is_empty()).then(|| encode(&part))
     }
 
     /// Takes what the peer says; whether it can be.
@@ -111,21 +115,19 @@ impl Talk<'_> {
         for (number, progress) in part.answers {
             self.link.tell(number, progress);
         }
-        for fact in &part.facts {
-            self.facts.hear(fact);
-        }
-        for (number, question) in part.questions {
-            self.find(number, question);
+        self.facts.hear(&self.link.peer, part.process, part.facts);
+        for (number, about) in part.questions {
+            self.find(number, about);
         }
         true
     }
 
-    fn find(&mut self, number: u64, question: Option<Question>) {
-        let Some(question) = question.filter(|_| self.sought.len() < MAX_SOUGHT) else {
-            return self.answer(number, Progress::Answered(None));
+    fn find(&mut self, number: u64, about: Option<About>) {
+        let Some(about) = about.filter(|_| self.sought.len() < MAX_SOUGHT) else {
+            return self.answer(number, Progress::Answered(Answer::NotLooked));
         };
         let facts = self.facts.clone();
-        let mut sought: Sought = Box::pin(async move { (number, facts.find(question).await) });
+        let mut sought: Sought = Box::pin(async move { (number, facts.find(about).await) });
         match (&mut sought).now_or_never() {
             Some((_, found)) => self.answer(number, Progress::Answered(found)),
             None => {

@@ -9,27 +9,50 @@ fn finding(codes: &[[u8; 4]], seconds: u64) -> Finding {
     Finding::new(&codes, Duration::from_secs(seconds)).unwrap()
 }
 
+fn verdict(ip: &str, finding: Finding) -> Fact {
+    Fact::Verdict(question(ip), finding)
+}
+
+fn original() -> Address {
+    Address::parse("somebody.with.a.rather.long.name@subsidiary.example").unwrap()
+}
+
 #[test]
 fn what_is_said_arrives() {
     let listed = finding(&[[127, 0, 0, 2], [127, 0, 0, 4]], 60);
+    let token = AliasToken::parse("abcdefghijklmn27").unwrap();
     let part = Part {
-        facts: vec![(question("192.0.2.1"), listed.clone()), (question("2001:db8::1"), finding(&[], 9))],
-        questions: vec![(1, question("192.0.2.2"))],
+        facts: vec![
+            verdict("192.0.2.1", listed.clone()),
+            verdict("2001:db8::1", finding(&[], 9)),
+            Fact::Original(token.clone(), Lasted::new(original(), Duration::from_secs(60)).unwrap()),
+        ],
+        questions: vec![(1, About::Verdict(question("192.0.2.2"))), (2, About::Original(token.clone()))],
         answers: vec![
             (2, Progress::UnderWay),
-            (3, Progress::Answered(None)),
-            (4, Progress::Answered(Some(listed))),
+            (3, Progress::Answered(Answer::Unknown)),
+            (4, Progress::Answered(Answer::NotLooked)),
+            (5, Progress::Answered(Answer::Found(Found::Original(original())))),
+            (6, Progress::Answered(Answer::Found(Found::Verdict(listed)))),
         ],
+        process: 77,
     };
     let heard = decode(encode(&part)).unwrap();
-    let said = |facts: &[(Question, Finding)]| -> Vec<(Question, Vec<Ipv4Addr>)> {
-        facts.iter().map(|(question, finding)| (*question, finding.codes().to_vec())).collect()
+    let said = |facts: &[Fact]| -> Vec<String> {
+        let said = |fact: &Fact| match fact {
+            Fact::Verdict(question, finding) => format!("{question:?} {:?}", finding.codes()),
+            Fact::Original(token, lasted) => format!("{token:?} {}", lasted.original),
+            Fact::Delivery(..) => panic!(),
+        };
+        facts.iter().map(said).collect()
     };
     assert_eq!(said(&heard.facts), said(&part.facts));
-    assert!(heard.facts[1].1.remaining().is_some_and(|left| left <= Duration::from_secs(9)));
-    assert_eq!(heard.questions, [(1, Some(question("192.0.2.2")))]);
-    assert_eq!(heard.answers[..2], part.answers[..2]);
-    let (4, Progress::Answered(Some(answer))) = &heard.answers[2] else { panic!() };
+    let Fact::Verdict(_, second) = &heard.facts[1] else { panic!() };
+    assert!(second.remaining().is_some_and(|left| left <= Duration::from_secs(9)));
+    let asked: Vec<_> = part.questions.iter().map(|(number, about)| (*number, Some(about.clone()))).collect();
+    assert_eq!(heard.questions, asked);
+    assert_eq!((&heard.answers[..4], heard.process), (&part.answers[..4], 77));
+    let (6, Progress::Answered(Answer::Found(Found::Verdict(answer)))) = &heard.answers[4] else { panic!() };
     assert_eq!(answer.codes().len(), 2);
 }
 
@@ -43,7 +66,8 @@ fn told(question: v1::DnsblQuestion, codes: usize, remaining_ms: u64) -> v1::Fac
 fn a_time_to_live_is_capped_and_one_that_is_over_is_nothing() {
     let about = || encode_question(question("192.0.2.1"));
     let heard = decode(told(about(), 1, u64::MAX)).unwrap();
-    assert!(heard.facts[0].1.remaining().unwrap() <= Duration::from_secs(3600));
+    let Fact::Verdict(_, finding) = &heard.facts[0] else { panic!() };
+    assert!(finding.remaining().unwrap() <= Duration::from_secs(3600));
     assert!(decode(told(about(), 1, 0)).unwrap().facts.is_empty());
 }
 
@@ -53,6 +77,12 @@ fn what_is_out_of_bounds_is_no_message() {
     assert!(decode(told(about(16, 4), 16, 1000)).is_ok());
     for wrong in [told(about(15, 4), 1, 1000), told(about(16, 5), 1, 1000), told(about(16, 4), 17, 1000)] {
         assert!(decode(wrong).is_err());
+    }
+    for (token, original) in [("short", "ana@dest.example"), ("abcdefghijklmn27", "nobody")] {
+        let (token, original) = (token.to_owned(), original.to_owned());
+        let kind = Some(fact::Kind::ReturnAddress(v1::ReturnAddress { token, original }));
+        let fact = v1::Fact { remaining_ms: 1000, kind };
+        assert!(decode(v1::FactsPart { facts: vec![fact], ..Default::default() }).is_err());
     }
     let many = v1::FactsPart { facts: vec![v1::Fact::default(); MAX_FACTS + 1], ..Default::default() };
     assert_eq!(decode(many), Err(Malformed("a list")));
@@ -66,9 +96,12 @@ fn what_a_later_version_says_is_left_out_and_its_questions_are_answered() {
         facts: vec![v1::Fact { remaining_ms: 1000, kind: None }],
         questions: vec![v1::FactQuestion { number: 5, about: None }],
         answers: vec![v1::FactAnswer { number: 6, answer: None }],
-        header: None,
+        ..Default::default()
     };
     let heard = decode(part).unwrap();
     assert!(heard.facts.is_empty());
-    assert_eq!((heard.questions, heard.answers), (vec![(5, None)], vec![(6, Progress::Answered(None))]));
+    assert_eq!(
+        (heard.questions, heard.answers),
+        (vec![(5, None)], vec![(6, Progress::Answered(Answer::NotLooked))])
+    );
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::founding::{Asked, Heard, NodeName};
+use super::super::founding::{Asked, Heard, NodeId, NodeName};
 use super::super::network::{Greeting, Peers};
 
 /// How often a peer is asked.
@@ -115,6 +115,13 @@ impl Hearing {
             .iter()
             .map(|(name, heard)| (name.clone(), (heard.greeting.clone(), heard.at.elapsed())))
             .collect()
+    }
+
+    /// The ids of those of whom this holds, by what they said last and how long ago.
+    pub(super) fn ids(&self, holds: impl Fn(&Greeting, Duration) -> bool) -> BTreeSet<NodeId> {
+        let heard = self.shared.heard.lock();
+        let found = heard.values().filter(|heard| holds(&heard.greeting, heard.at.elapsed()));
+        found.map(|heard| heard.greeting.answer.disk.id).collect()
     }
 
     /// What counts now, for the rules.

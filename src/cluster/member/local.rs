@@ -52,8 +52,6 @@ pub(super) struct Local {
     orders: mpsc::Sender<Order>,
     joining: Mutex<BTreeMap<NodeId, Instant>>,
     shown: Shown,
-    /// Whether readers keep what they see.
-    held: AtomicBool,
 }
 
 /// Raft, while it runs, and its log.
@@ -117,7 +115,6 @@ impl Local {
             orders,
             joining: Mutex::default(),
             shown,
-            held: true.into(),
         }
     }
 
@@ -163,14 +160,9 @@ impl Local {
         self.shown.drain.is_ordered()
     }
 
-    /// Notes whether readers keep what they see.
-    pub(super) fn hold(&self, held: bool) {
-        self.held.store(held, Ordering::Release);
-    }
-
-    /// Whether they do.
+    /// Whether readers keep what they see.
     pub(super) fn is_held(&self) -> bool {
-        self.held.load(Ordering::Acquire)
+        self.view.is_held()
     }
 
     /// How this node is.
@@ -188,9 +180,11 @@ impl Local {
         self.routing.clone()
     }
 
-    /// Hands an operator's order to the steward.
-    pub(super) async fn order_of_operator(&self, order: Order) -> Result<(), ()> {
-        self.orders.send(order).await.map_err(drop)
+    /// Hands an order to the steward; the answer, unless the node stops before.
+    pub(super) async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.ok()?;
+        answered.await.ok()
     }
 
     pub(super) fn incarnation(&self) -> u64 {
@@ -224,14 +218,11 @@ impl Local {
         })
     }
 
-    async fn order(
+    async fn order_of_peer(
         &self,
         order: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Order,
     ) -> Result<(), String> {
-        let (answer, answered) = oneshot::channel();
-        let gone = |_| "this node stops".to_owned();
-        self.orders.send(order(answer)).await.map_err(|_| gone(()))?;
-        answered.await.map_err(|_| gone(()))?
+        self.order(order).await.unwrap_or_else(|| Err("this node stops".to_owned()))
     }
 }
 
@@ -298,11 +289,11 @@ impl LocalNode for Local {
     }
 
     fn adopt(&self, cluster: ClusterId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.order(move |answer| Order::Adopt(cluster, answer)))
+        Box::pin(self.order_of_peer(move |answer| Order::Adopt(cluster, answer)))
     }
 
     fn consent(&self, request: Request) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.order(move |answer| Order::Consent(request, answer)))
+        Box::pin(self.order_of_peer(move |answer| Order::Consent(request, answer)))
     }
 
     fn join(&self, _name: NodeName, id: NodeId) -> BoxFuture<'_, Joining> {

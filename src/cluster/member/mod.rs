@@ -22,6 +22,7 @@ mod local;
 mod operate;
 mod ordered;
 mod seat;
+mod standing;
 mod steward;
 mod telling;
 mod writing;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::codegen::http;
 
@@ -71,11 +70,8 @@ impl Handle {
     /// # Errors
     /// With the rule that forbids it, or when the disk refuses.
     pub async fn bootstrap(&self, extent: Bootstrap) -> Result<(), OperateError> {
-        let (answer, answered) = oneshot::channel();
-        let stopping = |_| OperateError::Stopping;
-        let order = Order::Bootstrap(extent, answer);
-        self.local.order_of_operator(order).await.map_err(|()| OperateError::Stopping)?;
-        answered.await.map_err(stopping)?
+        let founded = self.local.order(|answer| Order::Bootstrap(extent, answer)).await;
+        founded.unwrap_or(Err(OperateError::Stopping))
     }
 
     /// Whether a node may be removed: it is known, and those who stay can decide without it.
@@ -83,29 +79,33 @@ impl Handle {
     /// # Errors
     /// With why not.
     pub fn may_remove(&self, name: &str) -> Result<(), OperateError> {
-        let Status { nodes, .. } = self.status();
-        let known = || nodes.iter().map(|node| node.name.clone()).collect();
-        let unknown = || OperateError::UnknownNode { name: name.to_owned(), known: known() };
-        let removed = nodes.iter().find(|node| node.name.to_string() == name).ok_or_else(unknown)?;
-        let (disk, greetings) = (self.local.disk(), self.greetings());
-        let voters = latest(&disk, &greetings).map(|state| state.membership.voters).unwrap_or_default();
-        if !voters.contains_key(&removed.name) {
+        let greetings = self.greetings();
+        let state = latest(&self.local.disk(), &greetings);
+        let names = self.names(state.as_ref());
+        let Some(removed) = names.iter().find(|known| known.to_string() == name) else {
+            return Err(OperateError::UnknownNode {
+                name: name.to_owned(),
+                known: names.into_iter().collect(),
+            });
+        };
+        let voters = state.map(|state| state.membership.voters).unwrap_or_default();
+        if !voters.contains_key(removed) {
             return Ok(());
         }
         let is_there = |name: &NodeName, id: NodeId| {
             let found = greetings.get(name).filter(|(_, ago)| *ago < COUNTS_FOR);
             found.is_some_and(|(greeting, _)| greeting.answer.disk.id == id)
         };
-        let left: Vec<_> = voters.iter().filter(|(name, _)| **name != removed.name).collect();
+        let left: Vec<_> = voters.iter().filter(|(name, _)| *name != removed).collect();
         if left.is_empty() {
-            return Err(OperateError::OnlyVoter(removed.name.clone()));
+            return Err(OperateError::OnlyVoter(removed.clone()));
         }
         let missing = left.iter().filter(|(name, id)| !is_there(name, **id));
         let silent: Vec<NodeName> = missing.map(|(name, _)| (*name).clone()).collect();
         if (left.len() - silent.len()) * 2 > left.len() {
             return Ok(());
         }
-        Err(OperateError::NoMajorityLeft { removed: removed.name.clone(), silent })
+        Err(OperateError::NoMajorityLeft { removed: removed.clone(), silent })
     }
 
     /// Has a node take no new sessions, or take them again. How it is then.

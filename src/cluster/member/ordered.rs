@@ -1,36 +1,79 @@
-//! What an operator orders of a member, as the steward carries it out.
+//! What an operator, or a peer, orders of a member, as the steward carries it out.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
+use super::super::disk::{Adopted, Identity};
 use super::super::founding::{
-    Asked, ClusterId, Inadmissible, NodeName, View as Rules, Write, abandon_others, bootstrap,
+    Asked, ClusterId, Inadmissible, NodeName, Origin, Reply, Request, Standing, View as Rules, Write,
+    abandon_others, answer_founder, bootstrap,
 };
 use super::super::network::LocalNode as _;
 use super::super::operate::{Bootstrap, OperateError};
-use super::hearing::COUNTS_FOR;
-use super::seat::Running;
+use super::local::Order;
 use super::steward::Steward;
 
 /// How long a peer has to show that it is there, before a cluster is founded without it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// How long ago a voter was heard who may give its vote, at least: it says Hello every half a second.
-const HEARD_LATELY: Duration = Duration::from_secs(1);
-/// How long others have to lead in the place of a node that stands back: several elections.
-const OTHERS_LEAD_WITHIN: Duration = Duration::from_secs(10);
-
-/// Whether this node leaves it to others to lead.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum StandingBack {
-    No,
-    /// It was led by another then, or began to wait for that.
-    Since(Instant),
-    /// None of them did.
-    InVain,
-}
 
 impl Steward {
+    /// Does what is to be done by the steward alone.
+    pub(super) async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Adopt(cluster, answer) => self.adopt(cluster, answer).await,
+            Order::Consent(request, answer) => self.consent(&request, answer).await,
+            Order::Bootstrap(extent, answer) => {
+                // Whoever ordered it has gone, and does not wait for it any more.
+                if !answer.is_closed() {
+                    let founded = self.bootstrap(extent).await;
+                    let _gone = answer.send(founded);
+                }
+            }
+        }
+    }
+
+    async fn adopt(&mut self, cluster: ClusterId, answer: oneshot::Sender<Result<(), String>>) {
+        if self.identity.adopted.is_some_and(|adopted| adopted.cluster == cluster) {
+            let _gone = answer.send(Ok(()));
+            return;
+        }
+        let of_another = match self.local.disk().standing {
+            Standing::State(state) => state.cluster != cluster,
+            Standing::Consenting { cluster: other, .. } => other != cluster,
+            Standing::Founding { .. } | Standing::OldTable => true,
+            Standing::Blank => false,
+        };
+        if of_another {
+            let _gone = answer.send(Err("this node belongs to another cluster by now".to_owned()));
+            return;
+        }
+        let origin = self.hearing.heard().values().find_map(|heard| {
+            let state = heard.answer.disk.settled()?;
+            (state.cluster == cluster).then_some(state.origin)
+        });
+        let adopted = Some(Adopted { cluster, origin: origin.unwrap_or(Origin::Cluster) });
+        let adopted = self.become_this(Identity { adopted, ..self.identity.clone() }).await;
+        self.hearing.wrote();
+        let _gone = answer.send(adopted.map_err(|error| error.to_string()));
+    }
+
+    async fn consent(&mut self, request: &Request, answer: oneshot::Sender<Result<(), String>>) {
+        let said = loop {
+            let terms = self.local.terms.load_full();
+            match answer_founder(&self.local.disk(), &terms, request) {
+                Reply::Consented => break Ok(()),
+                Reply::Unwilling(why) => break Err(why.to_string()),
+                Reply::First(write) => {
+                    if !self.write(write).await {
+                        break Err("the disk of this node refuses".to_owned());
+                    }
+                }
+            }
+        };
+        let _gone = answer.send(said);
+    }
+
     /// Founds a cluster of one, write by write, as far as the rules let an operator.
     pub(super) async fn bootstrap(&mut self, extent: Bootstrap) -> Result<(), OperateError> {
         // Whoever answers now is there, whatever was heard before.
@@ -76,52 +119,5 @@ impl Steward {
                 consents: &self.consents,
             }),
         }
-    }
-
-    /// While an operator has the node take no new sessions, it leaves it to others to lead, if they can. If none of them does
-    /// in time, it leads on: somebody must.
-    pub(super) fn stand_back(&mut self) {
-        let Running::Part { part, .. } = &self.running else { return };
-        let metrics = part.raft.metrics().borrow().clone();
-        let is_led = metrics.current_leader.is_some_and(|leader| leader != metrics.id);
-        let wanted = self.local.is_drained() && self.others_decide();
-        self.standing_back = match self.standing_back {
-            _ if !wanted => StandingBack::No,
-            StandingBack::No => StandingBack::Since(Instant::now()),
-            StandingBack::Since(at) if at.elapsed() >= OTHERS_LEAD_WITHIN && !is_led => StandingBack::InVain,
-            StandingBack::Since(_) if is_led => StandingBack::Since(Instant::now()),
-            kept @ (StandingBack::Since(_) | StandingBack::InVain) => kept,
-        };
-        let leads = !matches!(self.standing_back, StandingBack::Since(_));
-        let engine = part.raft.runtime_config();
-        // Who hears no majority gets no vote of one: its terms would only depose who leads when it is back.
-        engine.elect(leads && self.hears_majority());
-        engine.heartbeat(leads);
-    }
-
-    fn hears_majority(&self) -> bool {
-        let greetings = self.hearing.greetings().into_values();
-        // Nobody asks for votes sooner than this after it was led last.
-        let within = HEARD_LATELY.max(Duration::from_millis(2 * self.timing.election.0));
-        let lately = greetings.filter(|(_, ago)| *ago < within);
-        let ids = lately.map(|(greeting, _)| greeting.answer.disk.id).chain([self.identity.node]).collect();
-        // Who votes is not known before the log is read.
-        self.local
-            .disk()
-            .settled()
-            .is_none_or(|state| state.membership.voters.is_empty() || state.membership.is_led_by(&ids))
-    }
-
-    /// Whether those of the voters who answer, and are not drained themselves, are a majority without this node.
-    fn others_decide(&self) -> bool {
-        let disk = self.local.disk();
-        let greetings = self.hearing.greetings().into_iter();
-        let others = greetings
-            .filter(|(name, (greeting, ago))| {
-                *name != self.name && *ago < COUNTS_FOR && !greeting.report.drained
-            })
-            .map(|(_, (greeting, _))| greeting.answer.disk.id)
-            .collect();
-        disk.settled().is_some_and(|state| state.membership.is_led_by(&others))
     }
 }

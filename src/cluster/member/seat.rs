@@ -44,7 +44,7 @@ pub(super) struct Desk {
 impl Steward {
     /// Shows the table, and takes changes of it, once it is what the cluster has.
     pub(super) async fn catch_up(&mut self) {
-        if !self.held || !self.has_all().await {
+        if !self.view.is_held() || !self.has_all().await {
             return;
         }
         if !self.identity.was_shown && self.identity.adopted.is_some() {
@@ -54,8 +54,6 @@ impl Steward {
             }
         }
         self.view.release();
-        self.held = false;
-        self.local.hold(false);
         self.switch().await;
         self.is_noted = !self.identity.was_shown;
     }
@@ -63,7 +61,7 @@ impl Steward {
     /// Notes in the store that the table is under `raft/`. Where the table that was there is lost, and nobody who founded the
     /// cluster had another, that is said in the cluster first: one domain that is added does not speak for all that there were.
     pub(super) async fn note_table(&mut self) {
-        if self.is_noted || self.held {
+        if self.is_noted || self.view.is_held() {
             return;
         }
         let founded = !matches!(self.identity.bound, Bound::Free);
@@ -136,8 +134,7 @@ impl Steward {
 
     pub(super) fn hold(&mut self) {
         self.view.hold();
-        (self.held, self.held_since) = (true, Instant::now());
-        self.local.hold(true);
+        self.held_since = Instant::now();
     }
 
     /// Starts Raft again where it has failed and may run again.
@@ -273,7 +270,7 @@ impl Steward {
         let (stopped, view) = (stop.clone(), self.view.clone());
         let silent = self.hearing.watch_silent();
         let (runs, proposer) = match &self.running {
-            Running::Part { part, .. } if !self.held => {
+            Running::Part { part, .. } if !self.view.is_held() => {
                 let proposer = Proposer::new(part.raft.clone(), view.clone(), silent.clone());
                 (false, Some(proposer.forwarding(self.peers.clone())))
             }

@@ -7,28 +7,28 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::error::{InitializeError, RaftError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::disk::{
-    Adopted, Bound, Contents, DiskError, Identity, Mark, Place, Standing, before, inherited, renew,
+    Bound, Contents, DiskError, Identity, Mark, Place, Standing, before, inherited, renew,
 };
 use super::super::founding::{
-    Allowed, Change, ClusterId, Electorate, Members, Message, NodeId, NodeName, Origin, Reason, Reply,
-    Request, Rest, Step, Terms, View as Rules, Write, answer_founder, next_change, next_step,
+    Allowed, Change, ClusterId, Electorate, Members, Message, NodeId, NodeName, Reason, Rest, Step, Terms,
+    View as Rules, Write, next_change, next_step,
 };
+use super::super::log;
 use super::super::network::{Joining, LocalNode as _, Peers};
 use super::super::part::Timing;
 use super::super::types::Member as RaftMember;
-use super::super::{founding, log};
 use super::Handle;
 use super::electorate::Leading;
 use super::hearing::Hearing;
 use super::local::{Local, Logged, Order};
-use super::ordered::StandingBack;
 use super::seat::{Desk, Running};
+use super::standing::StandingBack;
 use super::writing::{Kept, Source, Writing, writing};
 use crate::routing::{Orders, Table, View};
 use crate::telemetry::Metrics;
@@ -68,8 +68,7 @@ pub(super) struct Steward {
     pub(super) changing: Option<JoinHandle<()>>,
     pub(super) running: Running,
     pub(super) desk: Option<Desk>,
-    /// Whether readers keep what they see, and since when.
-    pub(super) held: bool,
+    /// Since when readers keep what they see, if they do.
     pub(super) held_since: Instant,
     /// Why nothing is done, as the log said it last.
     pub(super) told: watch::Sender<Option<String>>,
@@ -107,7 +106,6 @@ impl Steward {
             changing: None,
             running: Running::Not,
             desk: None,
-            held: true,
             held_since: Instant::now(),
             told,
             is_noted: true,
@@ -388,64 +386,9 @@ impl Steward {
         }
     }
 
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::Adopt(cluster, answer) => self.adopt(cluster, answer).await,
-            Order::Consent(request, answer) => self.consent(&request, answer).await,
-            Order::Bootstrap(extent, answer) => {
-                // Whoever ordered it has gone, and does not wait for it any more.
-                if !answer.is_closed() {
-                    let founded = self.bootstrap(extent).await;
-                    let _gone = answer.send(founded);
-                }
-            }
-        }
-    }
-
-    async fn adopt(&mut self, cluster: ClusterId, answer: oneshot::Sender<Result<(), String>>) {
-        if self.identity.adopted.is_some_and(|adopted| adopted.cluster == cluster) {
-            let _gone = answer.send(Ok(()));
-            return;
-        }
-        let of_another = match self.local.disk().standing {
-            founding::Standing::State(state) => state.cluster != cluster,
-            founding::Standing::Consenting { cluster: other, .. } => other != cluster,
-            founding::Standing::Founding { .. } | founding::Standing::OldTable => true,
-            founding::Standing::Blank => false,
-        };
-        if of_another {
-            let _gone = answer.send(Err("this node belongs to another cluster by now".to_owned()));
-            return;
-        }
-        let origin = self.hearing.heard().values().find_map(|heard| {
-            let state = heard.answer.disk.settled()?;
-            (state.cluster == cluster).then_some(state.origin)
-        });
-        let adopted = Some(Adopted { cluster, origin: origin.unwrap_or(Origin::Cluster) });
-        let adopted = self.become_this(Identity { adopted, ..self.identity.clone() }).await;
-        self.hearing.wrote();
-        let _gone = answer.send(adopted.map_err(|error| error.to_string()));
-    }
-
-    async fn consent(&mut self, request: &Request, answer: oneshot::Sender<Result<(), String>>) {
-        let said = loop {
-            let terms = self.local.terms.load_full();
-            match answer_founder(&self.local.disk(), &terms, request) {
-                Reply::Consented => break Ok(()),
-                Reply::Unwilling(why) => break Err(why.to_string()),
-                Reply::First(write) => {
-                    if !self.write(write).await {
-                        break Err("the disk of this node refuses".to_owned());
-                    }
-                }
-            }
-        };
-        let _gone = answer.send(said);
-    }
-
     /// Whether it has not all that the others have, and gets it.
     fn fetches(&self) -> bool {
-        self.held && matches!(self.running, Running::Part { .. })
+        self.view.is_held() && matches!(self.running, Running::Part { .. })
     }
 
     /// Says once what is waited for, and what an operator must do.

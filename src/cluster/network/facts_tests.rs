@@ -4,16 +4,21 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::test_world::*;
 use super::*;
+use crate::aliases::{Aliases, Original};
 use crate::blocklist::Blocklist;
-use crate::cluster::facts::{Exchange, Patience};
+use crate::cluster::facts::{Exchange, Owners, Patience};
 use crate::config;
 use crate::dev::dns::{Behaviour, DnsServer};
 use crate::dns::Dns;
-use crate::mail::Domain;
+use crate::ledger::{Key, Ledger, Recorded};
+use crate::mail::{Address, Domain};
+use crate::srs::AliasToken;
+use crate::store::{Committer, Store};
 use crate::telemetry::Metrics;
 use crate::telemetry::labels::{FactEvent, FactKind};
 
@@ -25,10 +30,20 @@ const CLIENTS: u32 = if cfg!(debug_assertions) { 200 } else { 1000 };
 /// On a busy machine, a sign takes its time.
 const PATIENT: Patience = Patience { sign: Duration::from_millis(500), answer: Duration::from_secs(2) };
 
-/// A node's blocklists.
+/// A node's blocklists, and what else it shares.
 struct Zones {
     blocklist: Arc<Blocklist>,
+    ledger: Ledger,
+    aliases: Arc<Aliases>,
     metrics: Arc<Metrics>,
+    _data: TempDir,
+}
+
+fn stored(data: &TempDir) -> (Ledger, Arc<Aliases>) {
+    let store = Store::open(data.path()).unwrap();
+    let committer = || Committer::start(store.clone()).unwrap();
+    let ledger = Ledger::open(&store, committer()).unwrap();
+    (ledger, Arc::new(Aliases::open(&store, committer(), 21).unwrap()))
 }
 
 /// Three nodes that share what their blocklists say.
@@ -78,8 +93,12 @@ impl Shared {
             let facts = Arc::new(exchange.facts());
             let blocklist = Blocklist::among(facts, &[settings(listed)], dns, metrics.clone()).unwrap();
             tokio::spawn(blocklist.clone().watch(stop.clone()));
-            tokio::spawn(exchange.run(Arc::new(ArcSwap::from(blocklist.clone())), stop.clone()));
-            nodes.push(Zones { blocklist, metrics });
+            let data = tempfile::tempdir().unwrap();
+            let (ledger, aliases) = stored(&data);
+            let current = Arc::new(ArcSwap::from(blocklist.clone()));
+            let owners = Owners { blocklist: current, ledger: ledger.clone(), aliases: aliases.clone() };
+            tokio::spawn(exchange.run(owners, stop.clone()));
+            nodes.push(Zones { blocklist, ledger, aliases, metrics, _data: data });
         }
         let stopped = stop.clone().drop_guard();
         let shared = Self { world, nodes, server, stop, _stopped: stopped };
@@ -271,4 +290,58 @@ async fn a_peer_that_comes_back_is_told_all_that_counts_still() {
     assert!(amir.peers.facts().is_some());
     shared.stop.cancel();
     until("no link is left", || async { amir.peers.facts().is_some_and(|facts| facts.links() == 0) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_answered_on_whichever_node_it_comes_to_and_once() {
+    let shared = Shared::new(PATIENT).await;
+    let [linda, amir, isaac] = [0, 1, 2].map(|at| &shared.nodes[at].ledger);
+    let key = Key([7; 32]);
+    let all_know = async |what: &str, known: Option<Recorded>| {
+        until(what, || async { [linda, amir, isaac].iter().all(|ledger| ledger.recall(&key) == known) })
+            .await;
+    };
+    let under_way = linda.begin(vec![key]);
+    all_know("it is under way", Some(Recorded::Open)).await;
+    linda.record(vec![(key, Recorded::Queued)]).await.unwrap();
+    drop(under_way);
+    all_know("it is queued", Some(Recorded::Queued)).await;
+    amir.forget(vec![key]).await.unwrap();
+    all_know("its sender has heard so at amir", None).await;
+    assert!(linda.is_empty() && amir.is_empty() && isaac.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_return_address_is_known_on_all_nodes_and_unknown_only_where_all_say_so() {
+    let shared = Shared::new(PATIENT).await;
+    let [linda, amir, isaac] = [0, 1, 2].map(|at| shared.nodes[at].aliases.clone());
+    let original = Address::parse("somebody@else.example").unwrap();
+    let tokens = ["abcdefghijklmnop", "bbcdefghijklmnop", "cbcdefghijklmnop"];
+    let [told, kept, unknown] = tokens.map(|token| AliasToken::parse(token).unwrap());
+    linda.clone().keep(told.clone(), original.clone()).await.unwrap();
+    until("both others have it", || async {
+        [&amir, &isaac].iter().all(|aliases| aliases.find_here(&told).unwrap().is_some())
+    })
+    .await;
+    // As if it had been told while amir was away.
+    linda.hear(&kept, &original).unwrap();
+    assert_eq!(amir.clone().find(kept.clone()).await.unwrap(), Original::Known(original.clone()));
+    assert_eq!(amir.find_here(&kept).unwrap(), Some(original.clone()));
+    assert_eq!(amir.clone().find(unknown.clone()).await.unwrap(), Original::Unknown);
+
+    let (nodes, linda) = (&shared.world.nodes, &shared.world.nodes[0]);
+    let mut addresses = shared.world.addresses.clone();
+    addresses.remove(&linda.name);
+    nodes[1..].iter().for_each(|node| node.peers.swap_addresses(&addresses));
+    until("linda is alone", || async { linda.peers.facts().is_some_and(|facts| facts.links() == 0) }).await;
+    // She is one of them, and does not answer.
+    addresses.insert(linda.name.clone(), "127.0.0.1:1".to_owned());
+    nodes[1..].iter().for_each(|node| node.peers.swap_addresses(&addresses));
+    until("she is missed", || async {
+        amir.clone().find(unknown.clone()).await.unwrap() == Original::Unanswered
+    })
+    .await;
+    // Isaac has it still.
+    isaac.hear(&AliasToken::parse(tokens[2]).unwrap(), &original).unwrap();
+    assert_eq!(amir.find(AliasToken::parse(tokens[2]).unwrap()).await.unwrap(), Original::Known(original));
 }

@@ -13,6 +13,7 @@ use mail_auth::dkim::{Canonicalization, DkimSigner};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::clock;
@@ -221,6 +222,7 @@ fn accepted(
         received_at: clock::now(),
         dot_at: Instant::now(),
         deadline: Deadline::after(IN_SESSION),
+        gone: CancellationToken::new(),
         memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer,
     };

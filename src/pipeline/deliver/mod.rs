@@ -37,6 +37,7 @@ mod plan;
 mod shipment;
 mod silent_hosts;
 mod tls;
+mod under_way;
 mod upstream;
 mod upstreams;
 
@@ -48,6 +49,7 @@ use tokio::sync::Semaphore;
 use self::job::{Job, Matter, Tries};
 use self::open_transactions::Asked;
 use self::tls::TlsWish;
+use self::under_way::Copies;
 use self::upstream::dialogue::Dialogue;
 use self::upstream::outgoing::Content;
 use self::upstream::transaction::Budget;
@@ -137,10 +139,14 @@ async fn deliver(upstreams: Arc<Upstreams>, rewritten: Rewritten) -> Attempted {
         asked,
         dialogue: None,
     };
-    let (mut deliveries, remarks) = offer_all(upstreams, offer, &message, shipments).await;
+    let copies = Copies::of(&transaction, &message, &shipments);
+    let (ledger, gone) = (upstreams.ledger.clone(), transaction.gone.clone());
+    let offering = offer_all(upstreams, offer, &message, shipments);
+    let ((mut deliveries, remarks), under_way) =
+        under_way::watched(offering, copies, gone.cancelled(), &ledger).await;
     deliveries.extend(recorded);
     let deliveries = in_order(deliveries, &transaction.envelope.recipients);
-    Attempted { transaction, message, verdict, deliveries, remarks }
+    Attempted { transaction, message, verdict, deliveries, remarks, under_way }
 }
 
 /// What is to be known of a message to offer it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Buf;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::open::{Asking, Chunks, Early, Open, Refused};
 use super::reception::{Bounds, Reception};
@@ -300,6 +301,7 @@ impl Session {
     /// Sends the message down the pipeline and waits for its settlement.
     async fn submit(&mut self, open: Open, message: Message, memory: Share) -> Result<Settlement, End> {
         let (answer, mut settlement) = oneshot::channel();
+        let gone = CancellationToken::new();
         let Open { id, client, mail, early, recipients, asking, .. } = open;
         let aliases: Vec<Address> = recipients.iter().map(|recipient| recipient.alias.clone()).collect();
         let dot_at = Instant::now();
@@ -320,6 +322,7 @@ impl Session {
             received_at: clock::now(),
             dot_at,
             deadline: Deadline::after(self.config.delivery.in_session_timeout),
+            gone: gone.clone(),
             memory,
             answer,
         };
@@ -334,7 +337,10 @@ impl Session {
         }
         let settled = tokio::select! {
             settled = &mut settlement => settled,
-            () = self.gone() => settlement.await,
+            () = self.gone() => {
+                gone.cancel();
+                settlement.await
+            }
         };
         match settled {
             Ok(settlement) => Ok(settlement),

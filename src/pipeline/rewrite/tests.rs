@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RsaKeyPair};
 use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::{self, DkimKey};
@@ -111,6 +112,7 @@ fn routed(octets: &[u8], arc: ArcState) -> (Routed, oneshot::Receiver<Settlement
         received_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_456_800),
         dot_at: Instant::now(),
         deadline: Deadline::after(Duration::from_secs(45)),
+        gone: CancellationToken::new(),
         memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer,
     };

@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use tracing::{error, warn};
 
 use super::Context;
+use crate::aliases::Original;
 use crate::clock;
 use crate::mail::{Address, Domain, RecipientRequest, ReversePath};
 use crate::pipeline::parcel::{Action, Recipient, Standing};
@@ -120,7 +121,7 @@ async fn unwrap(address: &Address, now: SystemTime, context: &Context) -> Result
     })
 }
 
-/// The original of an alias, which is on disk.
+/// The original of an alias, which is on disk, here or elsewhere.
 async fn stored(
     address: &Address,
     now: SystemTime,
@@ -131,15 +132,17 @@ async fn stored(
         Ok(None) => return Ok(Err(SrsError::Malformed)),
         Err(error) => return Ok(Err(error)),
     };
-    let aliases = context.aliases.clone();
-    let found = tokio::task::spawn_blocking(move || aliases.find(&token)).await;
-    match found {
-        Ok(Ok(original)) => Ok(original.ok_or(SrsError::Expired)),
-        Ok(Err(cause)) => {
+    match context.aliases.clone().find(token).await {
+        Ok(Original::Known(original)) => Ok(Ok(original)),
+        Ok(Original::Unknown) => Ok(Err(SrsError::Expired)),
+        Ok(Original::Unanswered) => {
+            warn!("a return address is not known here, and another node that may know it does not answer");
+            Err(Refusal::Internal)
+        }
+        Err(cause) => {
             error!(%cause, "a return address cannot be looked up");
             Err(Refusal::NoStorage)
         }
-        Err(_panic) => Err(Refusal::Internal),
     }
 }
 

@@ -69,7 +69,7 @@ impl Stage for Settle {
 
 /// Settles one transaction.
 async fn settle(attempted: Attempted, around: &Surroundings) {
-    let Attempted { transaction, message, verdict, deliveries, remarks } = attempted;
+    let Attempted { transaction, message, verdict, deliveries, remarks, mut under_way } = attempted;
     let vouched = verdict.vouched;
     let mut case = Case { transaction: &transaction, message: &message, vouched, deliveries, remarks };
     let decision = around.decide(&case).await;
@@ -81,6 +81,9 @@ async fn settle(attempted: Attempted, around: &Surroundings) {
     around.remember(&keys, &decision.records).await;
 
     around.tell(&case, &verdict.results, &decision);
+    if let Some(under_way) = &mut under_way {
+        under_way.leave(&open(&keys, &decision.records));
+    }
     let ours = [&decision.queued[..], &decision.bounced[..]].concat();
     case.deliveries = if ours.is_empty() {
         around.watch_open(case.deliveries, &keys)
@@ -97,6 +100,12 @@ async fn settle(attempted: Attempted, around: &Surroundings) {
     let held = Held::Message(message, memory);
     let (acknowledgement, held) = around.acknowledgement(heard, held, &settled).await;
     around.learn(if written { acknowledgement } else { Acknowledgement::Vanished }, held, &settled).await;
+}
+
+/// The copies whose upstreams still owe an answer that is waited for behind the transaction.
+fn open(keys: &[Key], records: &[(usize, Recorded)]) -> Vec<Key> {
+    let open = records.iter().filter(|(_, record)| *record == Recorded::Open);
+    open.filter_map(|(index, _)| keys.get(*index).copied()).collect()
 }
 
 /// One transaction and what came of its copies.

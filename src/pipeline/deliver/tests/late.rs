@@ -1,7 +1,7 @@
 use super::*;
 use crate::telemetry::labels::{AttemptResult, IpFamily};
 
-const TO_THE_DOT: &str = "hello
+pub(super) const TO_THE_DOT: &str = "hello
     < MAIL
     > 250 ok
     < RCPT

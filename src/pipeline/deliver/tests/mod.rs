@@ -11,6 +11,7 @@ mod permanence;
 mod reuse;
 mod silence;
 mod tls;
+mod under_way;
 mod upstream;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::upstream::{Heard, Upstream};
 use super::options::{Options, Timing};
@@ -213,6 +215,7 @@ fn transaction(envelope: Envelope, in_session: Duration) -> Transaction {
         received_at: SystemTime::UNIX_EPOCH,
         dot_at: Instant::now(),
         deadline: Deadline::after(in_session),
+        gone: CancellationToken::new(),
         memory: Account::new(0).share([192, 0, 2, 1].into()),
         answer: oneshot::channel().0,
     }
