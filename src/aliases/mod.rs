@@ -140,7 +140,7 @@ impl Aliases {
     /// When the store fails, or is full.
     pub async fn keep(self: Arc<Self>, token: AliasToken, original: Address) -> Result<(), AliasError> {
         let (this, put) = (self.clone(), (token.clone(), original.clone()));
-        if off_runtime(move || this.put(&put.0, &put.1)).await? {
+        if off_runtime(move || this.put(&put.0, &put.1, today())).await? {
             self.committer.durable().await?;
             if let Some(others) = self.others.get() {
                 others.tell(token, original, self.lasts());
@@ -159,12 +159,15 @@ impl Aliases {
         let _first = self.others.set(others);
     }
 
-    /// Keeps what another node told. Blocks on the disk, and does not wait until it survives a power cut: the other has it.
+    /// Keeps what another node told, for so much longer. Blocks on the disk, and does not wait until it survives a power cut:
+    /// the other has it.
     ///
     /// # Errors
     /// When the store fails, or is full.
-    pub fn hear(&self, token: &AliasToken, original: &Address) -> Result<(), AliasError> {
-        self.put(token, original).map(drop)
+    pub fn hear(&self, token: &AliasToken, original: &Address, lasts: Duration) -> Result<(), AliasError> {
+        let age = self.lasts().saturating_sub(lasts).as_secs() / DAY.as_secs();
+        let last_used = today().saturating_sub(u32::try_from(age).unwrap_or(u32::MAX));
+        self.put(token, original, last_used).map(drop)
     }
 
     /// The original that a token stands for, here or elsewhere. One that is found elsewhere is kept.
@@ -183,18 +186,18 @@ impl Aliases {
             Elsewhere::Silent => return Ok(Original::Unanswered),
         };
         let (this, kept) = (self.clone(), found.clone());
-        if let Err(error) = off_runtime(move || this.hear(&token, &kept)).await {
+        if let Err(error) = off_runtime(move || this.put(&token, &kept, today())).await {
             tracing::warn!(%error, "what another node has of a return address is not kept here");
         }
         Ok(Original::Known(found))
     }
 
-    /// Whether anything was written: an alias of today is there already. Blocks on the disk.
-    fn put(&self, token: &AliasToken, original: &Address) -> Result<bool, AliasError> {
+    /// Whether anything was written: an alias that was used on that day, or later, is there already. Blocks on the disk.
+    fn put(&self, token: &AliasToken, original: &Address, last_used: u32) -> Result<bool, AliasError> {
         let key = token.as_str().as_bytes();
         let mut count = self.count.lock();
         let known = self.tree.get(key)?.and_then(|value| parse(&value).map(|(day, _)| day));
-        if known == Some(today()) {
+        if known.is_some_and(|day| day >= last_used) {
             return Ok(false);
         }
         if known.is_none() {
@@ -203,7 +206,7 @@ impl Aliases {
             }
             *count += 1;
         }
-        let value = [&today().to_be_bytes()[..], original.to_string().as_bytes()].concat();
+        let value = [&last_used.to_be_bytes()[..], original.to_string().as_bytes()].concat();
         self.tree.insert(key, &value)?;
         Ok(true)
     }

@@ -123,7 +123,20 @@ async fn what_another_node_tells_is_found_here_and_not_told_on() {
     let peers = Arc::new(Peers { has: Elsewhere::Nowhere, told: Mutex::default() });
     world.aliases.share(peers.clone());
     let token = AliasToken::parse("abcdefghijklmnop").unwrap();
-    world.aliases.hear(&token, &world.original).unwrap();
+    world.aliases.hear(&token, &world.original, 22 * DAY).unwrap();
     assert_eq!(world.aliases.find_here(&token).unwrap(), Some(world.original.clone()));
     assert!(peers.told.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_another_node_tells_lasts_as_long_as_there() {
+    let world = world(21, 0).await;
+    let token = AliasToken::parse("abcdefghijklmnop").unwrap();
+    world.aliases.hear(&token, &world.original, 3 * DAY).unwrap();
+    let last_used = parse(&world.tree.get(token.as_str().as_bytes()).unwrap().unwrap()).unwrap().0;
+    assert_eq!(today() - last_used, 19);
+    world.aliases.hear(&token, &world.original, 22 * DAY).unwrap();
+    world.aliases.hear(&token, &world.original, 3 * DAY).unwrap();
+    let last_used = parse(&world.tree.get(token.as_str().as_bytes()).unwrap().unwrap()).unwrap().0;
+    assert_eq!(last_used, today(), "the latest use counts");
 }

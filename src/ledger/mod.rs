@@ -13,13 +13,19 @@
 //! answer cannot come any more, the outcome is unknown, and the copy is offered again.
 //!
 //! A sender may retry on any node of a cluster. Each tells the [`Others`] what it records, once that is durable, and when
-//! there is nothing to say of a copy any more; what it is told it keeps in memory, answers by, and tells nobody. Whoever
-//! hears an answer made from a record acknowledged says so to all, and the node that has the record forgets it.
+//! a record is over; what it is told it keeps in memory, answers by, and tells nobody. Whoever hears an answer made from
+//! a record acknowledged says that it is over, and the node that has it forgets it. Each record has an id that is drawn: the
+//! end of one says nothing of a later one of the same copy, or of another node's.
 //!
-//! What is left open is the time that telling takes: a copy that is offered on one node when its sender comes to a second one
-//! is not known there until it is told, and one that was open on a node that crashed is offered again when that node is back,
-//! or the time of what was told is over ([`OPEN_FOR`]); it may have been delivered.
+//! What is left open:
+//! - the time that telling takes: a copy that is offered on one node when its sender comes to a second one is not known there
+//!   until it is told;
+//! - a copy that was open on a node that crashed is offered again when that node is back, or the time of what was told is over
+//!   ([`OPEN_FOR`]): it may have been delivered;
+//! - that an answer was heard is told from memory. Where the node that heard it ends before the one that has the record is
+//!   told, the record stays until its time is over, and answers an identical message.
 
+mod books;
 mod fingerprint;
 mod record;
 mod shared;
@@ -35,6 +41,7 @@ use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::books::Books;
 pub use self::fingerprint::Fingerprint;
 pub use self::record::{KEPT_LINES, KEPT_OCTETS};
 use self::record::{Record, Stored};
@@ -107,14 +114,6 @@ struct Inner {
     len: AtomicUsize,
 }
 
-/// What is known of copies.
-#[derive(Default)]
-struct Books {
-    own: HashMap<Key, Record>,
-    /// By other nodes.
-    told: HashMap<Key, (Teller, Told)>,
-}
-
 const SECRET_NAME: &[u8] = b"key";
 
 impl Ledger {
@@ -146,7 +145,7 @@ impl Ledger {
         }
         let key = ArcSwap::from_pointee(hmac::Key::new(hmac::HMAC_SHA256, &secret));
         let len = AtomicUsize::new(own.len());
-        let (books, others) = (Mutex::new(Books { own, ..Books::default() }), OnceLock::new());
+        let (books, others) = (Mutex::new(Books::of(own)), OnceLock::new());
         let inner = Inner { tree, committer, key, books, others, writing: Mutex::new(()), len };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -180,10 +179,7 @@ impl Ledger {
     /// What an earlier transaction came to.
     #[must_use]
     pub fn recall(&self, key: &Key) -> Option<Recorded> {
-        let books = self.inner.books.lock();
-        let own = books.own.get(key).filter(|record| !record.is_over(clock::now()));
-        let told = || books.told.get(key).filter(|(_, told)| told.remaining().is_some())?.1.answer();
-        own.map(|record| &record.answer).or_else(told).cloned()
+        self.inner.books.lock().recall(key, clock::now()).cloned()
     }
 
     /// Remembers answers; when this returns they survive a power cut, but for open ones, which are kept in
@@ -194,33 +190,26 @@ impl Ledger {
     /// durable.
     pub async fn record(&self, answers: Vec<(Key, Recorded)>) -> Result<(), LedgerError> {
         let at = clock::now();
-        let (mut open, mut stored) = (Vec::new(), Vec::new());
-        for (key, answer) in answers {
-            let record = Record::new(answer, at);
-            let is_open = record.answer == Recorded::Open;
-            if self.keep(key, record) {
-                if is_open { &mut open } else { &mut stored }.push(key);
+        let stored: Vec<Key> = self.inner.change(|books| {
+            let mut stored = Vec::new();
+            for (key, answer) in answers {
+                let is_open = answer == Recorded::Open;
+                match books.keep(key, answer, at) {
+                    true if is_open => self.inner.tell_own(books, &key),
+                    true => stored.push(key),
+                    false => {}
+                }
             }
-        }
-        self.tell(&open);
+            stored
+        });
         if stored.is_empty() {
             return Ok(());
         }
         let (inner, keys) = (self.inner.clone(), stored.clone());
         let written = off_runtime(move || inner.write_back(&keys)).await;
         let synced = self.inner.committer.durable().await;
-        self.tell(&stored);
+        self.inner.change(|books| stored.iter().for_each(|key| self.inner.tell_own(books, key)));
         Ok(written.and(synced)?)
-    }
-
-    fn keep(&self, key: Key, record: Record) -> bool {
-        self.inner.change(|books| {
-            let has_room = books.own.len() < MAX_RECORDS || books.own.contains_key(&key);
-            if has_room {
-                books.own.insert(key, record);
-            }
-            has_room
-        })
     }
 
     /// Forgets copies whose sender has heard the answer. A crash that undoes this only makes one more
@@ -229,27 +218,18 @@ impl Ledger {
     /// # Errors
     /// When the store fails.
     pub async fn forget(&self, keys: Vec<Key>) -> Result<(), LedgerError> {
-        self.drop_records(&keys);
+        self.inner.change(|books| {
+            for key in &keys {
+                books.forget(key).into_iter().for_each(|over| self.inner.tell(*key, over));
+            }
+        });
         let inner = self.inner.clone();
         Ok(off_runtime(move || inner.write_back(&keys)).await?)
     }
 
-    fn drop_records(&self, keys: &[Key]) {
-        for key in keys {
-            let (own, told) = self.inner.change(|books| (books.own.remove(key), books.told.remove(key)));
-            let own = own.and_then(|record| record.remaining());
-            self.tell_end(*key, own.max(told.and_then(|(_, told)| told.remaining())));
-        }
-    }
-
     /// Forgets an open copy whose answer will never come.
     pub fn forget_open(&self, key: &Key) {
-        let is_open = |record: &Record| record.answer == Recorded::Open;
-        let open = self.inner.change(|books| match books.own.get(key) {
-            Some(record) if is_open(record) => books.own.remove(key),
-            Some(_) | None => None,
-        });
-        self.tell_end(*key, open.and_then(|record| record.remaining()));
+        self.inner.end_open(key, None);
     }
 
     /// Forgets what is over; called now and then.
@@ -257,12 +237,12 @@ impl Ledger {
     /// # Errors
     /// When the store fails.
     pub async fn expire(&self) -> Result<(), LedgerError> {
-        let now = clock::now();
-        let over: Vec<Key> = self.inner.change(|books| {
-            books.told.retain(|_, (_, told)| told.remaining().is_some());
-            books.own.iter().filter(|(_, record)| record.is_over(now)).map(|(key, _)| *key).collect()
-        });
-        if over.is_empty() { Ok(()) } else { self.forget(over).await }
+        let over = self.inner.change(|books| books.expire(clock::now()));
+        if over.is_empty() {
+            return Ok(());
+        }
+        let inner = self.inner.clone();
+        Ok(off_runtime(move || inner.write_back(&over)).await?)
     }
 }
 
@@ -270,8 +250,31 @@ impl Inner {
     fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.books.lock();
         let changed = change(&mut books);
-        self.len.store(books.own.len() + books.told.len(), Ordering::Release);
+        self.len.store(books.len(), Ordering::Release);
         changed
+    }
+
+    fn tell(&self, key: Key, told: Told) {
+        if let Some(others) = self.others.get() {
+            others.tell(key, told);
+        }
+    }
+
+    /// Tells the others what this node knows of a copy.
+    fn tell_own(&self, books: &Books, key: &Key) {
+        if let Some(told) = books.own.get(key).and_then(Told::of) {
+            self.tell(*key, told);
+        }
+    }
+
+    /// Ends the open record of a copy, if it is this one, or any.
+    fn end_open(&self, key: &Key, id: Option<u64>) {
+        self.change(|books| {
+            let ended = books.end_open(key, id);
+            if let Some(over) = ended.and_then(|record| Told::of(&record)?.over()) {
+                self.tell(*key, over);
+            }
+        });
     }
 
     /// Has the tree say of these what memory says. Blocks on the disk.

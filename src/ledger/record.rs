@@ -16,6 +16,8 @@ pub const KEPT_LINES: usize = 8;
 
 #[derive(Debug, Clone)]
 pub(super) struct Record {
+    /// Names it among nodes, so that what is said of an earlier one of its copy is not taken for this one. Drawn.
+    pub(super) id: u64,
     pub(super) answer: Recorded,
     pub(super) at: SystemTime,
 }
@@ -23,6 +25,8 @@ pub(super) struct Record {
 /// The stored form of a [`Record`] that is not open.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Stored {
+    #[serde(default = "rand::random")]
+    id: u64,
     at: u64,
     delivered: bool,
     /// Ours is the queue that has it; host and reply are empty. Absent in records of before the queue.
@@ -35,8 +39,8 @@ pub(super) struct Stored {
 }
 
 impl Record {
-    pub(super) fn new(answer: Recorded, at: SystemTime) -> Self {
-        Self { answer: shortened(answer), at }
+    pub(super) fn new(id: u64, answer: Recorded, at: SystemTime) -> Self {
+        Self { id, answer: shortened(answer), at }
     }
 
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
@@ -69,14 +73,18 @@ pub(super) fn lifetime(answer: &Recorded) -> Duration {
 
 impl Stored {
     pub(super) fn of(record: &Record) -> Option<Self> {
+        let id = record.id;
         let at = record.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let (delivered, upstream) = match &record.answer {
             Recorded::Delivered(upstream) => (true, upstream),
             Recorded::Refused(upstream) => (false, upstream),
             Recorded::Open => return None,
-            Recorded::Queued => return Some(Self { at, delivered: true, queued: true, ..Self::default() }),
+            Recorded::Queued => {
+                return Some(Self { id, at, delivered: true, queued: true, ..Self::default() });
+            }
         };
         Some(Self {
+            id,
             at,
             delivered,
             queued: false,
@@ -99,6 +107,6 @@ impl From<Stored> for Record {
             (false, false) => Recorded::Refused(upstream),
         };
         // A record of an earlier version may have the whole reply.
-        Self::new(answer, SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at))
+        Self::new(stored.id, answer, SystemTime::UNIX_EPOCH + Duration::from_secs(stored.at))
     }
 }

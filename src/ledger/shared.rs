@@ -5,26 +5,43 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 
-use super::record::{lifetime, shortened};
-use super::{DELIVERED_FOR, Key, Ledger, LedgerError, MAX_TOLD, Recorded, SECRET_NAME, Secret};
+use super::record::{Record, lifetime, shortened};
+use super::{DELIVERED_FOR, Key, Ledger, LedgerError, Recorded, SECRET_NAME, Secret};
 use crate::smtp::reply::UpstreamReply;
 use crate::store::off_runtime;
 
 /// What one node knows of a copy, and the others need while its sender may come to any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    id: u64,
     answer: Option<Recorded>,
     valid_until: Instant,
 }
 
 impl Told {
-    /// What an earlier transaction came to, or, with none, that there is nothing to say of it any more. It counts for so much
-    /// longer, and not longer than a record of its kind does. Nothing where no time is left.
+    /// What an earlier transaction came to, by the record of this id, or, with none, that this record is over: its sender has
+    /// heard the answer, or there is none. It counts for so much longer, and not longer than a record of its kind does. Nothing
+    /// where no time is left.
     #[must_use]
-    pub fn new(answer: Option<Recorded>, remaining: Duration) -> Option<Self> {
+    pub fn new(id: u64, answer: Option<Recorded>, remaining: Duration) -> Option<Self> {
         let longest = answer.as_ref().map_or(DELIVERED_FOR, lifetime);
         let valid_until = Instant::now() + remaining.min(longest);
-        (!remaining.is_zero()).then(|| Self { answer: answer.map(shortened), valid_until })
+        (!remaining.is_zero()).then(|| Self { id, answer: answer.map(shortened), valid_until })
+    }
+
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        Self::new(record.id, Some(record.answer.clone()), record.remaining()?)
+    }
+
+    /// That the record is over, for as long as it would have counted.
+    pub(super) fn over(&self) -> Option<Self> {
+        Self::new(self.id, None, self.remaining()?)
+    }
+
+    /// Which record.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// What it came to.
@@ -60,7 +77,7 @@ pub struct Teller(pub u64);
 
 /// The nodes of a cluster, as the ledger sees them.
 pub trait Others: Send + Sync + 'static {
-    /// Tells them. Does not wait.
+    /// Tells them. Does not wait; called under the ledger's lock, so that what is told last is what holds.
     fn tell(&self, key: Key, told: Told);
 }
 
@@ -78,21 +95,26 @@ impl Ledger {
     /// Makes names with this from now on. Records under other names are forgotten: nobody can ask for them.
     ///
     /// # Errors
-    /// When the store fails: names are as they were.
+    /// When the store fails: names are as they were, or old records stay until they expire.
     pub async fn agree(&self, secret: Secret) -> Result<(), LedgerError> {
         if self.secret().await.is_ok_and(|own| own == secret) {
             return Ok(());
         }
-        let (inner, keys) = (self.inner.clone(), self.all());
+        let inner = self.inner.clone();
         off_runtime(move || inner.tree.insert(SECRET_NAME, &secret)).await?;
         self.inner.key.store(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
-        self.forget(keys).await
+        let books = self.inner.change(std::mem::take);
+        let (inner, keys) = (self.inner.clone(), books.own.into_keys().collect::<Vec<_>>());
+        Ok(off_runtime(move || inner.write_back(&keys)).await?)
     }
 
     /// Tells these what is recorded, now and from now on; once.
     pub fn share(&self, others: Arc<dyn Others>) {
         if self.inner.others.set(others).is_ok() {
-            self.tell(&self.all());
+            self.inner.change(|books| {
+                let told = books.own.iter().filter_map(|(key, record)| Some((*key, Told::of(record)?)));
+                told.for_each(|(key, told)| self.inner.tell(key, told));
+            });
         }
     }
 
@@ -104,66 +126,31 @@ impl Ledger {
 
     /// Takes what another node tells; whether it is of use. Called on a runtime.
     pub fn hear(&self, key: Key, told: Told, by: Teller) -> bool {
-        match told.answer() {
-            None => self.hear_end(key),
-            Some(_) => self.inner.change(|books| {
-                let has_room = books.told.len() < MAX_TOLD || books.told.contains_key(&key);
-                let is_of_use = has_room && !books.own.contains_key(&key);
-                if is_of_use {
-                    books.told.insert(key, (by, told));
-                }
-                is_of_use
-            }),
+        if told.answer().is_some() {
+            return self.inner.change(|books| books.hear(key, told, by));
         }
-    }
-
-    /// A process that told has ended: of what it had under way it will tell no end.
-    pub fn hear_death(&self, of: Teller) {
-        self.inner.change(|books| {
-            books.told.retain(|_, (by, told)| *by != of || told.answer() != Some(&Recorded::Open));
+        let (own, was_told) = self.inner.change(|books| {
+            let heard = books.hear_over(&key, told.id());
+            if let Some(told) = heard.0.as_ref().and_then(|record| Told::of(record)?.over()) {
+                // Whoever was told of the record is told of its end.
+                self.inner.tell(key, told);
+            }
+            heard
         });
-    }
-
-    /// There is nothing to say of a copy any more. One that is being offered here is.
-    fn hear_end(&self, key: Key) -> bool {
-        let (was_told, is_settled) = self.inner.change(|books| {
-            let is_settled = books.own.get(&key).is_some_and(|record| record.answer != Recorded::Open);
-            (books.told.remove(&key).is_some(), is_settled)
-        });
-        if is_settled {
-            let ledger = self.clone();
+        let was_own = own.is_some();
+        if was_own {
+            let inner = self.inner.clone();
             tokio::spawn(async move {
-                if let Err(error) = ledger.forget(vec![key]).await {
+                if let Err(error) = off_runtime(move || inner.write_back(&[key])).await {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             });
         }
-        was_told || is_settled
+        was_told || was_own
     }
 
-    fn all(&self) -> Vec<Key> {
-        self.inner.books.lock().own.keys().copied().collect()
-    }
-
-    pub(super) fn tell(&self, keys: &[Key]) {
-        let Some(others) = self.inner.others.get() else { return };
-        for key in keys {
-            let record = self.inner.books.lock().own.get(key).cloned();
-            let told = record.and_then(|record| {
-                let remaining = record.remaining()?;
-                Told::new(Some(record.answer), remaining)
-            });
-            if let Some(told) = told {
-                others.tell(*key, told);
-            }
-        }
-    }
-
-    /// Tells that there is nothing to say of a copy any more of which there was for so much longer.
-    pub(super) fn tell_end(&self, key: Key, remaining: Option<Duration>) {
-        let told = remaining.and_then(|remaining| Told::new(None, remaining));
-        if let Some((others, told)) = self.inner.others.get().zip(told) {
-            others.tell(key, told);
-        }
+    /// A process that told has ended: of what it told it will tell no end. One in its place tells what it has still.
+    pub fn hear_death(&self, of: Teller) {
+        self.inner.change(|books| books.hear_death(of));
     }
 }

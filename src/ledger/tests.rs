@@ -218,7 +218,7 @@ impl Listener {
 const PEER: Teller = Teller(7);
 
 fn told(answer: Option<Recorded>) -> Told {
-    Told::new(answer, Duration::from_secs(60)).unwrap()
+    Told::new(9, answer, Duration::from_secs(60)).unwrap()
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn what_others_say_answers_a_retry_and_is_told_to_nobody() {
     assert_eq!(ledger.recall(&name), Some(Recorded::Open));
     assert!(ledger.hear(name, told(Some(delivered())), PEER));
     assert_eq!((ledger.recall(&name), ledger.is_empty()), (Some(delivered()), false));
-    assert!(!ledger.begin(vec![name]).keys.contains(&name), "it is not offered: it is answered");
+    assert!(ledger.begin(vec![name]).open.is_empty(), "it is not offered: it is answered");
     assert_eq!(listener.taken(), []);
     // The sender has heard the answer here: whoever has the record is told.
     ledger.forget(vec![name]).await.unwrap();
@@ -274,8 +274,12 @@ async fn a_record_ends_where_the_answer_was_heard_elsewhere() {
     ledger.record(vec![(name, delivered())]).await.unwrap();
     let listener = Listener::of(&ledger);
     listener.taken();
-    assert!(!ledger.hear(name, told(Some(Recorded::Open)), PEER), "its own record counts");
+    assert!(ledger.hear(name, told(Some(Recorded::Open)), PEER));
+    assert_eq!(ledger.recall(&name), Some(delivered()), "its own record says more");
     assert!(ledger.hear(name, told(None), PEER));
+    assert_eq!(ledger.recall(&name), Some(delivered()), "what was said to be over was another one");
+    let id = ledger.inner.books.lock().own[&name].id;
+    assert!(ledger.hear(name, Told::new(id, None, Duration::from_secs(60)).unwrap(), PEER));
     while ledger.recall(&name).is_some() || ledger.inner.tree.get(&name.0).unwrap().is_some() {
         tokio::task::yield_now().await;
     }
@@ -321,22 +325,50 @@ async fn nodes_that_agree_on_a_key_make_the_same_names_and_keep_it() {
 async fn what_is_over_is_neither_told_nor_known() {
     let ledger = Fixture::new().open();
     let name = key(&ledger, MESSAGE);
-    assert_eq!(Told::new(Some(Recorded::Open), Duration::ZERO), None);
-    ledger.hear(name, Told::new(Some(delivered()), Duration::from_nanos(1)).unwrap(), PEER);
+    assert_eq!(Told::new(9, Some(Recorded::Open), Duration::ZERO), None);
+    ledger.hear(name, Told::new(9, Some(delivered()), Duration::from_nanos(1)).unwrap(), PEER);
     assert_eq!(ledger.recall(&name), None);
     ledger.expire().await.unwrap();
     assert!(ledger.is_empty());
 }
 
 #[tokio::test]
-async fn what_a_process_had_under_way_ends_with_it_and_what_it_recorded_does_not() {
+async fn what_a_process_told_ends_with_it() {
     let ledger = Fixture::new().open();
-    let names = [MESSAGE, "From: a@b\r\n\r\nother\r\n", "From: a@b\r\n\r\nthird\r\n"];
-    let [open, recorded, of_another] = names.map(|text| key(&ledger, text));
-    ledger.hear(open, told(Some(Recorded::Open)), PEER);
-    ledger.hear(recorded, told(Some(delivered())), PEER);
-    ledger.hear(of_another, told(Some(Recorded::Open)), Teller(8));
+    let names = [MESSAGE, "From: a@b\r\n\r\nother\r\n"];
+    let [of_one, of_both] = names.map(|text| key(&ledger, text));
+    ledger.hear(of_one, told(Some(delivered())), PEER);
+    ledger.hear(of_both, told(Some(delivered())), PEER);
+    ledger.hear(of_both, Told::new(10, Some(Recorded::Open), Duration::from_secs(60)).unwrap(), Teller(8));
     ledger.hear_death(PEER);
-    let known = [open, recorded, of_another].map(|name| ledger.recall(&name));
-    assert_eq!(known, [None, Some(delivered()), Some(Recorded::Open)]);
+    assert_eq!([of_one, of_both].map(|name| ledger.recall(&name)), [None, Some(Recorded::Open)]);
+}
+
+/// Two nodes were offered the same message at once: that one of them gave up says nothing of what the other has.
+#[tokio::test]
+async fn the_end_of_one_offer_is_none_of_another() {
+    let ledger = Fixture::new().open();
+    let name = key(&ledger, MESSAGE);
+    let under_way = ledger.begin(vec![name]);
+    assert!(ledger.hear(name, told(Some(delivered())), PEER));
+    drop(under_way);
+    assert_eq!(ledger.recall(&name), Some(delivered()));
+    // A third node gave up as well.
+    ledger.hear(name, Told::new(10, Some(Recorded::Open), Duration::from_secs(60)).unwrap(), Teller(8));
+    ledger.hear(name, Told::new(10, None, Duration::from_secs(60)).unwrap(), Teller(8));
+    assert_eq!(ledger.recall(&name), Some(delivered()));
+    assert!(!ledger.hear(name, told(Some(Recorded::Open)), PEER), "it was open before it was settled");
+    assert_eq!(ledger.recall(&name), Some(delivered()));
+}
+
+#[tokio::test]
+async fn a_record_keeps_its_name_over_a_restart() {
+    let fixture = Fixture::new();
+    let ledger = fixture.open();
+    let name = key(&ledger, MESSAGE);
+    ledger.record(vec![(name, delivered())]).await.unwrap();
+    let id = |ledger: &Ledger| ledger.inner.books.lock().own[&name].id;
+    let drawn = id(&ledger);
+    drop(ledger);
+    assert_eq!(id(&fixture.open()), drawn);
 }

@@ -1,13 +1,12 @@
 //! Copies that are being offered, for as long as they are.
 
-use super::record::Record;
 use super::{Key, Ledger, Recorded};
 use crate::clock;
 
 /// Copies that are being offered. Dropped, those of which nothing else is known by then are not any more.
 pub struct UnderWay {
     ledger: Ledger,
-    pub(super) keys: Vec<Key>,
+    pub(super) open: Vec<(Key, u64)>,
 }
 
 impl Ledger {
@@ -15,33 +14,37 @@ impl Ledger {
     #[must_use]
     pub fn begin(&self, keys: Vec<Key>) -> UnderWay {
         let at = clock::now();
-        let is_new = |key: &Key| self.recall(key).is_none();
-        let keys: Vec<Key> = keys.into_iter().filter(is_new).collect();
-        for key in &keys {
-            self.keep(*key, Record::new(Recorded::Open, at));
-        }
-        self.tell(&keys);
-        UnderWay { ledger: self.clone(), keys }
+        let open = self.inner.change(|books| {
+            let mut open = Vec::new();
+            for key in keys {
+                if books.recall(&key, at).is_none() && books.keep(key, Recorded::Open, at) {
+                    self.inner.tell_own(books, &key);
+                    open.extend(books.own.get(&key).map(|record| (key, record.id)));
+                }
+            }
+            open
+        });
+        UnderWay { ledger: self.clone(), open }
     }
 }
 
 impl UnderWay {
     /// Leaves these open: their upstreams still owe an answer.
     pub fn leave(&mut self, keys: &[Key]) {
-        self.keys.retain(|key| !keys.contains(key));
+        self.open.retain(|(key, _)| !keys.contains(key));
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        for key in &self.keys {
-            self.ledger.forget_open(key);
+        for (key, id) in &self.open {
+            self.ledger.inner.end_open(key, Some(*id));
         }
     }
 }
 
 impl std::fmt::Debug for UnderWay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnderWay").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("UnderWay").field("open", &self.open).finish_non_exhaustive()
     }
 }

@@ -59,6 +59,14 @@ impl<K: Clone + Eq + Hash, V: Clone + Lasting> Kept<K, V> {
         dropped
     }
 
+    /// Tells it no more; whether it was told.
+    pub(super) fn remove(&mut self, key: &K) -> bool {
+        let Some((number, fact)) = self.by_key.remove(key) else { return false };
+        self.octets -= octets(&fact);
+        self.order.remove(&number);
+        true
+    }
+
     /// Whether there is one after this number.
     pub(super) fn has_after(&self, number: u64) -> bool {
         self.last > number

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::kept::{Kept, Lasting};
 use crate::blocklist::{Finding, Question};
-use crate::ledger::{Key, Told};
+use crate::ledger::{Key, Recorded, Told};
 use crate::mail::Address;
 use crate::srs::AliasToken;
 use crate::telemetry::labels::FactKind;
@@ -73,13 +73,13 @@ impl Lasting for Finding {
     }
 }
 
-impl Lasting for Told {
+impl Lasting for (Key, Told) {
     fn remaining(&self) -> Option<Duration> {
-        self.remaining()
+        self.1.remaining()
     }
 
     fn octets(&self) -> usize {
-        self.text_octets()
+        self.1.text_octets()
     }
 }
 
@@ -106,7 +106,10 @@ impl About {
 #[derive(Debug, Default)]
 pub(super) struct Shelves {
     verdicts: Kept<Question, Finding>,
-    deliveries: Kept<Key, Told>,
+    /// Records of deliveries, by their ids, and that they are over.
+    records: Kept<u64, (Key, Told)>,
+    /// Those that are open, which come and go with each slow message, and cost the others no room.
+    open: Kept<u64, (Key, Told)>,
     originals: Kept<AliasToken, Lasted>,
 }
 
@@ -114,7 +117,8 @@ pub(super) struct Shelves {
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Position {
     verdicts: u64,
-    deliveries: u64,
+    records: u64,
+    open: u64,
     originals: u64,
 }
 
@@ -123,27 +127,40 @@ impl Shelves {
     pub(super) fn keep(&mut self, fact: Fact) -> usize {
         match fact {
             Fact::Verdict(question, finding) => self.verdicts.keep(question, finding),
-            Fact::Delivery(key, told) => self.deliveries.keep(key, told),
+            Fact::Delivery(key, told) => self.keep_delivery(key, told),
             Fact::Original(token, lasted) => self.originals.keep(token, lasted),
         }
     }
 
+    fn keep_delivery(&mut self, key: Key, told: Told) -> usize {
+        let id = told.id();
+        let was_open = self.open.remove(&id);
+        let is_open = match told.answer() {
+            Some(Recorded::Open) => true,
+            Some(Recorded::Delivered(_) | Recorded::Refused(_) | Recorded::Queued) => false,
+            None => was_open,
+        };
+        if is_open { &mut self.open } else { &mut self.records }.keep(id, (key, told))
+    }
+
     /// Whether there is anything behind a position.
     pub(super) fn has_after(&self, position: Position) -> bool {
-        self.deliveries.has_after(position.deliveries)
+        self.records.has_after(position.records)
+            || self.open.has_after(position.open)
             || self.originals.has_after(position.originals)
             || self.verdicts.has_after(position.verdicts)
     }
 
     /// The next facts, those first that cost most where they are missed, and the position behind them.
     pub(super) fn after(&self, position: Position, most: usize) -> (Vec<Fact>, Position) {
-        let (deliveries, told) = self.deliveries.after(position.deliveries, most);
-        let mut facts: Vec<Fact> =
-            deliveries.into_iter().map(|(key, told)| Fact::Delivery(key, told)).collect();
+        let (recorded, records) = self.records.after(position.records, most);
+        let (offered, open) = self.open.after(position.open, most - recorded.len());
+        let deliveries = recorded.into_iter().chain(offered);
+        let mut facts: Vec<Fact> = deliveries.map(|(_, (key, told))| Fact::Delivery(key, told)).collect();
         let (originals, kept) = self.originals.after(position.originals, most - facts.len());
         facts.extend(originals.into_iter().map(|(token, lasted)| Fact::Original(token, lasted)));
         let (verdicts, found) = self.verdicts.after(position.verdicts, most - facts.len());
         facts.extend(verdicts.into_iter().map(|(question, finding)| Fact::Verdict(question, finding)));
-        (facts, Position { verdicts: found, deliveries: told, originals: kept })
+        (facts, Position { verdicts: found, records, open, originals: kept })
     }
 }

@@ -32,10 +32,10 @@ mod talk;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use self::kinds::Shelves;
 use self::link::Link;
 pub use self::owners::Owners;
+use self::owners::Served;
 pub(super) use self::talk::Stream;
 use super::founding::NodeName;
 use super::network::Peers;
@@ -89,8 +90,8 @@ struct Shared {
     links: Mutex<BTreeMap<NodeName, Arc<Link>>>,
     /// Who there is beside this node.
     peers: ArcSwap<BTreeSet<NodeName>>,
-    /// Nothing until the node has them.
-    owners: OnceLock<Owners>,
+    /// None but while it is shared: they see this as the other nodes, and would keep each other.
+    served: ArcSwapOption<Served>,
     closed: CancellationToken,
 }
 
@@ -105,7 +106,7 @@ impl Facts {
             kept: Mutex::default(),
             links: Mutex::default(),
             peers: ArcSwap::default(),
-            owners: OnceLock::new(),
+            served: ArcSwapOption::empty(),
             closed: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -113,13 +114,14 @@ impl Facts {
 
     /// Takes note of who there is beside this node.
     fn know(&self, peers: &Peers) {
-        let others = peers.names().into_iter().filter(|name| *name != self.shared.name);
+        let is_other = |name: &NodeName| *name != self.shared.name && !peers.is_removed(name);
+        let others = peers.names().into_iter().filter(is_other);
         self.shared.peers.store(Arc::new(others.collect()));
     }
 
     /// Whether links are taken.
     pub(super) fn is_open(&self) -> bool {
-        self.shared.owners.get().is_some() && !self.shared.closed.is_cancelled()
+        self.shared.served.load().is_some() && !self.shared.closed.is_cancelled()
     }
 
     /// Talks to a peer for as long as both are there. A link that it has already ends.
@@ -185,8 +187,7 @@ impl Exchange {
         facts.know(&peers);
         owners.aliases.share(Arc::new(facts.clone()));
         owners.ledger.share(Arc::new(facts.clone()));
-        // It is set here alone.
-        let _first = facts.shared.owners.set(owners);
+        let _serving = facts.clone().serve(owners);
         let mut calls: BTreeMap<NodeName, JoinHandle<()>> = BTreeMap::new();
         let mut ticks = interval(CALLED_EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::task::spawn_blocking;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Facts;
+use super::kept::Lasting as _;
 use super::kinds::{About, Fact, Found, Lasted};
 use super::link::Answer;
 use crate::aliases::Aliases;
 use crate::blocklist::Blocklist;
 use crate::cluster::founding::NodeName;
 use crate::ledger::{Ledger, Teller};
-use crate::mail::Address;
 use crate::srs::AliasToken;
 use crate::store::off_runtime;
 use crate::telemetry::labels::FactEvent;
+
+/// Originals that wait for the disk.
+const MAX_ORIGINALS_HEARD: usize = 4096;
 
 /// Whom facts are for, and who answers for them.
 #[derive(Clone)]
@@ -28,17 +32,55 @@ pub struct Owners {
     pub aliases: Arc<Aliases>,
 }
 
+/// Owners that are told and asked now.
+pub(super) struct Served {
+    owners: Owners,
+    originals: mpsc::Sender<(AliasToken, Lasted)>,
+}
+
+/// For as long as they are, however that ends.
+pub(super) struct Serving {
+    facts: Facts,
+    _keeping: AbortOnDropHandle<()>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.facts.shared.closed.cancel();
+        self.facts.shared.served.store(None);
+    }
+}
+
+/// Keeps the originals that peers tell, one after the other.
+async fn keep_originals(aliases: Arc<Aliases>, mut originals: mpsc::Receiver<(AliasToken, Lasted)>) {
+    while let Some((token, lasted)) = originals.recv().await {
+        let aliases = aliases.clone();
+        let Some(lasts) = lasted.remaining() else { continue };
+        if let Err(error) = off_runtime(move || aliases.hear(&token, &lasted.original, lasts)).await {
+            tracing::warn!(%error, "what peers tell of a return address is not kept");
+        }
+    }
+}
+
 impl Facts {
+    /// Has these hear and be asked.
+    pub(super) fn serve(self, owners: Owners) -> Serving {
+        let (originals, heard) = mpsc::channel(MAX_ORIGINALS_HEARD);
+        let keeping = tokio::spawn(keep_originals(owners.aliases.clone(), heard));
+        self.shared.served.store(Some(Arc::new(Served { owners, originals })));
+        Serving { facts: self, _keeping: AbortOnDropHandle::new(keeping) }
+    }
+
     /// Finds out what a peer asks.
     pub(super) async fn find(&self, about: About) -> Answer {
-        let Some(owners) = self.shared.owners.get() else { return Answer::NotLooked };
+        let Some(served) = self.shared.served.load_full() else { return Answer::NotLooked };
         let found = match about {
             About::Verdict(question) => {
-                let blocklist = owners.blocklist.load_full();
+                let blocklist = served.owners.blocklist.load_full();
                 blocklist.find(question).await.map(Found::Verdict)
             }
             About::Original(token) => {
-                let aliases = owners.aliases.clone();
+                let aliases = served.owners.aliases.clone();
                 match off_runtime(move || aliases.find_here(&token)).await {
                     Ok(original) => original.map(Found::Original),
                     Err(error) => {
@@ -51,39 +93,27 @@ impl Facts {
         found.map_or(Answer::Unknown, Answer::Found)
     }
 
-    /// Takes what a peer tells. What another process of its name had under way is over.
-    pub(super) fn hear(&self, peer: &NodeName, process: u64, facts: Vec<Fact>) {
-        let Some(owners) = self.shared.owners.get() else { return };
+    /// A peer is this process. What another one of its name told is over, or is told anew.
+    pub(super) fn meet(&self, peer: &NodeName, process: u64) {
+        let Some(served) = self.shared.served.load_full() else { return };
         let before = self.shared.processes.lock().insert(peer.clone(), process);
         if let Some(ended) = before.filter(|before| *before != process) {
-            owners.ledger.hear_death(Teller(ended));
+            served.owners.ledger.hear_death(Teller(ended));
         }
-        let mut originals = Vec::new();
+    }
+
+    /// Takes what a peer tells.
+    pub(super) fn hear(&self, process: u64, facts: Vec<Fact>) {
+        let Some(served) = self.shared.served.load_full() else { return };
         for fact in facts {
             let kind = fact.kind();
             let is_of_use = match fact {
-                Fact::Verdict(question, finding) => owners.blocklist.load().hear(question, &finding),
-                Fact::Delivery(key, told) => owners.ledger.hear(key, told, Teller(process)),
-                Fact::Original(token, Lasted { original, .. }) => {
-                    originals.push((token, original));
-                    true
-                }
+                Fact::Verdict(question, finding) => served.owners.blocklist.load().hear(question, &finding),
+                Fact::Delivery(key, told) => served.owners.ledger.hear(key, told, Teller(process)),
+                // Where it is full, the disk is slow: what is missed is asked for when it is needed.
+                Fact::Original(token, lasted) => served.originals.try_send((token, lasted)).is_ok(),
             };
             self.count(kind, if is_of_use { FactEvent::Received } else { FactEvent::Ignored }, 1);
-        }
-        if !originals.is_empty() {
-            let aliases = owners.aliases.clone();
-            spawn_blocking(move || keep_originals(&aliases, originals));
-        }
-    }
-}
-
-/// Blocks on the disk.
-fn keep_originals(aliases: &Aliases, originals: Vec<(AliasToken, Address)>) {
-    for (token, original) in originals {
-        if let Err(error) = aliases.hear(&token, &original) {
-            tracing::warn!(%error, "what peers tell of return addresses is not kept");
-            return;
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn encode_record(key: Key, told: &Told) -> v1::DeliveryRecord {
         Some(Recorded::Delivered(upstream)) => Answer::Delivered(encode_upstream(upstream)),
         Some(Recorded::Refused(upstream)) => Answer::Refused(encode_upstream(upstream)),
     };
-    v1::DeliveryRecord { key: key.0.to_vec(), answer: Some(answer) }
+    v1::DeliveryRecord { key: key.0.to_vec(), answer: Some(answer), id: told.id() }
 }
 
 /// What no peer would take of an upstream's words is left out.
@@ -53,7 +53,7 @@ pub(super) fn decode_record(
         Some(Answer::Delivered(upstream)) => Some(Recorded::Delivered(decode_upstream(upstream, 2..=2)?)),
         Some(Answer::Refused(upstream)) => Some(Recorded::Refused(decode_upstream(upstream, 2..=5)?)),
     };
-    Ok(Told::new(answer, remaining).map(|told| (Key(key), told)))
+    Ok(Told::new(record.id, answer, remaining).map(|told| (Key(key), told)))
 }
 
 /// An answer of a mail server that a client may be told: it is no more than lines of text. What a refusal's code is worth is

@@ -12,7 +12,7 @@ fn answer(code: u16, lines: Vec<String>) -> v1::UpstreamAnswer {
 }
 
 fn record(answer: Answer) -> v1::DeliveryRecord {
-    v1::DeliveryRecord { key: vec![7; 32], answer: Some(answer) }
+    v1::DeliveryRecord { key: vec![7; 32], answer: Some(answer), id: 5 }
 }
 
 #[test]
@@ -25,14 +25,14 @@ fn what_came_of_a_copy_arrives_and_counts_no_longer_than_a_record_does() {
         (Some(Recorded::Refused(upstream(550))), crate::ledger::REFUSED_FOR),
         (None, crate::ledger::DELIVERED_FOR),
     ] {
-        let sent = Told::new(told.clone(), HOUR).unwrap();
+        let sent = Told::new(5, told.clone(), HOUR).unwrap();
         let record = encode_record(Key([7; 32]), &sent);
         let (key, heard) = decode_record(record, Duration::from_secs(u64::MAX / 1000)).unwrap().unwrap();
-        assert_eq!((key, heard.answer()), (Key([7; 32]), told.as_ref()));
+        assert_eq!((key, heard.id(), heard.answer()), (Key([7; 32]), 5, told.as_ref()));
         assert!(heard.remaining().is_some_and(|left| left <= longest), "{told:?}");
     }
     assert_eq!(decode_record(record(Answer::Open(v1::Blank {})), Duration::ZERO), Ok(None));
-    assert_eq!(decode_record(v1::DeliveryRecord { key: vec![7; 32], answer: None }, HOUR), Ok(None));
+    assert_eq!(decode_record(v1::DeliveryRecord { key: vec![7; 32], answer: None, id: 5 }, HOUR), Ok(None));
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn what_an_upstream_said_never_ends_a_link() {
     let lines = vec!["no\tsuch\u{7} user".to_owned(), String::new()];
     let reply = Reply { code: 554, enhanced: Some(Enhanced(5, 1, 2000)), reason: UPSTREAM_REASON, lines };
     let upstream = UpstreamReply { host: "mx.".repeat(100), reply };
-    let told = Told::new(Some(Recorded::Refused(upstream)), HOUR).unwrap();
+    let told = Told::new(5, Some(Recorded::Refused(upstream)), HOUR).unwrap();
     let heard = decode_record(encode_record(Key([7; 32]), &told), HOUR).unwrap().unwrap().1;
     let Some(Recorded::Refused(heard)) = heard.answer() else { panic!() };
     assert_eq!((heard.reply.enhanced, heard.host.len()), (None, MAX_HOST_OCTETS));
@@ -68,6 +68,6 @@ fn a_reply_that_no_upstream_gave_is_no_message() {
         assert!(refused(wrong).is_err(), "{what}");
     }
     assert!(decode_record(record(Answer::Delivered(answer(550, line("no")))), HOUR).is_err());
-    let short = v1::DeliveryRecord { key: vec![7; 31], answer: Some(Answer::Open(v1::Blank {})) };
+    let short = v1::DeliveryRecord { key: vec![7; 31], answer: Some(Answer::Open(v1::Blank {})), id: 5 };
     assert!(decode_record(short, HOUR).is_err());
 }

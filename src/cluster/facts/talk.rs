@@ -43,6 +43,8 @@ struct Talk<'a> {
     link: &'a Link,
     /// Whether anything was said: the peer is to know which process it talks to.
     has_begun: bool,
+    /// That of the peer.
+    process: Option<u64>,
     /// How far facts were told.
     told_up_to: Position,
     untold: VecDeque<(u64, Progress)>,
@@ -53,7 +55,15 @@ struct Talk<'a> {
 pub(super) async fn run(facts: &Facts, link: &Link, stream: Stream) {
     let Stream { told, mut heard, is_current } = stream;
     let (untold, sought) = (VecDeque::new(), FuturesUnordered::new());
-    let mut talk = Talk { facts, link, has_begun: false, told_up_to: Position::default(), untold, sought };
+    let mut talk = Talk {
+        facts,
+        link,
+        has_begun: false,
+        process: None,
+        told_up_to: Position::default(),
+        untold,
+        sought,
+    };
     let mut ticks: Interval = interval(LOOKED_EVERY);
     loop {
         tokio::select! {
@@ -104,6 +114,7 @@ impl Talk<'_> {
 
     /// Takes what the peer says; whether it can be.
     fn hear(&mut self, part: v1::FactsPart) -> bool {
+        let is_first = self.process.is_none();
         let part = match decode(part) {
             Ok(part) => part,
             Err(error) => {
@@ -111,11 +122,18 @@ impl Talk<'_> {
                 return false;
             }
         };
+        if *self.process.get_or_insert(part.process) != part.process {
+            tracing::warn!(peer = %self.link.peer, "a peer says that it is another process within a stream");
+            return false;
+        }
+        if is_first {
+            self.facts.meet(&self.link.peer, part.process);
+        }
         self.link.hear();
         for (number, progress) in part.answers {
             self.link.tell(number, progress);
         }
-        self.facts.hear(&self.link.peer, part.process, part.facts);
+        self.facts.hear(part.process, part.facts);
         for (number, about) in part.questions {
             self.find(number, about);
         }

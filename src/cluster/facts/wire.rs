@@ -78,9 +78,7 @@ fn encode_fact(fact: &Fact) -> Option<v1::Fact> {
             let found = v1::DnsblFinding { question, codes: codes(finding) };
             (Lasting::remaining(finding), fact::Kind::Dnsbl(found))
         }
-        Fact::Delivery(key, told) => {
-            (Lasting::remaining(told), fact::Kind::Delivery(encode_record(*key, told)))
-        }
+        Fact::Delivery(key, told) => (told.remaining(), fact::Kind::Delivery(encode_record(*key, told))),
         Fact::Original(token, lasted) => {
             let (token, original) = (token.as_str().to_owned(), lasted.original.to_string());
             (lasted.remaining(), fact::Kind::ReturnAddress(v1::ReturnAddress { token, original }))

@@ -30,6 +30,8 @@ const CLIENTS: u32 = if cfg!(debug_assertions) { 200 } else { 1000 };
 /// On a busy machine, a sign takes its time.
 const PATIENT: Patience = Patience { sign: Duration::from_millis(500), answer: Duration::from_secs(2) };
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// A node's blocklists, and what else it shares.
 struct Zones {
     blocklist: Arc<Blocklist>,
@@ -324,7 +326,7 @@ async fn a_return_address_is_known_on_all_nodes_and_unknown_only_where_all_say_s
     })
     .await;
     // As if it had been told while amir was away.
-    linda.hear(&kept, &original).unwrap();
+    linda.hear(&kept, &original, DAY).unwrap();
     assert_eq!(amir.clone().find(kept.clone()).await.unwrap(), Original::Known(original.clone()));
     assert_eq!(amir.find_here(&kept).unwrap(), Some(original.clone()));
     assert_eq!(amir.clone().find(unknown.clone()).await.unwrap(), Original::Unknown);
@@ -342,6 +344,6 @@ async fn a_return_address_is_known_on_all_nodes_and_unknown_only_where_all_say_s
     })
     .await;
     // Isaac has it still.
-    isaac.hear(&AliasToken::parse(tokens[2]).unwrap(), &original).unwrap();
+    isaac.hear(&AliasToken::parse(tokens[2]).unwrap(), &original, DAY).unwrap();
     assert_eq!(amir.find(AliasToken::parse(tokens[2]).unwrap()).await.unwrap(), Original::Known(original));
 }

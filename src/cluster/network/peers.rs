@@ -99,7 +99,7 @@ impl Peers {
     }
 
     /// Whether an operator has removed this name, as far as this node knows.
-    pub(super) fn is_removed(&self, name: &NodeName) -> bool {
+    pub(in super::super) fn is_removed(&self, name: &NodeName) -> bool {
         self.node().disk().settled().is_some_and(|state| state.barred.contains(name))
     }
 

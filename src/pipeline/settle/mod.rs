@@ -90,6 +90,10 @@ async fn settle(attempted: Attempted, around: &Surroundings) {
     } else {
         around.hand_over(transaction.id, case.deliveries, &ours).await
     };
+    if !matches!(decision.fate, Fate::Forwarded | Fate::Queued | Fate::PartlyRefused) {
+        // What was offered is settled: a retry that comes at once waits for nothing.
+        drop(under_way.take());
+    }
     let (acknowledged, heard) = oneshot::channel();
     let settlement = Settlement { reply: decision.reply, acknowledged: Some(acknowledged) };
     let deliveries = case.deliveries;
