@@ -9,7 +9,7 @@ use crate::clock;
 use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
 
 /// Octets of an upstream's text that a record keeps at most: one reply line (RFC 5321 §4.5.3.1.5). With all
-/// [`MAX_RECORDS`] it is 100 MB.
+/// [`super::MAX_RECORDS`] it is 100 MB.
 pub const KEPT_OCTETS: usize = 512;
 /// Lines of it, since a line costs memory without any text too.
 pub const KEPT_LINES: usize = 8;

@@ -1,6 +1,7 @@
 """Three nodes, each a process in a network namespace of its own: on the world's bridge for mail, and on one of two bridges
 of the cluster's own for what they say to each other, so that a link is cut without a packet filter."""
 import json
+import pathlib
 import re
 import shutil
 import signal
@@ -272,10 +273,14 @@ peers = [{peers}]
     def disk(self):
         return disk.read(self.data / "raft")
 
-    def ctl(self, *arguments):
+    def resident_megabytes(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) // 1024
+
+    def ctl(self, *arguments, seconds=60):
         """`postroadctl --output json`, what it printed; Refused if it failed."""
         command = self.inside(BIN / "postroadctl", "--server", f"http://127.0.0.1:{ADMIN_PORT}", "--output", "json", *arguments)
-        done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+        done = subprocess.run(command, capture_output=True, timeout=seconds, text=True)
         if done.returncode:
             raise Refused(done.stderr.strip())
         objects = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

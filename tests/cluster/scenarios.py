@@ -382,6 +382,49 @@ def try_once(node, number):
     return tried
 
 
+def a_large_table_reaches_a_blank_node(world):
+    """Applied from a file, on all nodes; then one with an empty disk gets it, while the others forward mail."""
+    with Cluster(world, 4).form() as cluster:
+        first, _, third = cluster.nodes
+        file = cluster.folder / "routing.yaml"
+        write_table(file, rounds.RULES)
+        begun = time.monotonic()
+        first.ctl("apply", "--file", file, seconds=600)
+        applied = time.monotonic() - begun
+        last = f"u{rounds.RULES - 1}@large.test"
+        until(lambda: all(answer_to(node, last)[0] == 250 for node in cluster.nodes), 60, "all nodes have the last rule")
+        everywhere = time.monotonic() - begun
+        third.stop()
+        third.wipe(third.data)
+        took = {}
+        with Load(world, cluster.nodes[:2], rounds.SEED) as load:
+            time.sleep(rounds.STOPPED_SECONDS)  # the load without the new node, to measure it by
+            begun = time.monotonic()
+            third.start_ready(120)
+            ready = time.monotonic()
+        load.judge(allowed_codes=())
+        for attempt in load.tried():
+            took.setdefault(begun < attempt.begun < ready, []).append(attempt.ended - attempt.begun)
+        assert answer_to(third, last)[0] == 250, "the new node does not know the last rule"
+        cluster.is_one()
+        resident = {node.name: node.resident_megabytes() for node in cluster.nodes}
+        third.stop()
+        again = time.monotonic()
+        third.start_ready(120)
+        again = time.monotonic() - again
+    memory = ", ".join(f"{name} {size} MB" for name, size in resident.items())
+    return [f"{rounds.RULES} rules: applied in {applied:.1f} s, on all nodes after {everywhere:.1f} s; a blank node is ready after "
+            f"{ready - begun:.1f} s, and after a restart in {again:.1f} s; resident: {memory}",
+            f"mail of the two others before: {spread(took[False])}; while the third got its table: {spread(took.get(True, []))}"]
+
+
+def write_table(file, rules):
+    """A domain of its own, whose rules all lead to one destination, beside the one that is there."""
+    with open(file, "w") as out:
+        out.write("destinations: [{address: ana@dest.test, verified: true}]\ndomains:\n- name: large.test\n  rules:\n")
+        out.writelines(f"  - {{to: u{count}, forward: [ana@dest.test]}}\n" for count in range(rules))
+
+
 def blank_wiped_and_old_nodes_become_one(world):
     """First starts and replacements, each by itself and several side by side."""
     with concurrent.futures.ThreadPoolExecutor(rounds.AT_ONCE) as pool:
@@ -397,4 +440,4 @@ def blank_wiped_and_old_nodes_become_one(world):
 ALL = [a_change_on_any_node_is_used_on_all, a_leader_that_is_killed_costs_no_mail_and_no_change,
        a_partition_loses_no_change_and_no_mail, a_stopped_peer_costs_the_others_nothing, a_rolling_restart_is_seen_by_nobody,
        a_node_that_says_that_it_is_ready_takes_mail, a_retry_on_another_node_is_delivered_once,
-       blank_wiped_and_old_nodes_become_one]
+       a_large_table_reaches_a_blank_node, blank_wiped_and_old_nodes_become_one]
