@@ -202,14 +202,15 @@ fn open_network(
     life: &Life,
 ) -> Result<Network, NodeError> {
     let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
-    let exchange = state.agreeing.exchange();
-    let others = exchange.as_ref().map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
+    let sharing = state.agreeing.member().map(|member| (member.exchange(), member));
+    let exchange = sharing.as_ref().map(|(exchange, _)| exchange);
+    let others = exchange.map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
     let around = Around { dns: dns.clone(), metrics: metrics.clone(), others };
     let blocklists = Blocklists::start(config, around, life)?;
-    if let Some(exchange) = exchange {
+    if let Some((exchange, member)) = sharing {
         let (ledger, aliases) = (state.ledger.clone(), state.aliases.clone());
         let owners = Owners { blocklist: blocklists.reader(), ledger, aliases };
-        sharing::start(exchange, owners, &state.routing, life);
+        sharing::start((exchange, member), owners, &state.routing, life);
     }
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;

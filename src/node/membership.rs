@@ -15,7 +15,6 @@ use super::life::Life;
 use crate::clock;
 use crate::cluster::alone::Agreement;
 use crate::cluster::disk::Place;
-use crate::cluster::facts::Exchange;
 use crate::cluster::founding::Allowed;
 use crate::cluster::member::{self, Member, Settings};
 use crate::cluster::network::{Addresses, Report};
@@ -166,11 +165,11 @@ impl Agreeing {
         }
     }
 
-    /// What it shares with others beside what is agreed on.
-    pub(super) fn exchange(&self) -> Option<Exchange> {
+    /// Its part among others, with whom it shares more than what is agreed on.
+    pub(super) fn member(&self) -> Option<member::Handle> {
         match self {
             Self::Alone(_) => None,
-            Self::Member(membership) => Some(membership.member.handle().exchange()),
+            Self::Member(membership) => Some(membership.member.handle()),
         }
     }
 
