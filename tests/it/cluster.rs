@@ -17,6 +17,8 @@ use crate::support::{ALICE, Act, Client, Heard, LIMIT, SENDER, SENDER_NAME, Stag
 const ADMIN: &str = "admin-token-0123456789";
 const VIEWER: &str = "viewer-token-0123456789";
 const NAMES: [&str; 3] = ["amir", "isaac", "linda"];
+/// Who only asks: a recipient that is refused leaves a trace, which is none of a message's.
+const PROBE: &str = "probe@sender.example";
 
 struct Three {
     world: World,
@@ -147,7 +149,7 @@ impl Three {
     async fn rcpt(&self, on: &str, to: &str) -> Heard {
         let smtp: SocketAddr = self.nodes[on].1["smtp"][0].as_str().unwrap().parse().unwrap();
         let mut client = Client::greeted(SENDER, smtp, SENDER_NAME).await;
-        client.command(&format!("MAIL FROM:<{ALICE}>"), "250").await;
+        client.command(&format!("MAIL FROM:<{PROBE}>"), "250").await;
         client.exchange(&format!("RCPT TO:<{to}>")).await
     }
 
