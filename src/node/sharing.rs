@@ -33,17 +33,20 @@ struct Agreeing {
 impl Agreeing {
     async fn run(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOKED_EVERY);
-        let mut has_agreed = false;
+        let mut made_with = None;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let agreed = self.routing.snapshot().delivery_key().map(|key| *key.as_bytes());
+            if agreed.is_some() && agreed == made_with {
+                continue;
+            }
             let done = match agreed {
                 Some(key) => self.ledger.agree(key).await,
                 None if self.member.voters().len() > 1 => self.offer().await,
                 None => continue,
             };
             match done {
-                Ok(()) if agreed.is_some() && !has_agreed => {
-                    has_agreed = true;
+                Ok(()) if agreed.is_some() => {
+                    made_with = agreed;
                     tracing::info!("the names of deliveries are those of all nodes");
                 }
                 Ok(()) => {}
