@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use futures_util::future::BoxFuture;
 
 use super::zone::{MAX_CODES, VERDICT_TTL};
+use crate::clock;
 use crate::config;
 
 /// Which zone is meant, the same on every node that has it with the same settings: the first octets of a SHA-256 of its
@@ -64,7 +65,7 @@ impl Finding {
     /// For how much longer it counts; nothing when it does not any more.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        Some(self.valid_until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+        clock::until(self.valid_until)
     }
 
     pub(super) fn valid_until(&self) -> Instant {

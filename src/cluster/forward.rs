@@ -6,6 +6,7 @@
 //!   times, within the time that a change may wait. Where that is this node by now, the order comes back to it.
 //! - Where it is not known whether it was done, because the one that led is cut off, it is repeated under its request id with
 //!   the one that leads then, and nothing is done twice.
+//! - A change that who leads would not know is not passed on: an earlier version reads what it knows of it, and makes that.
 //! - When a client hears that its change was made, this node's own table has it.
 
 use std::sync::Arc;
@@ -58,6 +59,14 @@ impl Forwarder {
         Self { peers, raft, view, large: Arc::new(Semaphore::new(MAX_LARGE)) }
     }
 
+    /// The members that are not known to know changes of this version.
+    pub(super) fn behind(&self, version: u32) -> Vec<String> {
+        let now = self.raft.metrics();
+        let now = now.borrow();
+        let names = now.membership_config.nodes().map(|(_, member)| member.name.as_str());
+        names.filter(|name| !self.peers.knows(&NodeName::from(*name), version)).map(str::to_owned).collect()
+    }
+
     /// Passes an order on, and answers it; back comes one that this node is to carry out.
     pub(super) async fn forward(self, order: Order) -> Option<Order> {
         let Order { change, request_id, author, since, reach, answer } = order;
@@ -95,6 +104,10 @@ impl Forwarder {
                 Leader::Here => {
                     let PassedOn { request_id: id, author, .. } = passed;
                     return Some(Order { change, request_id: Some(id), author, since, reach, answer });
+                }
+                Leader::There(_, name) if !self.peers.knows(&name, change.version()) => {
+                    refused = RoutingError::VersionsDiffer { nodes: vec![name.to_string()] };
+                    break;
                 }
                 Leader::There(leader, name) => (leader, name),
                 Leader::Nobody => break,

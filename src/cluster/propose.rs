@@ -6,6 +6,7 @@
 //!   term in which it leads began, and all that it proposed since: so what is refused here is refused at once, and what is
 //!   admitted here is what the entry finds, unless others led in between; then rules may come to form a circle, which is
 //!   found when mail meets it. One entry is in flight at a time.
+//! - A change that a later version has brought is not made before every member is known to know it.
 //! - Each change of an entry has its own outcome, which is that of the state machine: what was tried here is no promise.
 //! - A repeat of what was carried out is answered by any node that has seen it, whether it leads or not. What nobody waits
 //!   for any more is not proposed: its client has heard nothing.
@@ -213,10 +214,12 @@ impl Proposer {
     async fn fill(&mut self, orders: VecDeque<Order>) -> Option<Filled> {
         let table = self.view.snapshot();
         let mut draft = std::mem::replace(&mut self.draft, Draft::new(&table));
-        let within = self.confirmed_within;
+        let (within, forwarder) = (self.confirmed_within, self.forwarder.clone());
         let filled = spawn_blocking(move || {
             draft.restart(&table);
-            let filled = fill(&mut draft, &table, orders, within);
+            let behind =
+                |change: &Change| forwarder.as_ref().map_or_else(Vec::new, |to| to.behind(change.version()));
+            let filled = fill(&mut draft, &table, orders, within, behind);
             (draft, filled)
         });
         let (draft, filled) = filled.await.ok()?;
@@ -325,8 +328,14 @@ fn answer_done(table: &Table, change: &Change, id: Option<&RequestId>, answer: A
     None
 }
 
-/// Takes orders until the entry is full, and answers those that need none.
-fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Duration) -> Filled {
+/// Takes orders until the entry is full, and answers those that need none. `behind` names who may not know a change.
+fn fill(
+    draft: &mut Draft,
+    table: &Table,
+    mut rest: VecDeque<Order>,
+    within: Duration,
+    behind: impl Fn(&Change) -> Vec<String>,
+) -> Filled {
     let (mut changes, mut octets) = (Vec::new(), 0);
     while let Some(order) = rest.pop_front() {
         let Order { change, request_id, author, since, reach, answer } = order;
@@ -337,6 +346,11 @@ fn fill(draft: &mut Draft, table: &Table, mut rest: VecDeque<Order>, within: Dur
         let Some(answer) = answer_done(table, &change, request_id.as_ref(), answer) else { continue };
         if since.elapsed() >= within {
             answer.give(Err(RoutingError::Overtaken));
+            continue;
+        }
+        let nodes = behind(&change);
+        if !nodes.is_empty() {
+            answer.give(Err(RoutingError::VersionsDiffer { nodes }));
             continue;
         }
         let encoded = draft.attempt(change, request_id, author).and_then(|stamped| {

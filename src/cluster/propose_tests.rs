@@ -185,7 +185,7 @@ async fn orders(changes: Vec<Change>) -> (Replica, VecDeque<Order>, impl Sized) 
 }
 
 fn filled(replica: &Replica, orders: VecDeque<Order>, within: Duration) -> Filled {
-    fill(&mut Draft::new(replica.table()), replica.table(), orders, within)
+    fill(&mut Draft::new(replica.table()), replica.table(), orders, within, |_| Vec::new())
 }
 
 #[tokio::test]

@@ -59,8 +59,8 @@ impl Books {
     /// Takes away what is known of a copy, but for that it is being offered here: what is over thereby.
     pub(super) fn forget(&mut self, key: &Key) -> Vec<Told> {
         let own = if self.is_settled(key) { self.own.remove(key) } else { None };
-        let told = self.told.remove(key).unwrap_or_default().into_iter().filter_map(|(_, told)| told.over());
-        own.and_then(|record| Told::of(&record)?.over()).into_iter().chain(told).collect()
+        let told = self.told.remove(key).unwrap_or_default().into_iter().map(|(_, told)| told.ended());
+        own.as_ref().and_then(Told::over).into_iter().chain(told).collect()
     }
 
     fn is_settled(&self, key: &Key) -> bool {
@@ -93,7 +93,7 @@ impl Books {
     pub(super) fn hear_over(&mut self, key: &Key, id: u64) -> (Option<Record>, bool) {
         let is_own = self.is_settled(key) && self.own.get(key).is_some_and(|record| record.id == id);
         let own = if is_own { self.own.remove(key) } else { None };
-        (own, self.retain_told_of(key, |_, told| told.id() != id))
+        (own, self.forget_told(key, id))
     }
 
     /// Forgets all that a process told; one that takes its place tells anew.
@@ -120,10 +120,10 @@ impl Books {
     }
 
     /// Whether any was taken away.
-    fn retain_told_of(&mut self, key: &Key, holds: impl Fn(Teller, &Told) -> bool) -> bool {
+    fn forget_told(&mut self, key: &Key, id: u64) -> bool {
         let Some(known) = self.told.get_mut(key) else { return false };
         let before = known.len();
-        known.retain(|(by, told)| holds(*by, told));
+        known.retain(|(_, told)| told.id() != id);
         let are_fewer = known.len() < before;
         if known.is_empty() {
             self.told.remove(key);

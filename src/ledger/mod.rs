@@ -6,8 +6,8 @@
 //! acknowledged, after [`DELIVERED_FOR`], or, for a refusal, after [`REFUSED_FOR`]. Identical mail sent on
 //! purpose (cron, resends) is therefore never swallowed.
 //!
-//! Key: HMAC-SHA-256, under a key of this node or of all that it shares with ([`Ledger::agree`]), over reverse-path, alias, destination and the
-//! [`Fingerprint`] of the content. Value: JSON, `Stored`. Of an upstream's reply it has the codes and the first
+//! Key: HMAC-SHA-256, under a key of this node or of all that it shares with ([`Ledger::agree`]), over reverse-path, alias,
+//! destination and the [`Fingerprint`] of the content. Value: JSON, `Stored`. Of an upstream's reply it has the codes and the first
 //! words, at most `KEPT_OCTETS`: a retry needs no more, and how long the rest is, a stranger decides. Open
 //! records (the copy is being offered, or the upstream still owes its answer) live in memory only: after a restart the
 //! answer cannot come any more, the outcome is unknown, and the copy is offered again.
@@ -205,8 +205,7 @@ impl Ledger {
         if stored.is_empty() {
             return Ok(());
         }
-        let (inner, keys) = (self.inner.clone(), stored.clone());
-        let written = off_runtime(move || inner.write_back(&keys)).await;
+        let written = self.write_back(stored.clone()).await;
         let synced = self.inner.committer.durable().await;
         self.inner.change(|books| stored.iter().for_each(|key| self.inner.tell_own(books, key)));
         Ok(written.and(synced)?)
@@ -223,8 +222,7 @@ impl Ledger {
                 books.forget(key).into_iter().for_each(|over| self.inner.tell(*key, over));
             }
         });
-        let inner = self.inner.clone();
-        Ok(off_runtime(move || inner.write_back(&keys)).await?)
+        Ok(self.write_back(keys).await?)
     }
 
     /// Forgets an open copy whose answer will never come.
@@ -238,11 +236,13 @@ impl Ledger {
     /// When the store fails.
     pub async fn expire(&self) -> Result<(), LedgerError> {
         let over = self.inner.change(|books| books.expire(clock::now()));
-        if over.is_empty() {
-            return Ok(());
-        }
+        if over.is_empty() { Ok(()) } else { Ok(self.write_back(over).await?) }
+    }
+
+    /// Has the disk say of these what memory says.
+    async fn write_back(&self, keys: Vec<Key>) -> Result<(), StoreError> {
         let inner = self.inner.clone();
-        Ok(off_runtime(move || inner.write_back(&over)).await?)
+        off_runtime(move || inner.write_back(&keys)).await
     }
 }
 
@@ -271,7 +271,7 @@ impl Inner {
     fn end_open(&self, key: &Key, id: Option<u64>) {
         self.change(|books| {
             let ended = books.end_open(key, id);
-            if let Some(over) = ended.and_then(|record| Told::of(&record)?.over()) {
+            if let Some(over) = ended.as_ref().and_then(Told::over) {
                 self.tell(*key, over);
             }
         });

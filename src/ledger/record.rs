@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{DELIVERED_FOR, OPEN_FOR, REFUSED_FOR, Recorded};
-use crate::clock;
 use crate::smtp::reply::{self, Enhanced, Reply, UPSTREAM_REASON, UpstreamReply};
 
 /// Octets of an upstream's text that a record keeps at most: one reply line (RFC 5321 §4.5.3.1.5). With all
@@ -44,13 +43,12 @@ impl Record {
     }
 
     pub(super) fn is_over(&self, now: SystemTime) -> bool {
-        now.duration_since(self.at).unwrap_or_default() > lifetime(&self.answer)
+        self.remaining(now).is_none()
     }
 
     /// For how much longer it counts.
-    pub(super) fn remaining(&self) -> Option<Duration> {
-        let age = clock::now().duration_since(self.at).unwrap_or_default();
-        lifetime(&self.answer).checked_sub(age)
+    pub(super) fn remaining(&self, now: SystemTime) -> Option<Duration> {
+        lifetime(&self.answer).checked_sub(now.duration_since(self.at).unwrap_or_default())
     }
 }
 

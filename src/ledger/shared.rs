@@ -7,6 +7,7 @@ use aws_lc_rs::hmac;
 
 use super::record::{Record, lifetime, shortened};
 use super::{DELIVERED_FOR, Key, Ledger, LedgerError, Recorded, SECRET_NAME, Secret};
+use crate::clock;
 use crate::smtp::reply::UpstreamReply;
 use crate::store::off_runtime;
 
@@ -30,12 +31,17 @@ impl Told {
     }
 
     pub(super) fn of(record: &Record) -> Option<Self> {
-        Self::new(record.id, Some(record.answer.clone()), record.remaining()?)
+        Self::new(record.id, Some(record.answer.clone()), record.remaining(clock::now())?)
     }
 
-    /// That the record is over, for as long as it would have counted.
-    pub(super) fn over(&self) -> Option<Self> {
-        Self::new(self.id, None, self.remaining()?)
+    /// That a record is over, for as long as it would have counted.
+    pub(super) fn over(record: &Record) -> Option<Self> {
+        Self::new(record.id, None, record.remaining(clock::now())?)
+    }
+
+    /// That what was told is over.
+    pub(super) fn ended(self) -> Self {
+        Self { answer: None, ..self }
     }
 
     /// Which record.
@@ -53,7 +59,7 @@ impl Told {
     /// For how much longer it counts; nothing when it does not any more.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
-        Some(self.valid_until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+        clock::until(self.valid_until)
     }
 
     /// Octets of text in it.
@@ -104,8 +110,7 @@ impl Ledger {
         off_runtime(move || inner.tree.insert(SECRET_NAME, &secret)).await?;
         self.inner.key.store(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
         let books = self.inner.change(std::mem::take);
-        let (inner, keys) = (self.inner.clone(), books.own.into_keys().collect::<Vec<_>>());
-        Ok(off_runtime(move || inner.write_back(&keys)).await?)
+        Ok(self.write_back(books.own.into_keys().collect()).await?)
     }
 
     /// Tells these what is recorded, now and from now on; once.
@@ -131,7 +136,7 @@ impl Ledger {
         }
         let (own, was_told) = self.inner.change(|books| {
             let heard = books.hear_over(&key, told.id());
-            if let Some(told) = heard.0.as_ref().and_then(|record| Told::of(record)?.over()) {
+            if let Some(told) = heard.0.as_ref().and_then(Told::over) {
                 // Whoever was told of the record is told of its end.
                 self.inner.tell(key, told);
             }
@@ -139,9 +144,9 @@ impl Ledger {
         });
         let was_own = own.is_some();
         if was_own {
-            let inner = self.inner.clone();
+            let ledger = self.clone();
             tokio::spawn(async move {
-                if let Err(error) = off_runtime(move || inner.write_back(&[key])).await {
+                if let Err(error) = ledger.write_back(vec![key]).await {
                     tracing::warn!(%error, "idempotence records stay until they expire");
                 }
             });

@@ -22,6 +22,7 @@ use super::stages::{self, Contexts, Ends, FromInbound, Running};
 use super::state::{State, open_state, poison, temporary};
 use crate::blocklist::Others;
 use crate::cluster::facts::Owners;
+use crate::cluster::member::Handle;
 use crate::config::{Config, Parts as Following, Reading, Reloader};
 use crate::dns::Dns;
 use crate::http::{Phase, Readiness};
@@ -202,15 +203,15 @@ fn open_network(
     life: &Life,
 ) -> Result<Network, NodeError> {
     let dns = Dns::new(&config.dns, metrics.clone()).map_err(|error| part(&error))?;
-    let sharing = state.agreeing.member().map(|member| (member.exchange(), member));
-    let exchange = sharing.as_ref().map(|(exchange, _)| exchange);
-    let others = exchange.map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
+    let member = state.agreeing.member();
+    let exchange = member.as_ref().map(Handle::exchange);
+    let others = exchange.as_ref().map(|exchange| Arc::new(exchange.facts()) as Arc<dyn Others>);
     let around = Around { dns: dns.clone(), metrics: metrics.clone(), others };
     let blocklists = Blocklists::start(config, around, life)?;
-    if let Some((exchange, member)) = sharing {
+    if let Some(shared) = exchange.zip(member) {
         let (ledger, aliases) = (state.ledger.clone(), state.aliases.clone());
         let owners = Owners { blocklist: blocklists.reader(), ledger, aliases };
-        sharing::start((exchange, member), owners, &state.routing, life);
+        sharing::start(shared, owners, &state.routing, life);
     }
     let listeners =
         config.smtp.listen.iter().map(|address| inbound::bind(*address)).collect::<Result<Vec<_>, _>>()?;

@@ -19,6 +19,9 @@ use crate::mail::{Address, Domain};
 /// Changes in one [`Change::Batch`]; more are several batches.
 pub const MAX_CHANGES_PER_BATCH: usize = 100_000;
 
+/// The version of what changes can say: [`Change::version`] of the latest kind. Another is one more.
+pub const CHANGES_VERSION: u32 = 2;
+
 /// One change of the routing table. An `etag` is the revision of the resource as the caller last saw it:
 /// with another one the change is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -305,6 +308,36 @@ impl Ids {
 }
 
 impl Change {
+    /// Since which version there is such a change. One that not every node knows is not made: it would stop those that do not,
+    /// or leave them another table.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        match self {
+            Self::AgreeOnDeliveryKey(_) => 2,
+            Self::Batch(changes) => changes.iter().map(Self::version).max().unwrap_or(1),
+            Self::CreateDomain(_)
+            | Self::UpdateDomain { .. }
+            | Self::DeleteDomain { .. }
+            | Self::CreateRule(_)
+            | Self::UpdateRule { .. }
+            | Self::DeleteRule { .. }
+            | Self::CreateDestination { .. }
+            | Self::UpdateDestination { .. }
+            | Self::DeleteDestination { .. }
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::EndSuspensions
+            | Self::Block { .. }
+            | Self::Allow { .. }
+            | Self::Unlist { .. }
+            | Self::BarNode { .. }
+            | Self::AdmitNode { .. }
+            | Self::DeclareWhole
+            | Self::DeclareLost
+            | Self::RollBack(_) => 1,
+        }
+    }
+
     /// The most resources that the change can create.
     pub(super) fn creations(&self) -> usize {
         match self {

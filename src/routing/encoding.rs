@@ -11,7 +11,8 @@ use ulid::Ulid;
 
 use super::author::Author;
 use super::change::{
-    Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, Stamped, TempfailSetting,
+    CHANGES_VERSION, Change, DomainPatch, NewDomain, NewRule, RulePatch, RulesOfDeleted, Stamped,
+    TempfailSetting,
 };
 use super::delivery_key::DeliveryKey;
 use super::images::Image;
@@ -43,6 +44,8 @@ pub enum EncodingError {
     Malformed { what: &'static str, cause: DecodeError },
     #[error("{0} is of a kind that this version does not know")]
     UnknownKind(&'static str),
+    #[error("a change is of version {0}, and this version of Postroad knows those up to {CHANGES_VERSION}")]
+    Later(u32),
     #[error("{field} cannot be read: {detail}")]
     Field { field: &'static str, detail: String },
     #[error("the table's format is {found}, this version reads {known}")]
@@ -69,7 +72,9 @@ impl Stamped {
         let first_id = self.first_id.to_bytes().to_vec();
         let (author, address) = Author::tell(self.author.as_ref());
         let asked = asked.unwrap_or_default();
-        let stamped = v1::Stamped { at_ms, first_id, change, request_id, author, address, asked };
+        // The first is not written, so that what is old stays as it was.
+        let version = Some(self.change.version()).filter(|version| *version > 1).unwrap_or_default();
+        let stamped = v1::Stamped { at_ms, first_id, change, request_id, author, address, asked, version };
         check_length(STAMPED, stamped.encoded_len(), MAX_STAMPED_OCTETS)?;
         Ok(stamped.encode_to_vec())
     }
@@ -82,6 +87,9 @@ impl Stamped {
         check_length(STAMPED, octets.len(), MAX_STAMPED_OCTETS)?;
         let stamped =
             v1::Stamped::decode(octets).map_err(|cause| EncodingError::Malformed { what: STAMPED, cause })?;
+        if stamped.version > CHANGES_VERSION {
+            return Err(EncodingError::Later(stamped.version));
+        }
         let request_id =
             |text: &str| decode_request_id("the request id of a stamped change", text, &stamped.asked);
         Ok(Self {

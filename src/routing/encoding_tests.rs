@@ -189,6 +189,26 @@ fn of(kind: Kind) -> v1::Change {
 }
 
 #[test]
+fn a_change_says_since_when_there_is_one() {
+    let stamped =
+        |change| Stamped { at: UNIX_EPOCH, first_id: Ulid::nil(), request_id: None, author: None, change };
+    let version = |change| v1::Stamped::decode(&*stamped(change).encode().unwrap()).unwrap().version;
+    let agree = Change::AgreeOnDeliveryKey(DeliveryKey::new([7; DeliveryKey::OCTETS]));
+    // The first is not said: what earlier versions have written stays as it is.
+    assert_eq!(version(Change::DeclareWhole), 0);
+    assert_eq!(version(agree.clone()), 2);
+    assert_eq!(version(Change::Batch(vec![Change::DeclareWhole, agree.clone()])), 2);
+    let later = v1::Stamped {
+        version: CHANGES_VERSION + 1,
+        ..v1::Stamped::decode(&*stamped(agree).encode().unwrap()).unwrap()
+    };
+    assert_eq!(
+        Stamped::decode(&later.encode_to_vec()).unwrap_err().to_string(),
+        "a change is of version 3, and this version of Postroad knows those up to 2"
+    );
+}
+
+#[test]
 fn what_a_later_version_asks_for_is_refused_wherever_it_stands() {
     // Field 99 of the change is no kind that is known.
     let change = [&[0x9a, 0x06, 0x00][..]].concat();

@@ -4,6 +4,10 @@ use ipnet::IpNet;
 use thiserror::Error;
 use ulid::Ulid;
 
+use self::ErrorKind::{
+    Aborted, AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
+    ResourceExhausted, Unavailable,
+};
 use super::change::MAX_CHANGES_PER_BATCH;
 use super::encoding::{EncodingError, MAX_STAMPED_OCTETS};
 use super::model::{
@@ -142,6 +146,14 @@ pub enum RoutingError {
     LargeChangeUnderWay(RequestId),
     #[error("the parts of a large change are not all there, and nothing was changed: send it again")]
     PartsGone,
+    #[error(
+        "not every node is known to have a version of Postroad that knows this change, and nothing was changed: upgrade, \
+         start or remove {}", nodes.join(", ")
+    )]
+    VersionsDiffer {
+        /// The names of those of which it is not known.
+        nodes: Vec<String>,
+    },
     #[error("{}", .0.text)]
     Told(Told),
 }
@@ -192,10 +204,6 @@ impl RoutingError {
     }
 
     fn classify(&self) -> (&'static str, ErrorKind) {
-        use ErrorKind::{
-            Aborted, AlreadyExists, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound,
-            ResourceExhausted, Unavailable,
-        };
         match self {
             Self::DomainExists(_) => ("DOMAIN_EXISTS", AlreadyExists),
             Self::DomainNotFound(_) => ("DOMAIN_NOT_FOUND", NotFound),
@@ -250,6 +258,7 @@ impl RoutingError {
             Self::ClusterStopped => ("CLUSTER_STOPPED", Unavailable),
             Self::LargeChangeUnderWay(_) => ("LARGE_CHANGE_UNDER_WAY", Aborted),
             Self::PartsGone => ("PARTS_GONE", Aborted),
+            Self::VersionsDiffer { .. } => ("VERSIONS_DIFFER", FailedPrecondition),
             Self::Told(told) => (told.reason, told.kind),
         }
     }

@@ -55,8 +55,8 @@ use tokio::sync::watch;
 
 pub use author::{Asker, Author, MAX_AUTHOR_OCTETS};
 pub use change::{
-    Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch, RulesOfDeleted,
-    Stamped, TempfailSetting,
+    CHANGES_VERSION, Change, Changed, DomainPatch, MAX_CHANGES_PER_BATCH, NewDomain, NewRule, RulePatch,
+    RulesOfDeleted, Stamped, TempfailSetting,
 };
 pub use delivery_key::DeliveryKey;
 pub use document::{DestinationDocument, Document, DocumentError, DomainDocument, RuleDocument};

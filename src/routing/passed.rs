@@ -106,6 +106,7 @@ const REASONS: &[&str] = &[
     "CLUSTER_STOPPED",
     "LARGE_CHANGE_UNDER_WAY",
     "PARTS_GONE",
+    "VERSIONS_DIFFER",
 ];
 
 impl Changed {

@@ -299,12 +299,12 @@ async fn what_a_later_version_wrote_is_refused_and_not_called_damage() {
     world.found().await;
     let path = world.state().join("snapshot");
     let mut octets = fs::read(&path).unwrap();
-    octets[11] = 3;
+    octets[11] = 9;
     fs::write(&path, octets).unwrap();
     let inspected = inspect(world.dir.path(), options()).unwrap_err();
     for told in [world.try_open().await.err().unwrap(), inspected.into()] {
         assert!(
-            told.to_string().contains("format version 3, which this version of Postroad does not know"),
+            told.to_string().contains("format version 9, which this version of Postroad does not know"),
             "{told}"
         );
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::kept::{Kept, Lasting};
 use crate::blocklist::{Finding, Question};
+use crate::clock;
 use crate::ledger::{Key, Recorded, Told};
 use crate::mail::Address;
 use crate::srs::AliasToken;
@@ -55,7 +56,7 @@ const LONGEST: Duration = Duration::from_secs(1022 * 86_400);
 
 impl Lasting for Lasted {
     fn remaining(&self) -> Option<Duration> {
-        Some(self.valid_until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+        clock::until(self.valid_until)
     }
 
     fn octets(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Who said Hello under which id last, and the most that was seen of each id.
+//! Who said Hello under which id last, and in which version, and the most that was seen of each id.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ pub(super) struct Acquaintances(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     greeted: BTreeMap<NodeName, NodeId>,
+    speaks: BTreeMap<NodeName, u32>,
     seen: BTreeMap<NodeId, Sighted>,
     sightings: u64,
 }
@@ -37,6 +38,16 @@ impl Acquaintances {
     /// Under which id that name said so last, to this process.
     pub(super) fn greeted(&self, name: &NodeName) -> Option<NodeId> {
         self.0.lock().greeted.get(name).copied()
+    }
+
+    /// The last version of the protocol that the node of a configured name speaks, as it says in each Hello of its own.
+    pub(super) fn speaks(&self, name: &NodeName, version: u32) {
+        self.0.lock().speaks.insert(name.clone(), version);
+    }
+
+    /// Which that is; `None`: it has not said Hello to this process.
+    pub(super) fn spoken(&self, name: &NodeName) -> Option<u32> {
+        self.0.lock().speaks.get(name).copied()
     }
 
     /// The node has this term as its vote's, and this entry, which is agreed on.

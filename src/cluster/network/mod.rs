@@ -48,8 +48,10 @@ pub use raft::{Network, RaftPeer};
 pub use refusal::CallError;
 pub use server::{ClusterServer, ServerError};
 
-/// The versions of the protocol that this one speaks, from the first to the last.
-const VERSIONS: (u32, u32) = (1, 1);
+use crate::routing::CHANGES_VERSION;
+
+/// The versions of the protocol that this one speaks, from the first to the last, which grows with what changes can say.
+const VERSIONS: (u32, u32) = (1, CHANGES_VERSION);
 /// Largest message, in octets: an append of a megabyte and one more entry of half of that, with what is around them.
 const MAX_MESSAGE_OCTETS: usize = 2 << 20;
 

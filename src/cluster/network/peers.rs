@@ -103,6 +103,14 @@ impl Peers {
         self.node().disk().settled().is_some_and(|state| state.barred.contains(name))
     }
 
+    /// Whether the node of this name is known to know changes of this version.
+    pub(in super::super) fn knows(&self, name: &NodeName, version: u32) -> bool {
+        let spoken =
+            if *name == self.shared.name { Some(VERSIONS.1) } else { self.shared.acquaintances.spoken(name) };
+        // Every version there was knows the first.
+        spoken.unwrap_or(VERSIONS.0) >= version
+    }
+
     /// The names that there are addresses for.
     #[must_use]
     pub fn names(&self) -> BTreeSet<NodeName> {

@@ -123,6 +123,7 @@ impl ClusterService for Service {
             return Err(self.admission.refuse(name, Malformed("the caller's id").into()));
         }
         self.peers.acquaintances().greet(name, from);
+        self.peers.acquaintances().speaks(name, known.header.versions.1);
         self.peers.node().greeted(name, told);
         let mut greeting = self.peers.node().greeting();
         greeting.answer.seen = self.peers.acquaintances().seen(from);

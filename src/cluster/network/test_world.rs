@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +133,7 @@ pub(super) struct Running {
     pub(super) address: SocketAddr,
     stop: CancellationToken,
     server: JoinHandle<()>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What the node is reached by, before it runs.
@@ -189,7 +190,7 @@ impl Bound {
         let passed = PassedCalls::default();
         let serving = server.serve(peers.clone(), passed.clone(), stop.clone());
         let server = tokio::spawn(async move { serving.await.unwrap() });
-        Running { name, node, raft, routing, peers, passed, tls, address, stop, server, _dir: dir }
+        Running { name, node, raft, routing, peers, passed, tls, address, stop, server, dir }
     }
 }
 
@@ -200,6 +201,11 @@ impl Running {
         *self.node.raft.lock() = None;
         self.stop.cancel();
         (&mut self.server).await.unwrap();
+    }
+
+    /// The folder of its log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     pub(super) fn leader(&self) -> Option<NodeId> {

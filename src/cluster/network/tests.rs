@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use openraft::EntryPayload;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -9,11 +10,15 @@ use tonic::{Code, Status};
 use super::test_world::*;
 use super::*;
 use crate::cluster::founding::{ClusterId, NodeId, NodeName, Standing};
-use crate::cluster::test_state::{create_domain, create_rule, domain};
-use crate::cluster::types::Member;
+use crate::cluster::log::look;
+use crate::cluster::proposal::Proposal;
+use crate::cluster::test_state::{create_domain, create_rule, domain, stamped};
+use crate::cluster::types::{Entry, Member};
 use crate::mail::Address;
 use crate::proto::cluster::v1;
-use crate::routing::{Author, Change, Changed, Matcher, NewRule, RequestId, RollBack, RuleAction};
+use crate::routing::{
+    Author, Change, Changed, DeliveryKey, ErrorKind, Matcher, NewRule, RequestId, RollBack, RuleAction,
+};
 use crate::tls::LinkTls;
 use crate::tls::test_authority::{Authority, link_identity};
 
@@ -264,7 +269,7 @@ async fn calls_that_are_not_for_this_node_and_cluster_are_refused_and_it_goes_on
     linda.peers.hello(&amir.name).await.unwrap();
     let mut client = amir.strange_client(&linda.tls);
     let other = || v1::Header { cluster: vec![9; 16], ..header(1, 2) };
-    let later = || v1::Header { first_version: 2, last_version: 3, ..header(1, 2) };
+    let later = || v1::Header { first_version: VERSIONS.1 + 1, last_version: VERSIONS.1 + 2, ..header(1, 2) };
     let as_another = || v1::Header { name: "isaac".to_owned(), ..header(3, 2) };
     let stranger = || v1::Header { name: "mallory".to_owned(), ..header(1, 2) };
     let odd = || v1::Header { name: "linda\n".to_owned(), ..header(1, 2) };
@@ -285,6 +290,59 @@ async fn calls_that_are_not_for_this_node_and_cluster_are_refused_and_it_goes_on
     // It is let pass, and Raft answers.
     client.append(heartbeat(header(1, 2))).await.unwrap();
     change(linda, create_domain("one.example")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_later_version_waits_until_every_member_is_known_to_know_it() {
+    let world = World::new().await;
+    let at = world.leader().await;
+    let others = || world.nodes.iter().enumerate().filter(|(of, _)| *of != at).map(|(_, node)| node);
+    let (leader, upgraded) = (&world.nodes[at], others().next().unwrap());
+    let behind = others().next_back().unwrap();
+    for other in others() {
+        other.peers.hello(&leader.name).await.unwrap();
+        leader.peers.hello(&other.name).await.unwrap();
+    }
+    leader.peers.acquaintances().speaks(&behind.name, 1);
+    let key = || Change::AgreeOnDeliveryKey(DeliveryKey::new([7; DeliveryKey::OCTETS]));
+    for ordered_on in [leader, upgraded] {
+        let error = ordered_on.routing.change(key()).await.unwrap_err();
+        assert_eq!((error.reason(), error.kind()), ("VERSIONS_DIFFER", ErrorKind::FailedPrecondition));
+        assert!(error.to_string().ends_with(&format!("upgrade, start or remove {}", behind.name)), "{error}");
+    }
+    change(upgraded, create_domain("one.example")).await;
+    // An earlier version that led would make of it what it knows.
+    upgraded.peers.acquaintances().speaks(&leader.name, 1);
+    let error = upgraded.routing.change(key()).await.unwrap_err();
+    assert!(error.to_string().ends_with(&format!("remove {}", leader.name)), "{error}");
+    // Each says in its next Hello that it has been upgraded.
+    behind.peers.hello(&leader.name).await.unwrap();
+    leader.peers.hello(&upgraded.name).await.unwrap();
+    change(upgraded, key()).await;
+    for node in &world.nodes {
+        until("it has the key", || async { node.routing.snapshot().delivery_key().is_some() }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_version_adds_to_an_entry_stands_in_every_log_and_does_no_harm() {
+    let mut world = World::new().await;
+    let stamped = stamped(1, create_domain("one.example"));
+    // Field 1023, behind those that are known.
+    let octets = [stamped.encode().unwrap(), b"\xfa\x3f\x05hello".to_vec()].concat();
+    let proposal = Proposal::changes(vec![octets]);
+    // Another may lead by then.
+    until("it is agreed on", || async {
+        world.nodes[world.leader().await].raft.client_write(proposal.clone()).await.is_ok()
+    })
+    .await;
+    for node in &mut world.nodes {
+        until("it is made", || async { node.routing.snapshot().hosts(&domain("one.example")) }).await;
+        node.stop().await;
+        let entries = look(&node.log()).entries;
+        let kept = |entry: &Entry| matches!(&entry.payload, EntryPayload::Normal(kept) if *kept == proposal);
+        assert!(entries.iter().any(kept), "{}", node.name);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,8 +17,10 @@ use crate::routing::{MAX_RECORD_OCTETS, MAX_REVISION_OCTETS, Rebuilt, RoutingOpt
 const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'T', b'\r', b'\n', 0x1a, b'\n'];
 /// The version of a table without a history.
 const WITHOUT_HISTORY: u32 = 1;
-/// The version of one that has some; later ones are refused.
+/// The version of one that has some.
 const WITH_HISTORY: u32 = 2;
+/// The version of one that has a key of deliveries, too; later ones are refused.
+const WITH_DELIVERY_KEY: u32 = 3;
 /// Largest beginning, in octets: a log id and some hundred octets a member.
 const MAX_META_OCTETS: usize = 1 << 20;
 /// Octets that are read, and written, at once.
@@ -32,7 +34,11 @@ pub(super) fn write(to: impl Write, meta: &SnapshotMeta, agreed: &Agreed) -> io:
     let mut writer = Writer { to: BufWriter::with_capacity(BUFFER_OCTETS, to), sum: Context::new(&SHA256) };
     writer.put(&MAGIC)?;
     let mut history = agreed.table.history_records().peekable();
-    let version = if history.peek().is_some() { WITH_HISTORY } else { WITHOUT_HISTORY };
+    let version = match (history.peek(), agreed.table.delivery_key()) {
+        (None, None) => WITHOUT_HISTORY,
+        (Some(_), None) => WITH_HISTORY,
+        (_, Some(_)) => WITH_DELIVERY_KEY,
+    };
     writer.put(&version.to_be_bytes())?;
     writer.piece(&encode_meta(meta).encode_to_vec())?;
     for record in agreed.table.records() {
@@ -43,7 +49,7 @@ pub(super) fn write(to: impl Write, meta: &SnapshotMeta, agreed: &Agreed) -> io:
         writer.piece(&part.encode().encode_to_vec())?;
     }
     writer.piece(&[])?;
-    if version == WITH_HISTORY {
+    if version != WITHOUT_HISTORY {
         for revision in history {
             writer.piece(&revision)?;
         }
@@ -93,7 +99,7 @@ impl<R: Read> Reader<R> {
             return Err(Fault::NoSnapshot);
         }
         let version = u32::from_be_bytes(self.array()?);
-        if version != WITHOUT_HISTORY && version != WITH_HISTORY {
+        if !(WITHOUT_HISTORY..=WITH_DELIVERY_KEY).contains(&version) {
             return Err(Fault::Version(version));
         }
         let mut piece = Vec::new();
@@ -108,7 +114,7 @@ impl<R: Read> Reader<R> {
             rebuilt.add(&piece)?;
         }
         let staging = self.staging()?;
-        if version == WITH_HISTORY {
+        if version != WITHOUT_HISTORY {
             self.history(&mut rebuilt)?;
         }
         self.end()?;

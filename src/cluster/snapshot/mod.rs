@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 8  magic
-//! 4  version: 2; 1 where the table has no history, which is then not there
+//! 4  version: 3; 2 where the table has no key of deliveries; 1 where it has no history either, which is then not there
 //!    a piece: postroad.cluster.v1.SnapshotMeta
 //!    pieces: the records of the table (postroad.routing.v1.Record), the head first
 //!    a piece without octets

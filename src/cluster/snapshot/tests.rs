@@ -193,10 +193,10 @@ fn a_damaged_file_and_one_of_a_later_version_are_named_and_left_as_they_are() {
     assert_eq!(refused(b"a note"), "PATH cannot be read at offset 0: it ends in the middle");
     assert_eq!(refused(b"a longer note"), "PATH cannot be read at offset 8: it is no snapshot");
     let mut later = whole;
-    later[11] = 3;
+    later[11] = 4;
     assert_eq!(
         refused(&later),
-        "PATH cannot be read at offset 12: it is of format version 3, which this version of Postroad does not know"
+        "PATH cannot be read at offset 12: it is of format version 4, which this version of Postroad does not know"
     );
 }
 
