@@ -209,6 +209,9 @@ async fn live(
         () = parts.life.broken.cancelled() => Ended::Broken,
         () = parts.life.stale.cancelled() => Ended::Stale,
     };
+    let routing = parts.state.routing.clone();
     parts.drain().await;
+    // To let go of a table of a million rules takes seconds, in which the next process could have opened the store.
+    std::mem::forget(routing.snapshot());
     ended
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::routing::test_table::{World, domain, rule, verified};
-use crate::routing::{Change, Coverage, Rebuilt, RuleAction, Stamped, Table};
+use crate::routing::{Change, Coverage, Decoded, Rebuilt, RuleAction, Stamped, Table};
 
 /// One that found as many octets.
 fn revision(number: u64, found: usize) -> Revision {
@@ -16,7 +16,7 @@ fn numbers(history: &History) -> Vec<u64> {
 
 fn rebuilt(table: &Table, history: &[Vec<u8>]) -> Result<Table, EncodingError> {
     let mut rebuilt = Rebuilt::new(table.options().clone());
-    table.records().try_for_each(|record| rebuilt.add(&record))?;
+    table.records().try_for_each(|record| rebuilt.add(Decoded::of(&record)?))?;
     history.iter().try_for_each(|record| rebuilt.add_revision(record))?;
     rebuilt.finish()
 }

@@ -74,7 +74,7 @@ pub use model::{
 };
 pub use passed::{MAX_TOLD_OCTETS, Told};
 pub use plan::{Prune, plan};
-pub use records::{MAX_RECORD_OCTETS, Rebuilt};
+pub use records::{Decoded, MAX_RECORD_OCTETS, Rebuilt};
 pub use replica::Replica;
 pub use requests::{MAX_REQUEST_ID_OCTETS, MAX_REQUESTS, REQUEST_REMEMBERED, RequestId};
 pub use resolve::{MAX_DEPTH, MatchedBy, Resolution, is_role};

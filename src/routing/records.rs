@@ -21,7 +21,7 @@ use super::encoding::{
     encode_matcher, given, id, network, optional_time, tempfail, tempfail_code, time, unreadable,
 };
 use super::model::{Access, Destination, DomainEntry, Listing, MAX_BARRED, Rule, Suspension};
-use super::requests::{decode_request, encode_request};
+use super::requests::{Request, decode_request, encode_request};
 use super::table::{Coverage, RoutingOptions, Table};
 use super::wire::to_millis;
 use crate::proto::routing::v1;
@@ -65,6 +65,43 @@ impl Table {
     }
 }
 
+/// A record of a table, as it was read.
+#[derive(Debug)]
+pub struct Decoded(Part);
+
+#[derive(Debug)]
+enum Part {
+    Head(v1::Head),
+    Destination(Destination),
+    Domain(DomainEntry),
+    Rule(Rule),
+    Suspension(Suspension),
+    Listing(Listing),
+    Request(Request),
+}
+
+impl Decoded {
+    /// What [`Table::records`] has.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not known.
+    pub fn of(record: &[u8]) -> Result<Self, EncodingError> {
+        const WHAT: &str = "a record of the table";
+        check_length(WHAT, record.len(), MAX_RECORD_OCTETS)?;
+        let record =
+            v1::Record::decode(record).map_err(|cause| EncodingError::Malformed { what: WHAT, cause })?;
+        Ok(Self(match record.kind.ok_or(EncodingError::UnknownKind(WHAT))? {
+            Kind::Head(head) => Part::Head(head),
+            Kind::Destination(entry) => Part::Destination(decode_destination(&entry)?),
+            Kind::Domain(entry) => Part::Domain(decode_domain(&entry)?),
+            Kind::Rule(rule) => Part::Rule(decode_rule(rule)?),
+            Kind::Suspension(entry) => Part::Suspension(decode_suspension(entry)?),
+            Kind::Listing(entry) => Part::Listing(decode_listing(entry)?),
+            Kind::Request(request) => Part::Request(decode_request(request)?),
+        }))
+    }
+}
+
 /// A table that is made again from its records. How many come is for their reader to bound.
 #[derive(Debug)]
 pub struct Rebuilt {
@@ -82,22 +119,17 @@ impl Rebuilt {
     /// Takes the next record.
     ///
     /// # Errors
-    /// When it cannot be read, is not known, or needs one that did not come before it.
-    pub fn add(&mut self, record: &[u8]) -> Result<(), EncodingError> {
-        const WHAT: &str = "a record of the table";
-        check_length(WHAT, record.len(), MAX_RECORD_OCTETS)?;
-        let record =
-            v1::Record::decode(record).map_err(|cause| EncodingError::Malformed { what: WHAT, cause })?;
-        let kind = record.kind.ok_or(EncodingError::UnknownKind(WHAT))?;
-        match kind {
-            Kind::Head(head) => return self.begin(head),
+    /// When it needs one that did not come before it.
+    pub fn add(&mut self, Decoded(part): Decoded) -> Result<(), EncodingError> {
+        match part {
+            Part::Head(head) => return self.begin(head),
             _ if self.head.is_none() => return Err(EncodingError::NoHead),
-            Kind::Destination(entry) => self.table.put_destination(Arc::new(decode_destination(&entry)?)),
-            Kind::Domain(entry) => self.table.put_domain(Arc::new(decode_domain(&entry)?)),
-            Kind::Rule(rule) => self.put_rule(decode_rule(rule)?)?,
-            Kind::Suspension(entry) => self.table.put_suspension(Arc::new(decode_suspension(entry)?)),
-            Kind::Listing(entry) => self.table.put_listing(Arc::new(decode_listing(entry)?)),
-            Kind::Request(request) => self.table.put_request(decode_request(request)?),
+            Part::Destination(entry) => self.table.put_destination(Arc::new(entry)),
+            Part::Domain(entry) => self.table.put_domain(Arc::new(entry)),
+            Part::Rule(rule) => self.add_rule(rule)?,
+            Part::Suspension(entry) => self.table.put_suspension(Arc::new(entry)),
+            Part::Listing(entry) => self.table.put_listing(Arc::new(entry)),
+            Part::Request(request) => self.table.put_request(request),
         }
         Ok(())
     }
@@ -163,7 +195,8 @@ impl Rebuilt {
         Ok(())
     }
 
-    fn put_rule(&mut self, mut rule: Rule) -> Result<(), EncodingError> {
+    /// Two of one id are found by their count.
+    fn add_rule(&mut self, mut rule: Rule) -> Result<(), EncodingError> {
         let table = &mut self.table;
         let missing = |missing| EncodingError::Dangling { rule: rule.id, missing };
         // One name for all rules of a domain, not a copy each.
@@ -175,7 +208,7 @@ impl Rebuilt {
             return Err(missing(format!("destination {address}")));
         }
         rule.domain = name;
-        table.put_rule(Arc::new(rule));
+        table.add_rule(Arc::new(rule));
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ fn world() -> World {
 
 fn rebuilt(records: impl IntoIterator<Item = Vec<u8>>) -> Result<Table, EncodingError> {
     let mut rebuilt = Rebuilt::new(options());
-    records.into_iter().try_for_each(|record| rebuilt.add(&record))?;
+    records.into_iter().try_for_each(|record| rebuilt.add(Decoded::of(&record)?))?;
     rebuilt.finish()
 }
 

@@ -5,7 +5,7 @@ use ulid::Ulid;
 use super::*;
 use crate::routing::apply::apply;
 use crate::routing::test_table::{World, address, domain, forward, options, rule};
-use crate::routing::{Change, DomainPatch, NewDomain, Rebuilt, Stamped, Table};
+use crate::routing::{Change, Decoded, DomainPatch, NewDomain, Rebuilt, Stamped, Table};
 
 const START: SystemTime = SystemTime::UNIX_EPOCH;
 const HOUR: Duration = REQUEST_REMEMBERED;
@@ -39,7 +39,7 @@ fn enabled(table: &Table) -> bool {
 
 fn rebuilt(table: &Table) -> Table {
     let mut rebuilt = Rebuilt::new(options());
-    table.records().for_each(|record| rebuilt.add(&record).unwrap());
+    table.records().for_each(|record| rebuilt.add(Decoded::of(&record).unwrap()).unwrap());
     rebuilt.finish().unwrap()
 }
 

@@ -5,7 +5,8 @@ use super::*;
 use crate::config::OnTempfail;
 use crate::routing::test_table::{World, address, domain, rule, verified};
 use crate::routing::{
-    Coverage, DomainPatch, NewDomain, RuleAction, RulePatch, RulesOfDeleted, TempfailSetting,
+    Coverage, Decoded, DomainPatch, NewDomain, Rebuilt, RuleAction, RulePatch, RulesOfDeleted,
+    TempfailSetting,
 };
 
 /// A long time after every change of a [`World`].
@@ -153,8 +154,8 @@ fn any_table_comes_back_from_any_other_that_followed_it() {
                 tables.push(world.table.clone());
             }
             // What a snapshot holds can be rolled back as well.
-            let mut rebuilt = crate::routing::Rebuilt::new(world.table.options().clone());
-            world.table.records().for_each(|record| rebuilt.add(&record).unwrap());
+            let mut rebuilt = Rebuilt::new(world.table.options().clone());
+            world.table.records().for_each(|record| rebuilt.add(Decoded::of(&record).unwrap()).unwrap());
             world.table.history_records().for_each(|record| rebuilt.add_revision(&record).unwrap());
             world.table = rebuilt.finish().unwrap();
         }
@@ -245,8 +246,8 @@ fn what_is_not_kept_and_what_is_not_there_yet_are_refused() {
     let said = world.roll_back(latest + 1).unwrap_err();
     assert_eq!(said.to_string(), "revision 5 is not there yet: the routing table is at 4");
     assert_eq!(said.reason(), "REVISION_NOT_FOUND");
-    let mut rebuilt = crate::routing::Rebuilt::new(world.table.options().clone());
-    world.table.records().for_each(|record| rebuilt.add(&record).unwrap());
+    let mut rebuilt = Rebuilt::new(world.table.options().clone());
+    world.table.records().for_each(|record| rebuilt.add(Decoded::of(&record).unwrap()).unwrap());
     world.table.history_records().skip(2).for_each(|record| rebuilt.add_revision(&record).unwrap());
     world.table = rebuilt.finish().unwrap();
     let said = world.roll_back(1).unwrap_err();

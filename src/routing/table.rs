@@ -167,7 +167,8 @@ impl Table {
     /// A rule.
     #[must_use]
     pub fn rule(&self, id: &Ulid) -> Option<&Arc<Rule>> {
-        self.rules.get(id)
+        // A new one is looked for each time that it is made, and found to be new without a search.
+        if *id > self.greatest_id { None } else { self.rules.get(id) }
     }
 
     /// A domain's rules in the order of matching; none for a domain that does not exist.
@@ -359,8 +360,13 @@ impl Table {
 
     /// Adds a rule to its domain, or replaces the one with its id. Domain and destinations exist.
     pub(super) fn put_rule(&mut self, rule: Arc<Rule>) {
-        self.raise_greatest_id(rule.id);
         self.remove_rule(&rule.id);
+        self.add_rule(rule);
+    }
+
+    /// Adds a rule that is not there to its domain. Domain and destinations exist.
+    pub(super) fn add_rule(&mut self, rule: Arc<Rule>) {
+        self.raise_greatest_id(rule.id);
         for address in rule.destinations() {
             if let Some(found) = self.destinations.get_mut(&address.folded()) {
                 found.rules.insert_mut(rule.id);
@@ -374,7 +380,7 @@ impl Table {
 
     /// Removes a rule.
     pub(super) fn remove_rule(&mut self, id: &Ulid) {
-        let Some(rule) = self.rules.get(id).cloned() else { return };
+        let Some(rule) = self.rule(id).cloned() else { return };
         for address in rule.destinations() {
             if let Some(found) = self.destinations.get_mut(&address.folded()) {
                 found.rules.remove_mut(id);

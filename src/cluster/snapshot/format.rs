@@ -1,6 +1,9 @@
 //! A snapshot as octets: written and read as a stream, so that a table is in memory once.
 
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use prost::Message as _;
@@ -12,7 +15,7 @@ use super::super::types::{SnapshotMeta, StoredMembership};
 use super::Agreed;
 use super::error::Fault;
 use crate::proto::cluster::v1;
-use crate::routing::{MAX_RECORD_OCTETS, MAX_REVISION_OCTETS, Rebuilt, RoutingOptions};
+use crate::routing::{Decoded, MAX_RECORD_OCTETS, MAX_REVISION_OCTETS, Rebuilt, RoutingOptions};
 
 const MAGIC: [u8; 8] = [0x8f, b'P', b'R', b'T', b'\r', b'\n', 0x1a, b'\n'];
 /// The version of a table without a history.
@@ -23,6 +26,10 @@ const WITH_HISTORY: u32 = 2;
 const WITH_DELIVERY_KEY: u32 = 3;
 /// Largest beginning, in octets: a log id and some hundred octets a member.
 const MAX_META_OCTETS: usize = 1 << 20;
+/// Records that are passed on at once.
+const BATCH: usize = 256;
+/// How many batches are read ahead.
+const BATCHES_AHEAD: usize = 4;
 /// Octets that are read, and written, at once.
 const BUFFER_OCTETS: usize = 64 << 10;
 
@@ -105,20 +112,51 @@ impl<R: Read> Reader<R> {
         let mut piece = Vec::new();
         self.piece(&mut piece, MAX_META_OCTETS)?;
         let meta = decode_meta(v1::SnapshotMeta::decode(piece.as_slice())?)?;
-        let mut rebuilt = Rebuilt::new(options);
-        loop {
-            self.piece(&mut piece, MAX_RECORD_OCTETS)?;
-            if piece.is_empty() {
-                break;
-            }
-            rebuilt.add(&piece)?;
-        }
+        let mut rebuilt = self.table(options)?;
         let staging = self.staging()?;
         if version != WITHOUT_HISTORY {
             self.history(&mut rebuilt)?;
         }
         self.end()?;
         Ok((meta, Agreed { table: rebuilt.finish()?, staging }))
+    }
+
+    /// The records of the table. A thread of its own makes the table of them while more are read and decoded.
+    fn table(&mut self, options: RoutingOptions) -> Result<Rebuilt, Fault> {
+        let (decoded, records) = sync_channel(BATCHES_AHEAD);
+        thread::scope(|scope| {
+            let making = move || rebuild(Rebuilt::new(options), &records);
+            let making = thread::Builder::new().name("table".to_owned()).spawn_scoped(scope, making);
+            let making = making.map_err(Fault::Io)?;
+            let read = self.records(decoded);
+            match making.join() {
+                Ok(Ok(rebuilt)) => read.map(|()| rebuilt),
+                // It stands before whatever was read since.
+                Ok(Err((offset, fault))) => {
+                    self.offset = offset;
+                    Err(fault)
+                }
+                Err(panic) => resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Passes on the records of the table, each with the offset behind it, until nobody takes them any more.
+    fn records(&mut self, to: SyncSender<Vec<(u64, Decoded)>>) -> Result<(), Fault> {
+        let (mut piece, mut batch) = (Vec::new(), Vec::with_capacity(BATCH));
+        loop {
+            self.piece(&mut piece, MAX_RECORD_OCTETS)?;
+            let is_end = piece.is_empty();
+            if !is_end {
+                batch.push((self.offset, Decoded::of(&piece)?));
+            }
+            if is_end || batch.len() == BATCH {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+                if to.send(full).is_err() || is_end {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn staging(&mut self) -> Result<Staging, Fault> {
@@ -178,6 +216,13 @@ impl<R: Read> Reader<R> {
         self.offset += into.len() as u64;
         Ok(())
     }
+}
+
+fn rebuild(mut rebuilt: Rebuilt, records: &Receiver<Vec<(u64, Decoded)>>) -> Result<Rebuilt, (u64, Fault)> {
+    for (offset, record) in records.iter().flatten() {
+        rebuilt.add(record).map_err(|cause| (offset, cause.into()))?;
+    }
+    Ok(rebuilt)
 }
 
 fn decode_meta(meta: v1::SnapshotMeta) -> Result<SnapshotMeta, Fault> {

@@ -3,7 +3,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::test_state::{create_domain, create_rule, meta, options, replica, staging, stamped};
-use crate::routing::{Author, Coverage, Replica, Stamped};
+use crate::routing::{Author, Coverage, Decoded, Rebuilt, Replica, Stamped};
 
 /// With some parts of a change.
 fn agreed(table: &Table) -> Agreed {
@@ -126,8 +126,8 @@ fn the_format_with_a_history_stays_what_it_is() {
 #[test]
 fn a_snapshot_of_the_time_before_histories_has_none() {
     let table = replica().table().clone();
-    let mut rebuilt = crate::routing::Rebuilt::new(options());
-    table.records().for_each(|record| rebuilt.add(&record).unwrap());
+    let mut rebuilt = Rebuilt::new(options());
+    table.records().for_each(|record| rebuilt.add(Decoded::of(&record).unwrap()).unwrap());
     let whole = octets(&meta(9), &rebuilt.finish().unwrap());
     assert_eq!(whole[8..12], [0, 0, 0, 1]);
     let (_, Agreed { table: again, .. }) = format::read(whole.as_slice(), options()).unwrap();
