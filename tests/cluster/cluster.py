@@ -13,7 +13,7 @@ import urllib.request
 import disk
 from mail import takes_mail
 from tools import run, until
-from world import BIN, DNS, DOMAIN, NAMES, PORT
+from world import BIN, CLIENTS, DNS, DOMAIN, NAMES, PORT
 
 LINK_PORT, ADMIN_PORT, HTTP_PORT = 50052, 50051, 8080
 NOTHING_DONE = {"NO_LEADER", "NO_MAJORITY", "NOT_LEADER", "OVERTAKEN", "CLUSTER_STOPPED", "TABLE_LOST"}
@@ -31,10 +31,12 @@ class Refused(Exception):
 
 
 class Cluster:
-    """Its folder, namespaces, bridges and nodes; nothing is started. Peers are at IPv4 or at IPv6 addresses."""
+    """Its folder, namespaces, bridges and nodes; nothing is started. Peers are at IPv4 or at IPv6 addresses. `settings` is what
+    stands in every file beside the usual."""
 
-    def __init__(self, world, family):
+    def __init__(self, world, family, settings=""):
         world.clusters += 1
+        self.settings = settings
         self.world, self.number, self.family = world, world.clusters, family
         self.folder, self.has_route = world.folder / f"cluster{self.number}", False
         self.folder.mkdir()
@@ -144,6 +146,8 @@ class Node:
             run(*inside, "addr", "add", address[0], "dev", end, *address[1:])
         for end in ("lo", "mail", "peers"):
             run(*inside, "link", "set", end, "up")
+        # By way of the world: a neighbour for each client would be more than the kernel keeps.
+        run(*inside, "route", "add", CLIENTS, "via", DNS)
 
     def peer_address(self):
         host = f"[fd77::{self.host}]" if self.cluster.family == 6 else f"10.77.0.{self.host}"
@@ -181,7 +185,7 @@ servers = ["{DNS}:53"]
 listen = "{self.address}:{HTTP_PORT}"
 [admin]
 listen = "127.0.0.1:{ADMIN_PORT}"
-"""
+{self.cluster.settings}"""
         peers = ", ".join(f'{{ name = "{n.name}", address = "{n.peer_address()}" }}' for n in self.cluster.nodes)
         section = f"""[cluster]
 listen = "{self.peer_address()}"

@@ -21,12 +21,10 @@ class Hung(OSError):
 
 
 class Smtp:
-    """A session from an address that nobody else has, over IPv4, or over IPv6 from the one that there is."""
+    """A session from this address, or one that nobody else has, over IPv4, or over IPv6 from the one that there is."""
 
-    def __init__(self, node, over_v6=False, timeout=PATIENCE):
-        network = ipaddress.ip_network(CLIENTS)
-        source = str(network[random.randrange(1, network.num_addresses - 1)])
-        source, target = ("fd66::1", node.address_v6) if over_v6 else (source, node.address)
+    def __init__(self, node, over_v6=False, timeout=PATIENCE, source=None):
+        source, target = ("fd66::1", node.address_v6) if over_v6 else (source or sources(1)[0], node.address)
         self.socket = socket.create_connection((target, PORT), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.replies = self.socket.makefile("rb")
@@ -49,9 +47,15 @@ class Smtp:
         self.socket.close()
 
 
-def answer_to(node, recipient):
+def sources(count):
+    """So many addresses of clients, all different."""
+    network = ipaddress.ip_network(CLIENTS)
+    return [str(network[host]) for host in random.sample(range(1, network.num_addresses - 1), count)]
+
+
+def answer_to(node, recipient, source=None):
     """(code, text) of the first reply that is no yes, or of the last; OSError where there is none."""
-    session = Smtp(node, timeout=10)
+    session = Smtp(node, timeout=10, source=source)
     try:
         session.reply()
         for line in ("EHLO mail.sender.test", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{recipient}>"):

@@ -11,7 +11,7 @@ import starts
 from cluster import Cluster, Node, Refused
 from figures import quantile, spread
 from history import OK, REFUSED, UNKNOWN, History
-from mail import RECIPIENT, Client, Load, Smtp, answer_to, letter
+from mail import RECIPIENT, Client, Load, Smtp, answer_to, letter, sources
 from tools import until
 from world import DOMAIN, SENDER
 
@@ -383,6 +383,39 @@ def try_once(node, number):
     return tried
 
 
+def a_client_at_three_nodes_costs_one_question_to_a_blocklist(world):
+    """Clients that come to all three nodes at once; and others that come to two, while the third is dead."""
+    zone = "bl.test"
+    with Cluster(world, 4, f'[[dnsbl]]\nname = "bl"\nzone = "{zone}"\n').form() as cluster:
+        clients = sources(rounds.LISTED)
+        took = meet(cluster.nodes, clients)
+        asked = sum(name in {reverse(client) for client in clients} for name in world.questions(zone))
+        assert rounds.LISTED <= asked <= 1.1 * rounds.LISTED, f"{asked} questions for {rounds.LISTED} clients"
+        cluster.nodes[2].kill()
+        late = sources(rounds.LISTED)
+        without = meet(cluster.nodes[:2], late)
+        asked_late = sum(name in {reverse(client) for client in late} for name in world.questions(zone))
+        assert asked_late >= rounds.LISTED, f"{asked_late} questions for {rounds.LISTED} clients"
+    return [f"{rounds.LISTED} clients at three nodes at once: {asked} questions to the blocklist; connect to RCPT: {spread(took)}",
+            f"as many at two, the third just killed: {asked_late} questions; connect to RCPT: {spread(without)}"]
+
+
+def meet(nodes, clients):
+    """Has each client talk to all of the nodes at once; how long each talk took."""
+    def talk(node, client):
+        begun = time.monotonic()
+        code, text = answer_to(node, RECIPIENT, client)
+        assert code == 250, f"{node.name} says {code} {text} to {client}"
+        return time.monotonic() - begun
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        talks = [pool.submit(talk, node, client) for client in clients for node in nodes]
+    return [talk.result() for talk in talks]
+
+
+def reverse(address):
+    return ".".join(reversed(address.split(".")))
+
+
 def a_large_table_reaches_a_blank_node(world):
     """Applied from a file, on all nodes; then one with an empty disk gets it, while the others forward mail."""
     with Cluster(world, 4).form() as cluster:
@@ -441,4 +474,5 @@ def blank_wiped_and_old_nodes_become_one(world):
 ALL = [a_change_on_any_node_is_used_on_all, a_leader_that_is_killed_costs_no_mail_and_no_change,
        a_partition_loses_no_change_and_no_mail, a_stopped_peer_costs_the_others_nothing, a_rolling_restart_is_seen_by_nobody,
        a_node_that_says_that_it_is_ready_takes_mail, a_retry_on_another_node_is_delivered_once,
-       a_large_table_reaches_a_blank_node, blank_wiped_and_old_nodes_become_one]
+       a_client_at_three_nodes_costs_one_question_to_a_blocklist, a_large_table_reaches_a_blank_node,
+       blank_wiped_and_old_nodes_become_one]

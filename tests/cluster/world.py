@@ -4,6 +4,7 @@ The run has a network namespace of its own (`run`), which is this world's side o
 (cluster.py)."""
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import subprocess
@@ -17,15 +18,16 @@ DNS = "10.66.0.1"
 SINK = "10.66.0.25"
 SINK_V6 = "fd66::25"
 PORT = 25
-CLIENTS = "10.66.128.0/17"  # every address of it is ours without being listed anywhere
+CLIENTS = "44.66.128.0/17"  # every address of it is the world's; public ones, since blocklists are not asked of others
 DOMAIN = "customer.test"
 NAMES = ("amir", "isaac", "linda")
 SENDER = "alice@sender.test"
 
 ZONES = {
     "dest.test": f"@ MX 10 mx\nmx A {SINK}\nmx AAAA {SINK_V6}\n",
-    "sender.test": '@ MX 10 mx\nmx A 10.66.0.2\n@ TXT "v=spf1 ip4:10.66.0.0/16 ip6:fd66::/64 -all"\n',
+    "sender.test": '@ MX 10 mx\nmx A 10.66.0.2\n@ TXT "v=spf1 ip4:44.66.128.0/17 ip6:fd66::/64 -all"\n',
     "customer.test": "@ MX 10 mx.relay.test.\n",
+    "bl.test": "2.0.0.127 A 127.0.0.2\n",  # a blocklist that lists nobody but the test point (RFC 5782)
     "relay.test": '@ A 10.66.0.3\n@ TXT "v=spf1 ip4:10.66.0.0/16 -all"\n',
     ".": "ns.invalid. A 10.66.0.1\n",  # every other name does not exist
 }
@@ -99,7 +101,8 @@ class World:
         folder = self.folder / "dns"
         folder.mkdir()
         configuration = f"""options {{ directory "{folder}"; listen-on {{ {DNS}; }}; listen-on-v6 {{ none; }};
-  recursion no; dnssec-validation no; empty-zones-enable no; pid-file none; session-keyfile "{folder}/session.key"; }};
+  recursion no; dnssec-validation no; empty-zones-enable no; pid-file none; session-keyfile "{folder}/session.key";
+  querylog yes; }};
 controls {{ }};
 """
         for name, records in ZONES.items():
@@ -110,3 +113,7 @@ controls {{ }};
         (folder / "named.conf").write_text(configuration)
         self.start(self.folder / "named.log", "named", "-g", "-n", "1", "-c", folder / "named.conf")
         until(lambda: answers(DNS, 53), 20, "BIND listens")
+
+    def questions(self, zone):
+        """The names below a zone that the DNS was asked for, one for each question."""
+        return re.findall(rf": query: (\S+)\.{re.escape(zone)} IN A ", (self.folder / "named.log").read_text())
