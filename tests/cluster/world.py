@@ -22,12 +22,13 @@ CLIENTS = "44.66.128.0/17"  # every address of it is the world's; public ones, s
 DOMAIN = "customer.test"
 NAMES = ("amir", "isaac", "linda")
 SENDER = "alice@sender.test"
+BLOCKLIST = "bl.test"
 
 ZONES = {
     "dest.test": f"@ MX 10 mx\nmx A {SINK}\nmx AAAA {SINK_V6}\n",
     "sender.test": '@ MX 10 mx\nmx A 10.66.0.2\n@ TXT "v=spf1 ip4:44.66.128.0/17 ip6:fd66::/64 -all"\n',
     "customer.test": "@ MX 10 mx.relay.test.\n",
-    "bl.test": "2.0.0.127 A 127.0.0.2\n",  # a blocklist that lists nobody but the test point (RFC 5782)
+    BLOCKLIST: "2.0.0.127 A 127.0.0.2\n",  # a blocklist that lists nobody but the test point (RFC 5782)
     "relay.test": '@ A 10.66.0.3\n@ TXT "v=spf1 ip4:10.66.0.0/16 -all"\n',
     ".": "ns.invalid. A 10.66.0.1\n",  # every other name does not exist
 }
