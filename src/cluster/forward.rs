@@ -59,11 +59,12 @@ impl Forwarder {
         Self { peers, raft, view, large: Arc::new(Semaphore::new(MAX_LARGE)) }
     }
 
-    /// The members that are not known to know changes of this version.
+    /// The other members that are not known to know changes of this version.
     pub(super) fn behind(&self, version: u32) -> Vec<String> {
         let now = self.raft.metrics();
         let now = now.borrow();
-        let names = now.membership_config.nodes().map(|(_, member)| member.name.as_str());
+        let others = now.membership_config.nodes().filter(|(id, _)| **id != now.id);
+        let names = others.map(|(_, member)| member.name.as_str());
         names.filter(|name| !self.peers.knows(&NodeName::from(*name), version)).map(str::to_owned).collect()
     }
 

@@ -107,13 +107,15 @@ impl Decoded {
 pub struct Rebuilt {
     table: Table,
     head: Option<v1::Head>,
+    /// How many rules came, two of one id among them.
+    rules: u64,
 }
 
 impl Rebuilt {
     /// Nothing yet.
     #[must_use]
     pub fn new(options: RoutingOptions) -> Self {
-        Self { table: Table::new(options), head: None }
+        Self { table: Table::new(options), head: None, rules: 0 }
     }
 
     /// Takes the next record.
@@ -147,13 +149,14 @@ impl Rebuilt {
     /// # Errors
     /// When there was no head, there are not as many records as it says, or its history is another's.
     pub fn finish(self) -> Result<Table, EncodingError> {
-        let Self { table, head } = self;
+        let Self { table, head, rules } = self;
         let said = head.ok_or(EncodingError::NoHead)?;
         let found = self::head(&table);
         for (what, said, found) in [
             ("destinations", said.destinations, found.destinations),
             ("domains", said.domains, found.domains),
             ("rules", said.rules, found.rules),
+            ("records of rules", said.rules, rules),
             ("suspensions", said.suspensions, found.suspensions),
             ("listings", said.listings, found.listings),
             ("requests", said.requests, found.requests),
@@ -195,7 +198,6 @@ impl Rebuilt {
         Ok(())
     }
 
-    /// Two of one id are found by their count.
     fn add_rule(&mut self, mut rule: Rule) -> Result<(), EncodingError> {
         let table = &mut self.table;
         let missing = |missing| EncodingError::Dangling { rule: rule.id, missing };
@@ -209,6 +211,7 @@ impl Rebuilt {
         }
         rule.domain = name;
         table.add_rule(Arc::new(rule));
+        self.rules += 1;
         Ok(())
     }
 }

@@ -118,6 +118,12 @@ impl Table {
         self.revision
     }
 
+    /// The version of changes that who reads the table must know: see [`Change::version`].
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        if self.delivery_key.is_some() { 2 } else { 1 }
+    }
+
     /// What it means that the table does not hold something.
     #[must_use]
     pub fn coverage(&self) -> Coverage {

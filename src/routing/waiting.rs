@@ -66,7 +66,9 @@ impl Answer {
 
     /// Tells it.
     pub fn give(self, outcome: Result<Changed, RoutingError>) {
-        let is_no_proof = |error: &RoutingError| error.kind() == ErrorKind::Unavailable;
+        let is_no_proof = |error: &RoutingError| {
+            error.kind() == ErrorKind::Unavailable || matches!(error, RoutingError::VersionsDiffer { .. })
+        };
         let outcome = match (outcome, self.doubt) {
             (Err(error), Some(Doubt { request_id })) if is_no_proof(&error) => {
                 Err(RoutingError::Unconfirmed { request_id })
@@ -117,3 +119,7 @@ pub(super) fn waiting() -> (Desk, Orders) {
     let (desk, orders) = mpsc::channel(MAX_WAITING);
     (Desk(desk), Orders(orders))
 }
+
+#[cfg(test)]
+#[path = "waiting_tests.rs"]
+mod tests;

@@ -1,12 +1,13 @@
 //! How a connection to a peer comes to be: its name resolved anew each time, TLS, and one limit of time for all of it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::Service;
@@ -16,6 +17,8 @@ use crate::tls::{ClientStream, LinkTls};
 
 /// How long a connection may take: names resolved, TCP, TLS.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
+/// How long a peer may take to take a connection.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 /// A quiet connection is asked for a sign of life after this time, and given as long to answer: a peer that stands still
 /// is dialled anew soon after it goes on.
 const KEEPALIVE: Duration = Duration::from_secs(2);
@@ -72,6 +75,17 @@ fn endpoint() -> Endpoint {
         .initial_connection_window_size(CONNECTION_WINDOW_OCTETS)
 }
 
+/// Asks again and again, as long as it is waited for: TCP by itself would be silent for two seconds in which a peer that was
+/// cut off is back.
+async fn reach(address: &str) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
+    loop {
+        if let Ok(reached) = timeout(ASKED_EVERY, TcpStream::connect(addresses.as_slice())).await {
+            return reached;
+        }
+    }
+}
+
 struct Dialler {
     name: NodeName,
     address: String,
@@ -91,7 +105,7 @@ impl Service<Uri> for Dialler {
         let (name, address, tls) = (self.name.clone(), self.address.clone(), self.tls.clone());
         Box::pin(async move {
             let connected = timeout(CONNECTED_WITHIN, async {
-                let stream = TcpStream::connect(&address).await?;
+                let stream = reach(&address).await?;
                 stream.set_nodelay(true)?;
                 tls.connect(&name.to_string(), stream).await
             });

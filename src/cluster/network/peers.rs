@@ -105,10 +105,9 @@ impl Peers {
 
     /// Whether the node of this name is known to know changes of this version.
     pub(in super::super) fn knows(&self, name: &NodeName, version: u32) -> bool {
-        let spoken =
-            if *name == self.shared.name { Some(VERSIONS.1) } else { self.shared.acquaintances.spoken(name) };
         // Every version there was knows the first.
-        spoken.unwrap_or(VERSIONS.0) >= version
+        version <= VERSIONS.0
+            || self.shared.acquaintances.spoken(name).is_some_and(|spoken| spoken >= version)
     }
 
     /// The names that there are addresses for.

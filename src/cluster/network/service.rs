@@ -148,7 +148,12 @@ impl ClusterService for Service {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let certified = certified(&request);
         let (known, call) = self.admit(certified.as_ref(), request.into_inner().header)?;
-        let joining = self.peers.node().join(known.header.name, call.from).await;
+        let needed = self.peers.node().routing().map_or(0, |routing| routing.snapshot().version());
+        let joining = if known.header.versions.1 < needed {
+            Joining::Refused("its version of Postroad does not know what the routing table holds".to_owned())
+        } else {
+            self.peers.node().join(known.header.name, call.from).await
+        };
         let answer = match joining {
             Joining::Taken => join_response::Answer::Taken(v1::Blank {}),
             Joining::Ask(name) => join_response::Answer::Ask(name.to_string()),

@@ -322,6 +322,17 @@ async fn a_change_of_a_later_version_waits_until_every_member_is_known_to_know_i
     for node in &world.nodes {
         until("it has the key", || async { node.routing.snapshot().delivery_key().is_some() }).await;
     }
+    // Who could not read the table is no member of those who have it.
+    let joiner = world.nodes.iter().find(|node| node.node.id == NodeId(1)).unwrap();
+    let asked = world.nodes.iter().find(|node| node.node.id == NodeId(2)).unwrap();
+    joiner.peers.hello(&asked.name).await.unwrap();
+    let mut client = asked.strange_client(&joiner.tls);
+    for (last_version, why) in [(1, "its version of Postroad does not know"), (2, "linda is ")] {
+        let header = Some(v1::Header { last_version, ..header(1, 2) });
+        let answer = client.join(v1::JoinRequest { header }).await.unwrap().into_inner().answer.unwrap();
+        let v1::join_response::Answer::Refused(said) = answer else { panic!("{answer:?}") };
+        assert!(said.starts_with(why), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

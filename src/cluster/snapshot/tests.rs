@@ -3,7 +3,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cluster::test_state::{create_domain, create_rule, meta, options, replica, staging, stamped};
-use crate::routing::{Author, Coverage, Decoded, Rebuilt, Replica, Stamped};
+use crate::routing::{Author, Change, Coverage, Decoded, DeliveryKey, Rebuilt, Replica, Stamped};
 
 /// With some parts of a change.
 fn agreed(table: &Table) -> Agreed {
@@ -54,6 +54,19 @@ fn a_snapshot_comes_back_as_it_was() {
     assert_eq!((again.domain_count(), again.rules_count(), again.destination_count()), (2, 2, 1));
     assert_eq!((again.suspension_count(), again.listing_count(), again.coverage()), (2, 2, Coverage::Whole));
     assert_eq!(names(&dir), [NAME]);
+}
+
+/// As its version says, so that who does not know of it does not drop it.
+#[test]
+fn the_key_of_deliveries_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = DeliveryKey::new([7; DeliveryKey::OCTETS]);
+    let mut replica = Replica::new(options());
+    replica.apply(&stamped(1, Change::AgreeOnDeliveryKey(key.clone()))).unwrap();
+    open(&dir).0.build(&meta(9), &agreed(replica.table())).unwrap();
+    assert_eq!(fs::read(dir.path().join(NAME)).unwrap()[8..12], [0, 0, 0, 3]);
+    let (_, Agreed { table, .. }) = open(&dir).1.unwrap();
+    assert_eq!((table.delivery_key(), table.digest()), (Some(&key), replica.table().digest()));
 }
 
 #[test]
