@@ -18,9 +18,10 @@ use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput};
 use postroad::config::{self, AddressLog, Authentication, DmarcMode, LogAddresses, OnTempfail};
 use postroad::dev::dns::DnsServer;
-use postroad::dev::keys::DkimKey;
+use postroad::dev::keys;
 use postroad::dns::Dns;
 use postroad::journal::{Journal, Limits};
+use postroad::mail::dkim::NewKey;
 use postroad::mail::loop_token::LoopKey;
 use postroad::mail::{
     Address, BodyType, Domain, Envelope, Message, MessageRequest, RecipientRequest, ReversePath, SmtpUtf8,
@@ -223,9 +224,9 @@ fn routed(authenticated: Authenticated) -> Routed {
 
 fn stages(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (sender_key, relay_key) = (DkimKey::generate().unwrap(), DkimKey::generate().unwrap());
+    let (sender_key, relay_key) = (NewKey::generate().unwrap(), NewKey::generate().unwrap());
     let plain = letter();
-    let signature = sender_key.signature("sender.test", "s1", &plain).unwrap();
+    let signature = keys::signature(&sender_key, "sender.test", "s1", &plain).unwrap();
     let octets = Bytes::from([signature.as_bytes(), &plain].concat());
     let records = format!("s1._domainkey TXT {}\n_dmarc TXT \"v=DMARC1; p=reject\"\n", sender_key.record());
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -306,7 +307,7 @@ fn worst_sections() -> Vec<(&'static str, Bytes)> {
 /// What authenticate makes of the worst sections, reading and cryptography together.
 fn worst(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let key = DkimKey::generate().unwrap();
+    let key = NewKey::generate().unwrap();
     let records = format!("s1._domainkey TXT {}\n_dmarc TXT \"v=DMARC1; p=reject\"\n", key.record());
     let server = runtime.block_on(DnsServer::start(&[("sender.test", &records)])).unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -358,7 +359,7 @@ fn authenticate(server: &DnsServer, metrics: &Arc<Metrics>) -> Authenticate {
     Authenticate(Arc::new(ArcSwap::from_pointee(context)))
 }
 
-fn rewrite(key: &DkimKey, metrics: &Arc<Metrics>) -> Rewrite {
+fn rewrite(key: &NewKey, metrics: &Arc<Metrics>) -> Rewrite {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dkim.pem");
     std::fs::write(&file, key.pem()).unwrap();

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Plugs a node into a rig that compares mail forwarders, as an endpoint of its own:
 #
-#   deploy/bench/peers.sh RIG up       start the node (release build) on 127.0.0.20:25; prints ENDPOINT and PID
+#   deploy/bench/peers.sh RIG up       start the node (dist build) on 127.0.0.20:25; prints ENDPOINT and PID
 #   deploy/bench/peers.sh RIG down     stop it
 #   deploy/bench/peers.sh RIG memory   up, memory.py idle and large with Postfix's smtp-sink as the destination, then down
 #   deploy/bench/peers.sh RIG bench …  up, then RIG/bench.py --peer ENDPOINT --pid PID … (default: --vs postfix,exim-cutthrough
@@ -22,7 +22,7 @@ usage() { sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 rig=$(cd "$1" && pwd) verb=$2
 shift 2
 export RIG_DIR=${RIG_DIR:-/tmp/peers}
-state=$RIG_DIR/postroad bin=${POSTROAD_BIN:-${CARGO_TARGET_DIR:-$repo/target}/release}
+state=$RIG_DIR/postroad bin=${POSTROAD_BIN:-${CARGO_TARGET_DIR:-$repo/target}/dist}
 endpoint=127.0.0.20:25 admin=127.0.0.20:50051
 
 configuration() {

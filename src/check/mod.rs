@@ -1,13 +1,22 @@
-//! `postroad check`: what a good node file alone cannot tell. Certificates, room on the disk, and the outside:
-//! DNS, PTR and SPF of the outbound addresses, the published DKIM keys, the DNSBLs' test points. Asks the DNS
-//! and nothing else, and changes nothing. What a start would refuse is found by who starts (`node::rehearse`).
+//! The look at what is around a node; it changes nothing.
+//!
+//! `postroad check`: what a good node file alone cannot tell. Certificates, room on the disk, and the outside: DNS, PTR and
+//! SPF of the outbound addresses, the published DKIM keys, the DNSBLs' test points. Asks the DNS and nothing else. What a
+//! start would refuse is found by who starts (`node::rehearse`). `postroad doctor` goes where it runs as well: to the node,
+//! and out by port 25. `postroad healthcheck` asks one thing.
 
 mod dkim;
 mod dnsbl;
+mod doctor;
+mod greeting;
+mod health;
 mod host;
 mod source;
 
 pub(crate) use self::host::nearest_folder;
+
+pub use self::doctor::doctor;
+pub use self::health::{HealthError, ready, takes_mail};
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +30,8 @@ use crate::dns::Dns;
 
 /// For one check: four look-ups that time out, one after the other.
 const MAX_CHECK_TIME: Duration = Duration::from_secs(20);
+/// Of `service.outbound_prefixes`, those whose ends are looked at.
+const MAX_PREFIXES: usize = 32;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +77,14 @@ type Check<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
 /// Makes every check, all at once, and returns what they found in the order of the node file.
 pub async fn check(config: &Config, dns: &Dns) -> Vec<Finding> {
+    run(checks(config, dns)).await
+}
+
+async fn run(checks: Vec<(&'static str, Check<'_>)>) -> Vec<Finding> {
+    join_all(checks.into_iter().map(within_time)).await.concat()
+}
+
+fn checks<'a>(config: &'a Config, dns: &'a Dns) -> Vec<(&'static str, Check<'a>)> {
     let mut checks: Vec<(&'static str, Check<'_>)> =
         vec![("host", Box::pin(async { host::local(config) })), ("dns", Box::pin(host::names(config, dns)))];
     for key in &config.dkim.keys {
@@ -74,17 +93,35 @@ pub async fn check(config: &Config, dns: &Dns) -> Vec<Finding> {
     for zone in &config.dnsbl {
         checks.push(("dnsbl", Box::pin(dnsbl::check(zone, dns))));
     }
-    for source in &config.delivery.sources {
-        checks.push(("ptr", Box::pin(source::names(source, dns))));
-        checks.push(("spf", Box::pin(source::spf(source, &config.service, dns))));
+    checks.extend(outbound(config, dns));
+    checks
+}
+
+/// The addresses that others see: those that are said to be, or else those that are sent from.
+fn outbound<'a>(config: &'a Config, dns: &'a Dns) -> Vec<(&'static str, Check<'a>)> {
+    let (service, sources) = (&config.service, &config.delivery.sources);
+    let mut checks: Vec<(&'static str, Check<'_>)> = Vec::new();
+    if service.outbound_prefixes.is_empty() {
+        for source in sources {
+            checks.push(("ptr", Box::pin(source::names(source.address, &source.hostname, dns))));
+            checks.push(("spf", Box::pin(source::spf(source.address, &source.hostname, service, dns))));
+        }
     }
-    let mut findings: Vec<Finding> = join_all(checks.into_iter().map(within_time)).await.concat();
-    if config.delivery.sources.is_empty() {
+    for prefix in service.outbound_prefixes.iter().take(MAX_PREFIXES) {
+        let (first, last) = (prefix.network(), prefix.broadcast());
+        checks.push(("spf", Box::pin(source::spf(first, &service.domain, service, dns))));
+        if first == last {
+            checks.push(("ptr", Box::pin(source::names(first, &service.domain, dns))));
+        } else {
+            checks.push(("spf", Box::pin(source::spf(last, &service.domain, service, dns))));
+        }
+    }
+    if sources.is_empty() && service.outbound_prefixes.is_empty() {
         let detail = "delivery.source is empty: the system chooses the outbound addresses, so their PTR and SPF \
-                      records are not checked";
-        findings.push(Finding::new(Verdict::Warn, "ptr", detail));
+                      records are not checked; `postroad doctor` on the host itself does";
+        checks.push(("ptr", Box::pin(async move { vec![Finding::new(Verdict::Warn, "ptr", detail)] })));
     }
-    findings
+    checks
 }
 
 async fn within_time((area, check): (&'static str, Check<'_>)) -> Vec<Finding> {

@@ -1,16 +1,17 @@
-//! Each outbound address: its PTR record, the name's addresses, and whether customers' SPF records cover it.
+//! Outbound addresses: their PTR records, the name's addresses, and whether customers' SPF records cover them.
 
 use std::net::IpAddr;
 
 use crate::check::{Finding, Verdict};
 use crate::check_host::check_host;
-use crate::config::{Service, Source};
+use crate::config::Service;
 use crate::dns::Dns;
+use crate::mail::Domain;
 use crate::spf::{Sender, SpfVerdict};
 
 /// Forward-confirmed reverse DNS: Gmail and others refuse IPv6 mail without it (RFC 8601 §2.7.3 `iprev`).
-pub(super) async fn names(source: &Source, dns: &Dns) -> Vec<Finding> {
-    let (address, hostname) = (source.address, source.hostname.as_str());
+pub(super) async fn names(address: IpAddr, hostname: &Domain, dns: &Dns) -> Vec<Finding> {
+    let hostname = hostname.as_str();
     let ptr = match dns.ptr(address).await {
         Ok(answer) if answer.records.iter().any(|name| name == hostname) => {
             Finding::new(Verdict::Ok, "ptr", format!("{address} is {hostname}"))
@@ -33,16 +34,15 @@ pub(super) async fn names(source: &Source, dns: &Dns) -> Vec<Finding> {
     vec![ptr, forward]
 }
 
-/// Whether `service.spf_name` passes the address.
-pub(super) async fn spf(source: &Source, service: &Service, dns: &Dns) -> Vec<Finding> {
-    let address = source.address;
+/// Whether `service.spf_name` passes the address, from which outgoing sessions say `helo`.
+pub(super) async fn spf(address: IpAddr, helo: &Domain, service: &Service, dns: &Dns) -> Vec<Finding> {
     let Some(name) = &service.spf_name else {
         let detail = format!("{address} is not checked: service.spf_name is not set");
         return vec![Finding::new(Verdict::Warn, "spf", detail)];
     };
     let sender = Sender {
         ip: address,
-        helo: source.hostname.to_string(),
+        helo: helo.to_string(),
         local: "postmaster".to_owned(),
         domain: name.to_string(),
     };

@@ -1,12 +1,13 @@
 //! Owns the command line of `postroad`. Data goes to standard output, talk to standard error. Exit status: 0
-//! done, 1 refused or failed, 2 wrong usage.
+//! done, 1 refused or failed, 2 wrong usage, 3 not as wanted.
 
 mod cluster;
+mod init;
+mod look;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -15,11 +16,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use self::cluster::ClusterVerb;
-use crate::check::{self, Verdict};
+use self::init::{InitArgs, InitError, KeygenVerb};
+use self::look::HealthArgs;
+use crate::check::HealthError;
 use crate::config::{self, Config, ConfigErrors};
-use crate::dns::{Dns, DnsError};
+use crate::dns::DnsError;
 use crate::error_text::error_text;
-use crate::telemetry::Metrics;
 use crate::{dev, node, tls};
 
 /// Email routing that you run yourself: forwards mail in-session, with SPF, DKIM, DMARC, ARC, DNSBL and SRS.
@@ -32,10 +34,19 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Makes what a new node starts with: its file, keys and a token; prints the records to publish.
+    Init(InitArgs),
+    /// Makes a key or a secret.
+    #[command(subcommand)]
+    Keygen(KeygenVerb),
     /// Runs a node until SIGTERM, which drains it. SIGHUP, or a changed file, reloads the configuration.
     Serve(FileArgs),
     /// Checks the node file and everything that it names, what a start would need, then what can be seen from outside.
     Check(FileArgs),
+    /// Looks at a node from the host that it runs on: every check, its listeners, which addresses it goes out from, port 25.
+    Doctor(FileArgs),
+    /// Asks the node whether it is ready, or greets an SMTP server: for probes.
+    Healthcheck(HealthArgs),
     /// Runs a whole world on loopback, sends messages through it and says what became of them.
     Dev(DevArgs),
     /// Shows what a node file can say.
@@ -72,6 +83,10 @@ struct DevArgs {
 enum ConfigVerb {
     /// Prints a node file with every key, its default, unit and reason.
     Example,
+    /// Prints every key with the value that counts: the file's, the environment's, or the default.
+    Show(FileArgs),
+    /// Prints the keys whose values are not the defaults, and these.
+    Diff(FileArgs),
 }
 
 /// Why a command ended with status 1.
@@ -84,11 +99,17 @@ enum Failure {
     #[error(transparent)]
     Dev(#[from] dev::DevError),
     #[error(transparent)]
+    Init(#[from] InitError),
+    #[error(transparent)]
     Certificates(#[from] tls::AuthorityError),
     #[error("the resolver")]
     Dns(#[from] DnsError),
     #[error("{failed} of {all} checks failed")]
     Checks { failed: usize, all: usize },
+    #[error("{failed} of {all} are not as they should be")]
+    ToDo { failed: usize, all: usize },
+    #[error(transparent)]
+    Health(#[from] HealthError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -104,21 +125,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, e
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    match dispatch(command.verb, out) {
+    match dispatch(command.verb, out, err) {
         Ok(()) => 0,
         // As in `postroad config example | head`.
-        Err(Failure::Io(cause)) if cause.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(Failure::Io(cause) | Failure::Init(InitError::Print(cause)))
+            if cause.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            0
+        }
         Err(failure) => {
             for line in error_text(&failure).lines() {
                 let _ = writeln!(err, "postroad: {line}");
             }
-            1
+            if let Failure::ToDo { .. } = failure { 3 } else { 1 }
         }
     }
 }
 
-fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
+fn dispatch(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
     match verb {
+        Verb::Init(arguments) => Ok(init::init(&arguments, out, err)?),
+        Verb::Keygen(verb) => Ok(init::keygen(&verb, out, err)?),
         Verb::Serve(FileArgs { config: path }) => {
             let variables = config::variables();
             let config = Config::load(&path, &variables)?;
@@ -126,12 +153,20 @@ fn dispatch(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
             have_descriptors()?;
             Ok(node::run(config, path, variables)?)
         }
-        Verb::Check(FileArgs { config }) => check(&config, out),
+        Verb::Check(file) => look::check(&file, out),
+        Verb::Doctor(file) => look::doctor(&file, out),
+        Verb::Healthcheck(arguments) => look::healthcheck(&arguments, out),
         Verb::Dev(DevArgs { keep, nodes }) => {
             keep_files_private();
             Ok(dev::run(&dev::Options { keep, nodes })?)
         }
         Verb::Config(ConfigVerb::Example) => Ok(out.write_all(config::example().as_bytes())?),
+        Verb::Config(ConfigVerb::Show(FileArgs { config })) => {
+            Ok(out.write_all(Config::load(&config, &config::variables())?.effective().as_bytes())?)
+        }
+        Verb::Config(ConfigVerb::Diff(FileArgs { config })) => {
+            Ok(out.write_all(Config::load(&config, &config::variables())?.beside_defaults().as_bytes())?)
+        }
         Verb::Cluster(ClusterVerb::Certificates(arguments)) => {
             Ok(cluster::print(&cluster::run(&arguments)?, out)?)
         }
@@ -153,28 +188,6 @@ fn keep_files_private() {
 fn have_descriptors() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
-}
-
-fn check(path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = Config::load(path, &config::variables())?;
-    writeln!(out, "ok    config {} and the {} files it names", path.display(), config.files().len())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let findings = runtime.block_on(async {
-        let metrics = Metrics::new().map_err(|cause| io::Error::other(cause.to_string()))?;
-        let metrics = Arc::new(metrics);
-        let mut findings = node::rehearse(&config, &metrics).await;
-        let dns = Dns::new(&config.dns, metrics)?;
-        findings.extend(check::check(&config, &dns).await);
-        Ok::<_, Failure>(findings)
-    })?;
-    for finding in &findings {
-        writeln!(out, "{finding}")?;
-    }
-    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
-    if failed > 0 {
-        return Err(Failure::Checks { failed, all: findings.len() });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::test_files::Files;
 
 /// Status, standard output and standard error of a command line.
-fn postroad(arguments: &[&str]) -> (u8, String, String) {
+pub(super) fn postroad(arguments: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let arguments = std::iter::once(&"postroad").chain(arguments).map(OsString::from);
     let status = run(arguments, &mut out, &mut err);

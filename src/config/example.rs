@@ -26,6 +26,12 @@ pub fn example() -> String {
     out
 }
 
+/// A text as a node file has it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
 fn write_section(out: &mut String, section: &SectionRow) {
     out.push('\n');
     comment(out, &format!("{}.", capitalised(section.about)));

@@ -28,6 +28,9 @@ pub enum FileError {
     /// The system refused.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// Nor was it made yet.
+    #[error("is not there; `postroad keygen {0} --out FILE` makes one")]
+    NotMade(&'static str),
     /// A directory, a device, a pipe.
     #[error("is not a file")]
     NotAFile,
@@ -152,12 +155,21 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
+/// Says of a file that is not there what makes one.
+fn made_by(what: &'static str) -> impl Fn(FileError) -> FileError {
+    move |error| {
+        let is_missing =
+            matches!(&error, FileError::Unreadable(cause) if cause.kind() == io::ErrorKind::NotFound);
+        if is_missing { FileError::NotMade(what) } else { error }
+    }
+}
+
 /// The SRS secrets, one a line: the first signs, all verify.
 ///
 /// # Errors
 /// When there is none, more than [`MAX_SECRETS`], or one shorter than [`MIN_SECRET_OCTETS`].
 pub fn srs_secrets(path: &Path) -> Result<Vec<Secret>, FileError> {
-    let text = read_text(path)?;
+    let text = read_text(path).map_err(made_by("srs"))?;
     let mut secrets = Vec::new();
     for (line, secret) in lines(&text) {
         if secret.len() < MIN_SECRET_OCTETS {
@@ -196,7 +208,7 @@ pub fn dnsbl_key(path: &Path) -> Result<Secret, FileError> {
 /// # Errors
 /// When there is no such key.
 pub fn dkim_key(path: &Path) -> Result<SigningKey, FileError> {
-    let pem = private_key(path)?;
+    let pem = private_key(path).map_err(made_by("dkim"))?;
     let rsa = |pair| SigningKey::Rsa(Box::new(pair));
     let key = if pem.label == "RSA PRIVATE KEY" {
         RsaKeyPair::from_der(&pem.contents).map(rsa)

@@ -12,6 +12,7 @@ pub mod schema;
 
 mod address_log;
 mod cluster;
+mod effective;
 mod environment;
 mod error;
 mod example;
@@ -27,7 +28,7 @@ pub use address_log::AddressLog;
 pub use cluster::{Cluster, MAX_PEERS, NODE_LABEL, Peer, PeerAddress, Timing, is_node_label};
 pub use environment::variables;
 pub use error::{ConfigError, ConfigErrors, Problem};
-pub use example::example;
+pub use example::{example, quoted};
 pub use exposure::ExposedSecret;
 pub use live::{Live, Parts, taking};
 pub use reload::{Reading, Reloader};
@@ -104,6 +105,8 @@ pub struct Service {
     pub postmaster_url: String,
     /// Largest message taken, in octets.
     pub max_message_octets: u64,
+    /// What the world sees us come from; none: the outbound pool.
+    pub outbound_prefixes: Vec<IpNet>,
     /// The cluster's MX hosts; never delivered to.
     pub mx: Vec<MxHost>,
 }

@@ -120,6 +120,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("service.postmaster", "", "service.postmaster = 'root@relay.example'"),
     ("service.postmaster_url", "", "service.postmaster_url = 'https://relay.example/'"),
     ("service.max_message_octets", "", "service.max_message_octets = 65536"),
+    ("service.outbound_prefixes", "", "service.outbound_prefixes = ['192.0.2.0/24']"),
     (
         "service.mx[].hostname",
         "service.mx = [{ hostname = 'a.example', preference = 1 }]",

@@ -169,6 +169,8 @@ keys! {
     /// The largest message taken (RFC 1870). 25 MiB is what large mailbox providers take; RFC 5321 §4.5.3.1.7 asks for at least 64 KiB.
     SERVICE_MAX_MESSAGE_OCTETS = "service", "max_message_octets", Number(65_536, 157_286_400, "octets"),
         Default("26214400"), Live, Cluster;
+    /// What the world sees us come from, where that is not what we send from, as behind a NAT: for the postmaster page, and for `check`, which holds it against the SPF record. None: the addresses of delivery.source.
+    SERVICE_OUTBOUND_PREFIXES = "service", "outbound_prefixes", List("networks"), Default("[]"), Live, Cluster;
     /// The cluster's MX hosts. Mail is never delivered to them, nor to hosts of worse preference (RFC 5321 §5.1).
     SERVICE_MX = "service", "mx", Tables, Default("[]"), Live, Cluster;
     /// The host's name.

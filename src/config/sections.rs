@@ -115,6 +115,7 @@ fn service(section: &Section<'_>) -> Option<Service> {
     let postmaster = section.one(keys::SERVICE_POSTMASTER);
     let url = postmaster_url(section, domain.as_ref());
     let max_message_octets = section.number(keys::SERVICE_MAX_MESSAGE_OCTETS);
+    let outbound_prefixes = section.list(keys::SERVICE_OUTBOUND_PREFIXES);
     let mx: Vec<Option<MxHost>> = section.tables(keys::SERVICE_MX).iter().map(mx_host).collect();
     let mx: Option<Vec<MxHost>> = mx.into_iter().collect();
     if let Some(twice) = mx.as_ref().and_then(|mx| duplicate(mx.iter().map(|host| &host.hostname))) {
@@ -126,6 +127,7 @@ fn service(section: &Section<'_>) -> Option<Service> {
         postmaster: postmaster?,
         postmaster_url: url?,
         max_message_octets: max_message_octets?,
+        outbound_prefixes: outbound_prefixes?,
         mx: mx?,
     })
 }

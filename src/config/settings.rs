@@ -54,6 +54,14 @@ impl Settings {
         Self(table)
     }
 
+    /// How many tables a section has: one where it is left out and that means its defaults.
+    pub(super) fn count(&self, section: &str) -> usize {
+        match sections(&self.0, section).len() {
+            0 if !section.contains("[]") && !is_optional(section) => 1,
+            count => count,
+        }
+    }
+
     /// The key's value in each table of its section: one, but for arrays of tables.
     pub(super) fn values(&self, key: &Key) -> Vec<Option<Value>> {
         let sections = sections(&self.0, key.section);

@@ -231,7 +231,8 @@ fn files_are_read_and_their_content_is_never_shown() {
     files.write("norole", "0123456789abcdef root\n");
     files.write("oneword", "0123456789abcdef\n");
     for (line, expected) in [
-        ("srs.secret_file = '@none'", "cannot be read: No such file or directory"),
+        ("srs.secret_file = '@none'", "is not there; `postroad keygen srs --out FILE` makes one"),
+        ("admin.token_file = '@none'", "cannot be read: No such file or directory"),
         ("srs.secret_file = '@'", "is not a file"),
         ("srs.secret_file = '@short'", "line 2: a secret has 16 octets or more"),
         ("srs.secret_file = '@empty'", "holds no secret"),

@@ -22,10 +22,10 @@ mod world;
 use std::io;
 use std::net::IpAddr;
 
+use aws_lc_rs::error::Unspecified;
 use thiserror::Error;
 
 use self::dns::DnsServerError;
-use self::keys::KeyError;
 use self::world::{AGREED_WITHIN, ALIASES, DOMAIN, LISTED, NODES, SENDER, World};
 use crate::clock;
 use crate::config::ConfigErrors;
@@ -77,8 +77,11 @@ pub enum DevError {
     #[error("{0}")]
     Metrics(String),
     /// A key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
+    #[error("no key can be made")]
+    Key(#[from] Unspecified),
+    /// A message of the sender's.
+    #[error("a message cannot be signed")]
+    Sign(#[from] mail_auth::Error),
     /// The nodes' configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use super::DevError;
 use super::check::{self, Check};
 use super::client::{self, Exchange, Letter};
+use super::keys::signature;
 use super::sink::Kept;
 use super::transcript::Transcript;
 use super::world::{LISTED, SELECTOR, SENDER, SPOOFER, World, millis};
@@ -108,7 +109,7 @@ impl Sample {
         let name = format!("{kind:?}");
         let text = text((from, to), (&name, &name), now);
         let signature = match kind {
-            Kind::Forwarded => world.sender_key.signature("sender.test", SELECTOR, text.as_bytes())?,
+            Kind::Forwarded => signature(&world.sender_key, "sender.test", SELECTOR, text.as_bytes())?,
             Kind::Spoofed | Kind::Listed | Kind::Tempfailed => String::new(),
         };
         Ok(Letter {

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 
 use super::DevError;
 use super::dns::DnsServer;
-use super::keys::DkimKey;
 use super::links::Links;
 use super::sink::Sink;
 use crate::config::{self, Config};
 use crate::dns::Dns;
+use crate::mail::dkim::NewKey;
 use crate::mail::{Address, Domain};
 use crate::node::Node;
 use crate::private_files;
@@ -56,7 +56,7 @@ pub(super) struct World {
     pub(super) sink: Sink,
     pub(super) nodes: Vec<(&'static str, Node)>,
     /// The key that sender.test signs with.
-    pub(super) sender_key: DkimKey,
+    pub(super) sender_key: NewKey,
     /// How the destination asks the DNS.
     pub(super) lookups: Dns,
     /// What makes several nodes a cluster.
@@ -67,7 +67,7 @@ pub(super) struct World {
 impl World {
     /// Starts everything, with so many nodes: several are a cluster.
     pub(super) async fn start(nodes: usize) -> Result<Self, DevError> {
-        let (sender_key, service_key) = (DkimKey::generate()?, DkimKey::generate()?);
+        let (sender_key, service_key) = (NewKey::generate()?, NewKey::generate()?);
         let dns = start_dns(&sender_key, &service_key).await?;
         let sink = Sink::start(SocketAddr::from((SINK, 0)))
             .await
@@ -174,7 +174,7 @@ fn table() -> Result<Change, DevError> {
     Ok(Change::Batch(changes))
 }
 
-async fn start_dns(sender: &DkimKey, service: &DkimKey) -> Result<DnsServer, DevError> {
+async fn start_dns(sender: &NewKey, service: &NewKey) -> Result<DnsServer, DevError> {
     let mx: String =
         NODES.iter().map(|(name, preference)| format!("@ MX {preference} {name}.mx.relay.test.\n")).collect();
     let hosts: String = NODES.iter().map(|(name, _)| format!("{name}.mx A 127.0.0.1\n")).collect();

@@ -182,12 +182,13 @@ fn outbound(config: &Config) -> String {
         "<p>Our hosts say <code>EHLO {domain}</code>. They connect by IPv6 where the destination has it, and by IPv4 \
          otherwise.</p>"
     );
-    if !config.delivery.sources.is_empty() {
-        out.push_str("\n<pre>");
-        for source in &config.delivery.sources {
-            let _ = writeln!(out, "{} {}", source.address, escaped(source.hostname.as_str()));
-        }
-        out.push_str("</pre>");
+    let prefixes = config.service.outbound_prefixes.iter().map(ToString::to_string);
+    let sources = config.delivery.sources.iter();
+    let sources = sources.map(|source| format!("{} {}", source.address, escaped(source.hostname.as_str())));
+    let lines: Vec<String> =
+        if config.service.outbound_prefixes.is_empty() { sources.collect() } else { prefixes.collect() };
+    if !lines.is_empty() {
+        let _ = write!(out, "\n<pre>{}\n</pre>", lines.join("\n"));
     }
     out
 }

@@ -108,8 +108,11 @@ impl Gauges {
     async fn keep(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(GAUGE_INTERVAL);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let revision = i64::try_from(self.routing.snapshot().revision()).unwrap_or(i64::MAX);
-            self.metrics.cluster_state_revision.set(revision);
+            let table = self.routing.snapshot();
+            let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.cluster_state_revision.set(gauge(table.revision()));
+            self.metrics.suspended_destinations.set(gauge(table.suspension_count() as u64));
+            drop(table);
             self.read_queue().await;
         }
     }

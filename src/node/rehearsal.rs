@@ -2,7 +2,7 @@
 //! runs it: another user may read other files.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -14,7 +14,7 @@ use super::stages::Keys;
 use super::state::{Occupancy, inspect, open_to_others};
 use crate::admin::LiveTerms;
 use crate::check::{Finding, Verdict};
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::error_text::error_text;
 use crate::pipeline::inbound;
 use crate::telemetry::Metrics;
@@ -30,7 +30,17 @@ pub async fn rehearse(config: &Config, metrics: &Arc<Metrics>) -> Vec<Finding> {
     let open = open_to_others(&config.node.data_dir);
     findings.extend(open.into_iter().map(|detail| Finding::new(Verdict::Warn, "data", detail)));
     findings.extend(listeners(config, &occupancy).await);
+    findings.extend(config.delivery.sources.iter().map(source));
     findings
+}
+
+/// Whether this host has an address of the outbound pool.
+fn source(source: &Source) -> Finding {
+    let (verdict, what) = match UdpSocket::bind((source.address, 0)) {
+        Ok(_) => (Verdict::Ok, "can be sent from".to_owned()),
+        Err(error) => (Verdict::Fail, format!("cannot be sent from here: {error} (docs/egress.md)")),
+    };
+    Finding::new(verdict, "source", format!("delivery.source {} {what}", source.address))
 }
 
 /// What a part finds that reads its files.

@@ -148,6 +148,8 @@ metrics! {
     pub queue_oldest_message_timestamp_seconds: IntGauge;
     /// Records of the queue that could not be read, kept in quarantine for the operator.
     pub queue_quarantined_records: IntGauge;
+    /// Destinations that an operator has suspended, in the whole cluster.
+    pub suspended_destinations: IntGauge;
     /// Delivery status notifications sent, by action (RFC 3464 §2.3.3).
     pub dsn_sent_total: Counters<DsnAction>["action"];
     /// Seconds until a group of changes was on the disk.

@@ -5,7 +5,8 @@
 use std::sync::LazyLock;
 
 use postroad::dev::dns::Data;
-use postroad::dev::keys::DkimKey;
+use postroad::dev::keys::signature;
+use postroad::mail::dkim::NewKey;
 
 use crate::support::{SENDER_NAME, STRANGER, World};
 
@@ -16,7 +17,7 @@ const TAKEN: &str = "250";
 /// Lets the client send.
 const GOOD_SPF: &str = "@ TXT \"v=spf1 ip4:127.0.0.20 -all\"\n";
 
-static KEY: LazyLock<DkimKey> = LazyLock::new(|| DkimKey::generate().unwrap());
+static KEY: LazyLock<NewKey> = LazyLock::new(|| NewKey::generate().unwrap());
 
 /// Of the sender's domain, at its name or for lack of one below it.
 const SPF: &[(&str, &str)] = &[
@@ -173,7 +174,7 @@ fn letter(domain: &str) -> String {
 }
 
 fn sign(message: &str, domain: &str, selector: &str) -> String {
-    KEY.signature(domain, selector, message.as_bytes()).unwrap() + message
+    signature(&KEY, domain, selector, message.as_bytes()).unwrap() + message
 }
 
 /// The key's record in one string.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use postroad::dev::keys::DkimKey;
+use postroad::dev::keys::signature;
+use postroad::mail::dkim::NewKey;
 use postroad::routing::Asker;
 use postroad::spool::CopyState;
 
@@ -60,11 +61,11 @@ async fn mail_of_a_sender_that_nobody_vouches_for_stays_with_it() {
 async fn a_name_below_a_domain_vouches_for_none_of_its_users() {
     let world = World::impatient().await;
     world.mx.at(Stage::Banner, Act::Close);
-    let key = DkimKey::generate().unwrap();
+    let key = NewKey::generate().unwrap();
     let record = format!("s1._domainkey.attacker.sender.example. 300 IN TXT {}", key.record());
     world.dns.replace(&record).unwrap();
     let message = letter("x").replace(ALICE, "x@attacker.sender.example");
-    let signature = key.signature("attacker.sender.example", "s1", message.as_bytes()).unwrap();
+    let signature = signature(&key, "attacker.sender.example", "s1", message.as_bytes()).unwrap();
     let message = signature + &message;
     let queued_for = async |sender: &str| {
         let mut client = world.client(STRANGER, "stranger.example").await;

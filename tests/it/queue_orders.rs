@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::support::{ALICE, Act, LIMIT, Stage, World, letter, signed, until};
 
 /// A world with one message queued, whose next attempt is an hour away.
@@ -67,6 +69,8 @@ async fn nothing_goes_to_a_suspended_destination_until_it_is_resumed() {
     let world = world.restarted().await;
     let (_, suspended, _) = world.ctl(&["queue", "suspensions"]).await;
     assert_eq!(suspended["suspensions"][0]["reason"], "moving", "{suspended}");
+    let counted = async { while !world.metrics().await.contains("\npostroad_suspended_destinations 1\n") {} };
+    timeout(LIMIT, counted).await.expect("the suspension is counted");
     // The suspended one becomes due first, and is still there when the other is delivered.
     assert_eq!(world.ctl(&["queue", "retry", &id]).await.0, 0);
     assert_eq!(world.ctl(&["queue", "retry", "--domain", "other.example"]).await.0, 0);

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use postroad::dev::dns::Behaviour;
-use postroad::dev::keys::DkimKey;
+use postroad::mail::dkim::NewKey;
 use postroad::telemetry::free_octets;
 
 use crate::support::ALICE;
@@ -35,7 +35,7 @@ impl Ramparts {
                  mail.sender.example. TXT \"v=spf1 ip4:127.210.0.0/16 -all\"",
             ))
             .unwrap();
-        let key = DkimKey::generate().unwrap();
+        let key = NewKey::generate().unwrap();
         let besieger =
             format!("@ TXT \"v=spf1 ip4:127.201.0.0/16 -all\"\ns1._domainkey TXT {}\n", key.record());
         world.dns.add_zone("besieger.example", &besieger).unwrap();

@@ -3,10 +3,12 @@
 
 pub mod arc;
 mod key;
+mod new_key;
 mod section;
 mod signature;
 
 pub use key::{Key, KeyError, Kind, Mode, Reach};
+pub use new_key::NewKey;
 pub use section::Section;
 pub use signature::{Extent, Signature, SignatureError, Signer};
 

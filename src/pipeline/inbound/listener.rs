@@ -42,7 +42,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    open().map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+    open().map_err(|error| {
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let remedy = if is_denied { ": ports below 1024 need root or CAP_NET_BIND_SERVICE" } else { "" };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{remedy}"))
+    })
 }
 
 /// Accepts connections until the node drains.

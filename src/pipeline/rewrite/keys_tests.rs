@@ -8,7 +8,7 @@ fn a_file_without_key_is_named() {
         let key = config::DkimKey { selector: "s".to_owned(), private_key_file: private_key_file.clone() };
         SigningKeys::load(&config::Dkim { keys: vec![key] }).unwrap_err().to_string()
     };
-    assert!(load().contains("none.pem cannot be read"), "{}", load());
+    assert!(load().contains("none.pem is not there"), "{}", load());
     std::fs::write(&private_key_file, "hello").unwrap();
     assert!(load().contains("none.pem holds no private key"), "{}", load());
     let none = SigningKeys::load(&config::Dkim { keys: Vec::new() });

@@ -9,7 +9,8 @@ use std::time::Duration;
 use postroad::config::Config;
 use postroad::ctl;
 use postroad::dev::dns::DnsServer;
-use postroad::dev::keys::DkimKey;
+use postroad::dev::keys::signature;
+use postroad::mail::dkim::NewKey;
 use postroad::mail::{Address, Domain};
 use postroad::node::{Node, Start};
 use postroad::pipeline::queue::Filter;
@@ -35,8 +36,8 @@ pub(crate) const SENDER_NAME: &str = "mail.sender.example";
 /// A sender whose mail passes SPF from [`SENDER`].
 pub(crate) const ALICE: &str = "alice@sender.example";
 
-static SENDER_KEY: LazyLock<DkimKey> = LazyLock::new(|| DkimKey::generate().unwrap());
-static SERVICE_KEY: LazyLock<DkimKey> = LazyLock::new(|| DkimKey::generate().unwrap());
+static SENDER_KEY: LazyLock<NewKey> = LazyLock::new(|| NewKey::generate().unwrap());
+static SERVICE_KEY: LazyLock<NewKey> = LazyLock::new(|| NewKey::generate().unwrap());
 static WORLDS: AtomicU16 = AtomicU16::new(0);
 
 /// What is behind the upstream's IPv6 address.
@@ -341,7 +342,7 @@ pub(crate) fn letter(subject: &str) -> String {
 
 /// The message with the signature of sender.example on top.
 pub(crate) fn signed(message: &str) -> String {
-    SENDER_KEY.signature("sender.example", "s1", message.as_bytes()).unwrap() + message
+    signature(&SENDER_KEY, "sender.example", "s1", message.as_bytes()).unwrap() + message
 }
 
 async fn start_dns([a, b, c]: [u8; 3]) -> DnsServer {
