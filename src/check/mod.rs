@@ -77,7 +77,13 @@ type Check<'a> = Pin<Box<dyn Future<Output = Vec<Finding>> + Send + 'a>>;
 
 /// Makes every check, all at once, and returns what they found in the order of the node file.
 pub async fn check(config: &Config, dns: &Dns) -> Vec<Finding> {
-    run(checks(config, dns)).await
+    let mut findings = run(checks(config, dns)).await;
+    if config.delivery.sources.is_empty() && config.service.outbound_prefixes.is_empty() {
+        let detail = "delivery.source is empty: the system chooses the outbound addresses, so their PTR and SPF \
+                      records are not checked; `postroad doctor` on the host itself does";
+        findings.push(Finding::new(Verdict::Warn, "ptr", detail));
+    }
+    findings
 }
 
 async fn run(checks: Vec<(&'static str, Check<'_>)>) -> Vec<Finding> {
@@ -115,11 +121,6 @@ fn outbound<'a>(config: &'a Config, dns: &'a Dns) -> Vec<(&'static str, Check<'a
         } else {
             checks.push(("spf", Box::pin(source::spf(last, &service.domain, service, dns))));
         }
-    }
-    if sources.is_empty() && service.outbound_prefixes.is_empty() {
-        let detail = "delivery.source is empty: the system chooses the outbound addresses, so their PTR and SPF \
-                      records are not checked; `postroad doctor` on the host itself does";
-        checks.push(("ptr", Box::pin(async move { vec![Finding::new(Verdict::Warn, "ptr", detail)] })));
     }
     checks
 }
