@@ -20,10 +20,6 @@ class Refused(Exception):
     """Helm said no: its words."""
 
 
-class Skip(Exception):
-    """Why a check was not made."""
-
-
 class UniqueKeys(yaml.SafeLoader):
     """A loader that refuses a key that is there twice: Kubernetes takes one of them, and nobody sees which."""
 

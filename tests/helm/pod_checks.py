@@ -11,8 +11,9 @@ import yaml
 
 import node_files
 from api_server import ApiServer
-from helm import (CI, FIRST_INSTALL, HOSTS, NEWEST, ROOT, Skip, by_name, changed, container, exposure_of, of_kind,
+from helm import (CI, FIRST_INSTALL, HOSTS, NEWEST, ROOT, by_name, changed, container, exposure_of, of_kind,
                   pod_spec, policy_rules, stateful_set)
+from tools import Skip
 
 
 def every_port_names_its_protocol(world):

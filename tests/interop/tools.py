@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 
 class Skip(Exception):
@@ -57,3 +58,25 @@ def choose(description, scenarios):
         print(f"no scenario has the words {asked.k!r}", file=sys.stderr)
         sys.exit(2)
     return chosen, asked
+
+
+def play(chosen, world, ends=lambda: ""):
+    """Runs them: one line each, the reason of a failure with what `ends` has to say, and the count. The exit status."""
+    passed, failed, skipped = 0, [], 0
+    for scenario in chosen:
+        begun = time.monotonic()
+        try:
+            told = scenario(world)
+            verdict, reason = "ok", f" ({told})" if told else ""
+            passed += 1
+        except Skip as skip:
+            verdict, reason = "skip", f" ({skip})"
+            skipped += 1
+        except Exception:  # whatever went wrong is this scenario's failure, and the next one runs
+            verdict, reason = "FAIL", "\n" + traceback.format_exc() + ends()
+            failed.append(sentence(scenario))
+        print(f"{verdict:4} {time.monotonic() - begun:6.1f} s  {sentence(scenario)}{reason}", flush=True)
+    for name in failed:
+        print(f"failed: {name}")
+    print(f"{passed} passed, {len(failed)} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
