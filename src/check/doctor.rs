@@ -25,11 +25,11 @@ pub async fn doctor(config: &Config, dns: &Dns) -> Vec<Finding> {
         looks.push(("smtp", Box::pin(own_greeting(config, *listener))));
     }
     for far in FAR {
-        let (problems, ways) = ways_out(config, far);
+        let (problems, addresses) = ways_out(config, far);
         looks.push(("out", Box::pin(async move { problems })));
-        for way in ways {
-            looks.extend(as_seen(config, way, dns));
-            looks.push(("port25", Box::pin(port_25(config, way, dns))));
+        for from in addresses {
+            looks.extend(as_seen(config, from, dns));
+            looks.push(("port25", Box::pin(port_25(config, from, dns))));
         }
     }
     run(looks).await
@@ -61,21 +61,16 @@ async fn own_greeting(config: &Config, listener: SocketAddr) -> Vec<Finding> {
     vec![Finding::new(verdict, "smtp", format!("{address} {detail}"))]
 }
 
-/// An address that mail leaves from.
-#[derive(Debug, Clone, Copy)]
-struct Way {
-    from: IpAddr,
-    /// Whether the system has chosen it, since the outbound pool is empty.
-    is_chosen: bool,
+fn family(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// The addresses of a family that mail leaves from, and what is to be said of them.
-fn ways_out(config: &Config, far: IpAddr) -> (Vec<Finding>, Vec<Way>) {
-    let family = if far.is_ipv4() { "IPv4" } else { "IPv6" };
+/// What is to be said of a family, and the addresses of it that mail leaves from.
+fn ways_out(config: &Config, far: IpAddr) -> (Vec<Finding>, Vec<IpAddr>) {
+    let family = family(far);
     let finding = |verdict, detail: String| Finding::new(verdict, "out", detail);
     let pool = config.delivery.sources.iter().map(|source| source.address);
-    let from_pool: Vec<Way> =
-        pool.filter(|ip| ip.is_ipv4() == far.is_ipv4()).map(|from| Way { from, is_chosen: false }).collect();
+    let from_pool: Vec<IpAddr> = pool.filter(|ip| ip.is_ipv4() == far.is_ipv4()).collect();
     if !config.delivery.sources.is_empty() {
         let problem = format!("delivery.source has no {family} address: no mail leaves by {family}");
         let problems = if from_pool.is_empty() { vec![finding(Verdict::Warn, problem)] } else { Vec::new() };
@@ -83,7 +78,7 @@ fn ways_out(config: &Config, far: IpAddr) -> (Vec<Finding>, Vec<Way>) {
     }
     match chosen(far) {
         Err(cause) => (vec![finding(Verdict::Warn, format!("no way out by {family}: {cause}"))], Vec::new()),
-        Ok(from) => (vec![translated(config, from)], vec![Way { from, is_chosen: true }]),
+        Ok(from) => (vec![translated(config, from)], vec![from]),
     }
 }
 
@@ -116,39 +111,39 @@ fn translated(config: &Config, from: IpAddr) -> Finding {
 }
 
 /// What others make of an address that the system has chosen and that they see. Those of the pool are checked before.
-fn as_seen<'a>(config: &'a Config, way: Way, dns: &'a Dns) -> Vec<(&'static str, Check<'a>)> {
+fn as_seen<'a>(config: &'a Config, from: IpAddr, dns: &'a Dns) -> Vec<(&'static str, Check<'a>)> {
     let service = &config.service;
-    if !way.is_chosen || !is_public(way.from) || !service.outbound_prefixes.is_empty() {
+    let is_from_pool = !config.delivery.sources.is_empty();
+    if is_from_pool || !is_public(from) || !service.outbound_prefixes.is_empty() {
         return Vec::new();
     }
     vec![
-        ("ptr", Box::pin(source::names(way.from, &service.domain, dns)) as Check<'a>),
-        ("spf", Box::pin(source::spf(way.from, &service.domain, service, dns))),
+        ("ptr", Box::pin(source::names(from, &service.domain, dns)) as Check<'a>),
+        ("spf", Box::pin(source::spf(from, &service.domain, service, dns))),
     ]
 }
 
 /// Whether a mail host on the Internet is reached from the address: the postmaster's, since mail for it goes there anyway.
-async fn port_25(config: &Config, way: Way, dns: &Dns) -> Vec<Finding> {
+async fn port_25(config: &Config, from: IpAddr, dns: &Dns) -> Vec<Finding> {
     let domain = config.service.postmaster.domain();
-    let (verdict, detail) = match mail_host(config, way.from, dns).await {
+    let (verdict, detail) = match mail_host(config, from, dns).await {
         Ok(Some((host, ip))) => {
             let to = SocketAddr::new(ip, config.delivery.port);
-            match greet(to, Some(way.from), Some(&config.service.domain)).await {
-                Ok(greeting) => (Verdict::Ok, format!("from {}: {host} {to} says {greeting}", way.from)),
+            match greet(to, Some(from), Some(&config.service.domain)).await {
+                Ok(greeting) => (Verdict::Ok, format!("from {from}: {host} {to} says {greeting}")),
                 Err(error) => (
                     Verdict::Fail,
                     format!(
-                        "from {}: {host} {to}, of {domain}, {error}. Many networks block port 25 until they are asked",
-                        way.from
+                        "from {from}: {host} {to}, of {domain}, {error}. Many networks block port 25 until they are asked"
                     ),
                 ),
             }
         }
         Ok(None) => {
-            let family = if way.from.is_ipv4() { "IPv4" } else { "IPv6" };
-            (Verdict::Ok, format!("from {}: {domain} has no mail host with {family}: not tried", way.from))
+            let family = family(from);
+            (Verdict::Ok, format!("from {from}: {domain} has no mail host with {family}: not tried"))
         }
-        Err(cause) => (Verdict::Fail, format!("from {}: {domain}, the postmaster's: {cause}", way.from)),
+        Err(cause) => (Verdict::Fail, format!("from {from}: {domain}, the postmaster's: {cause}")),
     };
     vec![Finding::new(verdict, "port25", detail)]
 }

@@ -2,11 +2,9 @@
 
 use std::fmt::Write as _;
 
-use toml::Value;
-
 use crate::config::Config;
-use crate::config::schema::{Form, KEYS, Key, Kind, Presence, SECTIONS};
-use crate::config::settings::Settings;
+use crate::config::schema::{Form, KEYS, Key, Kind, SECTIONS};
+use crate::config::settings::{Settings, default};
 
 /// Which keys are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +58,7 @@ fn line(settings: &Settings, key: &Key, at: usize, which: Which) -> Option<Strin
     if is_elsewhere {
         return None;
     }
-    let default: Option<Value> = match key.presence {
-        Presence::Default(text) => text.parse().ok(),
-        Presence::Mandatory(_) | Presence::Optional(_) => None,
-    };
-    match (which, default) {
+    match (which, default(key)) {
         (Which::Differing, Some(default)) if default == value => None,
         (Which::Differing, Some(default)) => Some(format!("{} = {value} # default: {default}", key.name)),
         (Which::Differing, None) | (Which::All, _) => Some(format!("{} = {value}", key.name)),

@@ -97,7 +97,8 @@ fn is_optional(section: &str) -> bool {
     SECTIONS.iter().any(|row| row.path == section && row.form == Form::OptionalTable)
 }
 
-fn default(key: &Key) -> Option<Value> {
+/// What the key has where the file and the environment say nothing.
+pub(super) fn default(key: &Key) -> Option<Value> {
     match key.presence {
         Presence::Default(text) => text.parse().ok(),
         Presence::Mandatory(_) | Presence::Optional(_) => None,
